@@ -1,0 +1,158 @@
+"""Who is known on this node: users' memberships, loaded once, many at a time, kept current by the
+participant events themselves, and forgotten a while after the last connection went."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from madang.hub.frame import Outgoing
+from madang.hub.hub import Hub, Member
+from madang.model.nouns import Event
+from madang.ports import Store
+from madang.protocol.errors import MadangError, Unavailable
+
+log = structlog.get_logger(__name__)
+
+LOAD_BATCH = 500
+"""Users in one query: below SQLite's limit for parameters, above what one turn accepts."""
+
+KEEP_SECONDS = 120
+"""How long a member without connections is kept current, for those who come right back."""
+
+
+@dataclass(slots=True)
+class _Loading:
+    """A user being read, and what happened to their memberships meanwhile, in order."""
+
+    ready: list[Callable[[Member | None, MadangError | None], None]] = field(default_factory=list)
+    changes: list[tuple[str, bool]] = field(default_factory=list)
+
+
+class Members:
+    """Loads members for connections, and applies what participant events say of them."""
+
+    def __init__(self, hub: Hub, store: Store) -> None:
+        self._hub = hub
+        self._store = store
+        self._loading: dict[tuple[str, str], _Loading] = {}
+        self._queue: list[tuple[str, str]] = []
+        self._idle: dict[Member, int] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def want(
+        self,
+        org_id: str,
+        user_id: str,
+        ready: Callable[[Member | None, MadangError | None], None],
+    ) -> None:
+        """Call `ready(member, error)`: at once if the user is known here, else when read."""
+        member = self._hub.members.get((org_id, user_id))
+        if member is not None:
+            ready(member, None)
+            return
+        key = (org_id, user_id)
+        loading = self._loading.get(key)
+        if loading is None:
+            loading = self._loading[key] = _Loading()
+            self._queue.append(key)
+            if self._task is None or self._task.done():
+                self._task = asyncio.get_running_loop().create_task(self._load())
+        loading.ready.append(ready)
+
+    async def get(self, org_id: str, user_id: str) -> Member:
+        """The member, read if need be. Raises `Unavailable`."""
+        future: asyncio.Future[Member] = asyncio.get_running_loop().create_future()
+
+        def ready(member: Member | None, error: MadangError | None) -> None:
+            if future.done():
+                return
+            if member is not None:
+                future.set_result(member)
+            else:
+                future.set_exception(error or Unavailable())
+
+        self.want(org_id, user_id, ready)
+        return await future
+
+    async def _load(self) -> None:
+        while self._queue:
+            org_id = self._queue[0][0]
+            batch = [key for key in self._queue if key[0] == org_id][:LOAD_BATCH]
+            chosen = set(batch)
+            self._queue = [key for key in self._queue if key not in chosen]
+            try:
+                if org_id not in self._hub.heads:
+                    head = await self._store.head(org_id)
+                    self._hub.heads.setdefault(org_id, head)
+                since = self._hub.heads[org_id]
+                found = await self._store.memberships(org_id, [user for _, user in batch])
+            except Exception as failure:
+                error = failure if isinstance(failure, MadangError) else Unavailable()
+                if error is not failure:
+                    log.exception("memberships could not be read")
+                for key in batch:
+                    for ready in self._loading.pop(key).ready:
+                        ready(None, error)
+                continue
+            for key in batch:
+                self._loaded(key, found.get(key[1], []), since)
+
+    def _loaded(self, key: tuple[str, str], conversation_ids: list[str], since: int) -> None:
+        loading = self._loading.pop(key)
+        # Ids repeat across members; interning leaves one string for all.
+        member = Member(*key, since)
+        self._hub.members[key] = member
+        for conversation_id in conversation_ids:
+            self._hub.join(member, conversation_id)
+        for conversation_id, entered in loading.changes:
+            if entered:
+                self._hub.join(member, conversation_id)
+            else:
+                self._hub.leave(member, conversation_id)
+        self._idle[member] = 0
+        for ready in loading.ready:
+            ready(member, None)
+
+    # What participant events say.
+
+    def entered(self, event: Event, user_id: str) -> None:
+        """From this event on the user hears the conversation."""
+        key = (event.org_id, user_id)
+        member = self._hub.members.get(key)
+        if member is not None:
+            self._hub.join(member, event.conversation_id)
+        elif key in self._loading:
+            self._loading[key].changes.append((event.conversation_id, True))
+
+    def left(self, event: Event, user_id: str, outgoing: Outgoing | None) -> None:
+        """This event is the last of the conversation that the user hears."""
+        key = (event.org_id, user_id)
+        member = self._hub.members.get(key)
+        if member is not None:
+            if outgoing is not None:
+                member.departed = (*member.departed, outgoing)
+            self._hub.leave(member, event.conversation_id)
+        elif key in self._loading:
+            self._loading[key].changes.append((event.conversation_id, False))
+
+    # Forgetting.
+
+    def idle(self, member: Member, now: int) -> None:
+        """The member's last connection is gone (`now` in seconds)."""
+        self._idle.pop(member, None)
+        self._idle[member] = now
+
+    def sweep(self, now: int) -> None:
+        """Forget members that have had no connection for a while."""
+        for member, since in list(self._idle.items()):
+            if member.connections:
+                del self._idle[member]
+            elif since == 0:
+                self._idle[member] = now
+            elif now - since > KEEP_SECONDS:
+                del self._idle[member]
+                self._hub.forget(member)

@@ -1,0 +1,142 @@
+"""One client's connection as the hub knows it: what a gateway must do, and the hold that keeps
+live events back while older ones are being caught up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from madang.hub.frame import Batch, Frame, Outgoing
+from madang.protocol.codes import CloseCode
+
+if TYPE_CHECKING:
+    from madang.hub.hub import Member
+    from madang.model.identity import Identity
+
+
+class Detour:
+    """What sets a connection apart from the fast path, for as long as something does.
+
+    `held` collects live events while the connection catches up (None: they go out), `muted` are
+    the conversations it unsubscribed from, and `caught_up` the seq from which on it has had all
+    of a conversation by an earlier `subscribe`, below the connection's own floor.
+    """
+
+    __slots__ = ("caught_up", "held", "held_bytes", "muted")
+
+    def __init__(self) -> None:
+        self.held: list[Outgoing] | None = None
+        self.held_bytes = 0
+        self.muted: set[str] = set()
+        self.caught_up: dict[str, int] = {}
+
+    @property
+    def needed(self) -> bool:
+        return self.held is not None or bool(self.muted) or bool(self.caught_up)
+
+
+class Connection:
+    """A gateway's connection, from the hub's side.
+
+    `floor` is the cursor from which on this connection has had every event; catching up moves it
+    down, never up. `heard` and `active` are ticks of the hub: when bytes last came, and when
+    something other than a ping did.
+    """
+
+    __slots__ = ("active", "detour", "floor", "form", "heard", "identity", "member", "open")
+
+    def __init__(self) -> None:
+        self.member: Member | None = None
+        self.identity: Identity | None = None
+        self.form = 0
+        self.floor = 0
+        self.heard = 0
+        self.active = 0
+        self.open = True
+        self.detour: Detour | None = None
+
+    # A gateway gives these three a body.
+
+    def write(self, frame: Frame) -> None:
+        """Send one frame; never blocks, never raises."""
+        ...
+
+    def write_batch(self, batch: Batch) -> None:
+        """Send a batch with one write."""
+        ...
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send a close frame after what was written before it, then close."""
+        ...
+
+    def ping(self) -> None:
+        """Send a WebSocket ping."""
+        ...
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and have not left yet."""
+        ...
+
+    # The hub calls these.
+
+    def deliver(self, batch: Batch) -> None:
+        """Take a channel's batch: out at once, or aside while a detour says so."""
+        if self.detour is None:
+            self.write_batch(batch)
+        else:
+            self.deliver_each(batch.outgoing)
+
+    def deliver_each(self, outgoing: Iterable[Outgoing]) -> None:
+        """Take frames that are for this connection alone, in order."""
+        detour = self.detour
+        if detour is not None:
+            outgoing = [item for item in outgoing if self._passes(detour, item)]
+        frames = [frame for item in outgoing if (frame := item.frame_for(self)) is not None]
+        if frames:
+            self.write_frames(frames)
+
+    def write_frames(self, frames: list[Frame]) -> None:
+        """Send several frames with one write where the gateway can."""
+        for frame in frames:
+            self.write(frame)
+
+    def hold(self, limit: int) -> None:
+        """Keep live events back, `limit` bytes of them at most, until `release`."""
+        if self.detour is None:
+            self.detour = Detour()
+        if self.detour.held is None:
+            self.detour.held = []
+            self.detour.held_bytes = limit
+
+    def release(self) -> None:
+        """Send what was held, in order, and go on live."""
+        detour = self.detour
+        if detour is None or detour.held is None:
+            return
+        held, detour.held = detour.held, None
+        self.settle()
+        frames = [frame for item in held if (frame := item.frame_for(self)) is not None]
+        if frames and self.open:
+            self.write_frames(frames)
+
+    def settle(self) -> None:
+        """Back to the fast path if nothing keeps the connection off it."""
+        if self.detour is not None and not self.detour.needed:
+            self.detour = None
+
+    @property
+    def holding(self) -> bool:
+        return self.detour is not None and self.detour.held is not None
+
+    def _passes(self, detour: Detour, item: Outgoing) -> bool:
+        if item.conversation_id in detour.muted:
+            return False
+        if detour.held is None or item.event is None:
+            return True
+        detour.held.append(item)
+        frame = item.frame_for(self)
+        detour.held_bytes -= len(frame.text) if frame is not None else 0
+        if detour.held_bytes < 0:
+            self.close(CloseCode.TOO_SLOW, "Too slow: reconnect and resume")
+        return False

@@ -1,0 +1,134 @@
+"""Frames, each encoded once for all its receivers, and batches of them, each joined once.
+
+A server-to-client WebSocket frame is not masked (RFC 6455, 5.1), so one `bytes` object serves
+every connection; joining the frames of a loop turn leaves one write per connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from madang.model.nouns import Event
+from madang.protocol.websocket import deflated_text_frame, text_frame
+
+if TYPE_CHECKING:
+    from madang.hub.connection import Connection
+    from madang.hub.hub import Member
+
+
+class Dialect(IntEnum):
+    """In whose words a connection is told of an event: its surface's."""
+
+    MESSENGER = 0
+    EVENTS = 1
+
+
+class Form(IntEnum):
+    """A dialect and whether it is compressed: what two connections must share to share bytes."""
+
+    MESSENGER = 0
+    MESSENGER_DEFLATED = 1
+    EVENTS = 2
+    EVENTS_DEFLATED = 3
+
+
+class Frame:
+    """One JSON text and, made when first asked for, its bytes on the wire."""
+
+    __slots__ = ("_deflated", "_wire", "text")
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self._wire: bytes | None = None
+        self._deflated: bytes | None = None
+
+    @property
+    def wire(self) -> bytes:
+        """The whole WebSocket frame."""
+        wire = self._wire
+        if wire is None:
+            wire = self._wire = text_frame(self.text)
+        return wire
+
+    @property
+    def deflated(self) -> bytes:
+        """The whole WebSocket frame, compressed without context takeover (RFC 7692)."""
+        if self._deflated is None:
+            self._deflated = deflated_text_frame(self.text)
+        return self._deflated
+
+
+class Outgoing:
+    """Something on its way to the members of a channel: an event or a signal.
+
+    `order` is its place among all that this hub sends. `instead` replaces the frame for single
+    connections (a reply carries `reply_to`), `omit` names members who do not get it at all.
+    """
+
+    __slots__ = ("_encoders", "_frames", "conversation_id", "event", "instead", "omit", "order")
+
+    def __init__(
+        self,
+        order: int,
+        conversation_id: str,
+        *,
+        event: Event | None = None,
+        encoders: Sequence[Callable[[Event], bytes]] = (),
+        signal: Frame | None = None,
+        instead: Mapping[Connection, Frame] | None = None,
+        omit: Collection[Member] = (),
+    ) -> None:
+        self.order = order
+        self.conversation_id = conversation_id
+        self.event = event
+        self.instead = instead
+        self.omit = omit
+        self._encoders = encoders
+        self._frames: list[Frame | None] = [signal, None]
+
+    def frame(self, dialect: int) -> Frame | None:
+        """The frame in a dialect, encoded when first asked for; None where it has no word for
+        it (signals exist only for messengers)."""
+        frame = self._frames[dialect]
+        if frame is None and self.event is not None:
+            frame = self._frames[dialect] = Frame(self._encoders[dialect](self.event))
+        return frame
+
+    def frame_for(self, connection: Connection) -> Frame | None:
+        """The frame that this one connection gets, if any."""
+        if self.instead is not None:
+            replaced = self.instead.get(connection)
+            if replaced is not None:
+                return replaced
+        if self.omit and connection.member in self.omit:
+            return None
+        return self.frame(connection.form >> 1)
+
+
+class Batch:
+    """What the members of a channel get in one turn of the loop, joined once per form."""
+
+    __slots__ = ("_wires", "outgoing")
+
+    def __init__(self, outgoing: Sequence[Outgoing]) -> None:
+        self.outgoing = outgoing
+        self._wires: list[bytes | None] = [None, None, None, None]
+
+    def wire(self, form: int) -> bytes:
+        """All frames as they go to every connection of this form."""
+        wire = self._wires[form]
+        if wire is None:
+            frames = self.frames(form >> 1)
+            if form & 1:
+                wire = b"".join([frame.deflated for frame in frames])
+            else:
+                wire = b"".join([frame.wire for frame in frames])
+            self._wires[form] = wire
+        return wire
+
+    def frames(self, dialect: int) -> list[Frame]:
+        """The frames one by one, for a gateway that cannot send them joined."""
+        made = [outgoing.frame(dialect) for outgoing in self.outgoing]
+        return [frame for frame in made if frame is not None]

@@ -1,0 +1,251 @@
+"""The hub: channels, members and their connections on this node, and the flush of a loop turn.
+
+Order. Everything that goes out has a place in one order, the order of the log. A connection gets
+its frames in that order also across conversations, because a client shows only one cursor: had it
+seen cursor 3 of one conversation before cursor 2 of another and then dropped, it would never get 2.
+So whoever is in more than one of the channels that are flushed together is served from the merged
+list; everybody else, by far the most, gets the channel's joined bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from madang.hub.connection import Connection
+from madang.hub.frame import Batch, Frame, Outgoing
+from madang.model.nouns import Event
+
+RECENT_EVENTS = 256
+"""Events a channel keeps in memory for those who come back soon."""
+
+
+class Member:
+    """A user on this node: the conversations they are in and the connections they hold.
+
+    `since` is the cursor from which on this node has seen every event about the user; `departed`
+    are the events since then that ended a membership.
+    """
+
+    __slots__ = ("channels", "connections", "departed", "idle_since", "org_id", "since", "stamp", "user_id")
+
+    def __init__(self, org_id: str, user_id: str, since: int) -> None:
+        self.org_id = org_id
+        self.user_id = user_id
+        self.since = since
+        self.connections: tuple[Connection, ...] = ()
+        self.channels: tuple[Channel, ...] | set[Channel] = ()
+        self.departed: tuple[Outgoing, ...] = ()
+        self.idle_since = 0
+        self.stamp = 0
+
+
+class Channel:
+    """The hub's side of a conversation: who of its participants is known on this node.
+
+    `recent` are its latest events without a gap: all those with a cursor above `since`.
+    """
+
+    __slots__ = ("conversation_id", "last_seq", "members", "org_id", "pending", "recent", "since")
+
+    def __init__(self, org_id: str, conversation_id: str, since: int) -> None:
+        self.org_id = org_id
+        self.conversation_id = conversation_id
+        self.since = since
+        self.last_seq = 0
+        self.members: set[Member] = set()
+        self.pending: list[Outgoing] = []
+        self.recent: deque[Outgoing] | None = None
+
+    def remember(self, outgoing: Outgoing) -> None:
+        """Keep an event for those who come back soon."""
+        if self.recent is None:
+            self.recent = deque()
+        elif len(self.recent) >= RECENT_EVENTS:
+            oldest = self.recent.popleft()
+            assert oldest.event is not None
+            self.since = oldest.event.cursor
+        self.recent.append(outgoing)
+
+
+_TUPLE_LIMIT = 24
+"""Up to this many channels a member keeps a tuple: a set of ten takes 700 bytes, a tuple 120."""
+
+
+class Hub:
+    """All that this node delivers to.
+
+    Args:
+        encoders: for each `Dialect` the function that writes an event as JSON text.
+    """
+
+    def __init__(self, encoders: Sequence[Callable[[Event], bytes]]) -> None:
+        self.encoders = encoders
+        self.channels: dict[str, Channel] = {}
+        self.members: dict[tuple[str, str], Member] = {}
+        self.heads: dict[str, int] = {}
+        self.connections = 0
+        self.deliveries = 0
+        self._order = 0
+        self._turn = 0
+        self._dirty: list[Channel] = []
+
+    # Who is where.
+
+    def channel(self, org_id: str, conversation_id: str) -> Channel:
+        """The channel of a conversation, made if this node did not have it."""
+        channel = self.channels.get(conversation_id)
+        if channel is None:
+            channel = Channel(org_id, conversation_id, self.heads.get(org_id, 0))
+            self.channels[conversation_id] = channel
+        return channel
+
+    def join(self, member: Member, conversation_id: str) -> None:
+        """The member gets what the conversation is told from now on."""
+        channel = self.channel(member.org_id, conversation_id)
+        if member in channel.members:
+            return
+        channel.members.add(member)
+        joined = member.channels
+        if isinstance(joined, set):
+            joined.add(channel)
+        elif len(joined) < _TUPLE_LIMIT:
+            member.channels = (*joined, channel)
+        else:
+            member.channels = {*joined, channel}
+
+    def leave(self, member: Member, conversation_id: str) -> None:
+        """The member gets nothing more of it. What is pending goes out before."""
+        channel = self.channels.get(conversation_id)
+        if channel is None or member not in channel.members:
+            return
+        self.flush()
+        self._drop(channel, member)
+        if isinstance(member.channels, set):
+            member.channels.discard(channel)
+        else:
+            member.channels = tuple(kept for kept in member.channels if kept is not channel)
+
+    def forget(self, member: Member) -> None:
+        """A member without connections is no longer kept current."""
+        self.flush()
+        for channel in member.channels:
+            self._drop(channel, member)
+        member.channels = ()
+        self.members.pop((member.org_id, member.user_id), None)
+
+    def _drop(self, channel: Channel, member: Member) -> None:
+        channel.members.discard(member)
+        if not channel.members:
+            self.channels.pop(channel.conversation_id, None)
+
+    def is_in(self, member: Member, conversation_id: str) -> bool:
+        """Whether the member is in the conversation, as far as the log has been delivered."""
+        channel = self.channels.get(conversation_id)
+        return channel is not None and member in channel.members
+
+    def attach(self, member: Member, connection: Connection) -> None:
+        """The connection gets all that the member is told from now on."""
+        self.flush()
+        connection.member = member
+        connection.floor = self.heads.get(member.org_id, 0)
+        member.connections = (*member.connections, connection)
+        self.connections += 1
+
+    def detach(self, connection: Connection) -> None:
+        member = connection.member
+        if member is None or connection not in member.connections:
+            return
+        member.connections = tuple(kept for kept in member.connections if kept is not connection)
+        self.connections -= 1
+
+    # What goes out.
+
+    def tell(
+        self, event: Event, instead: Mapping[Connection, Frame] | None = None
+    ) -> Outgoing | None:
+        """Put an event on its way to the members of its conversation.
+
+        Events must come in the order of the log. One that was told before is dropped.
+        """
+        self.heads[event.org_id] = event.cursor
+        channel = self.channels.get(event.conversation_id)
+        if channel is None or 0 < event.seq <= channel.last_seq:
+            return None
+        channel.last_seq = event.seq
+        self._order += 1
+        outgoing = Outgoing(
+            self._order,
+            event.conversation_id,
+            event=event,
+            encoders=self.encoders,
+            instead=instead,
+        )
+        channel.remember(outgoing)
+        self._enqueue(channel, outgoing)
+        return outgoing
+
+    def signal(
+        self, conversation_id: str, frame: Frame, *, omit: Collection[Member] = ()
+    ) -> None:
+        """Tell the members of a conversation something that is not kept."""
+        channel = self.channels.get(conversation_id)
+        if channel is not None:
+            self._order += 1
+            self._enqueue(channel, Outgoing(self._order, conversation_id, signal=frame, omit=omit))
+
+    def _enqueue(self, channel: Channel, outgoing: Outgoing) -> None:
+        if not channel.pending:
+            if not self._dirty:
+                asyncio.get_running_loop().call_soon(self.flush)
+            self._dirty.append(channel)
+        channel.pending.append(outgoing)
+
+    def flush(self) -> None:
+        """Send what is pending: one write for each connection."""
+        dirty = self._dirty
+        if not dirty:
+            return
+        self._dirty = []
+        apart = self._apart(dirty)
+        for channel in dirty:
+            batch = Batch(channel.pending)
+            channel.pending = []
+            for member in channel.members:
+                if apart and member in apart:
+                    apart[member].extend(batch.outgoing)
+                    continue
+                for connection in member.connections:
+                    connection.deliver(batch)
+            self.deliveries += len(channel.members) * len(batch.outgoing)
+        for member, outgoing in apart.items():
+            outgoing.sort(key=_order)
+            for connection in member.connections:
+                connection.deliver_each(outgoing)
+
+    def _apart(self, dirty: list[Channel]) -> dict[Member, list[Outgoing]]:
+        """Those who cannot be served from a channel's joined bytes: members of several of these
+        channels, and those whom some frame names."""
+        apart: dict[Member, list[Outgoing]] = {}
+        for channel in dirty:
+            for outgoing in channel.pending:
+                for member in outgoing.omit:
+                    apart[member] = []
+                for connection in outgoing.instead or ():
+                    if connection.member is not None:
+                        apart[connection.member] = []
+        if len(dirty) > 1:
+            self._turn += 1
+            turn = self._turn
+            for channel in dirty:
+                for member in channel.members:
+                    if member.stamp == turn:
+                        apart[member] = []
+                    else:
+                        member.stamp = turn
+        return apart
+
+
+def _order(outgoing: Outgoing) -> int:
+    return outgoing.order

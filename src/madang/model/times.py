@@ -1,0 +1,39 @@
+"""Times: microseconds since the epoch inside, ISO 8601 in UTC on the wire."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+MICROSECONDS = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST_MILLISECONDS = 10**11
+_EARLIEST_MICROSECONDS = 10**14
+
+
+def iso(microseconds: int) -> str:
+    """`2026-01-31T09:30:00.123456Z`."""
+    moment = _EPOCH + timedelta(microseconds=microseconds)
+    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def parse_iso(text: str) -> int | None:
+    """Microseconds of an ISO 8601 time; one without a zone is UTC. None where it is not one."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def cursor_of(number: float) -> int:
+    """A cursor from what a client kept: seconds with a fraction, milliseconds or microseconds.
+
+    They are told apart by size: no time after 1973 in one unit looks like a time in another.
+    """
+    if number < _EARLIEST_MILLISECONDS:
+        return round(number * MICROSECONDS)
+    if number < _EARLIEST_MICROSECONDS:
+        return round(number * 1000)
+    return int(number)

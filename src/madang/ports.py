@@ -1,0 +1,299 @@
+"""What the services need of the world, as Protocols with two real implementations each.
+
+The store's side of the log: a `Write` is a rule of a service that runs inside a commit, against a
+`Transaction`. Reads are methods of `Store`. The hub and delivery are not here: services never see
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from madang.model.nouns import Conversation, ConversationView, Event, Message, Participant
+from madang.protocol.errors import MadangError
+
+
+@dataclass(slots=True)
+class Needs:
+    """What a batch of writes is going to look at, so that it is read with one query a kind.
+
+    A hint and nothing more: what was not announced is read when it is asked for.
+    """
+
+    conversations: set[str] = field(default_factory=set)
+    participants: set[tuple[str, str]] = field(default_factory=set)
+    """(conversation_id, user_id)"""
+    messages: set[str] = field(default_factory=set)
+    """The conversation of each, and `message_actors` in it, are read with it."""
+    message_actors: set[tuple[str, str]] = field(default_factory=set)
+    """(message_id, user_id): that user's participant row in the message's conversation."""
+    sends: set[tuple[str, str, str]] = field(default_factory=set)
+    """(conversation_id, sender_id, client_id)"""
+
+
+class Transaction(Protocol):
+    """The store inside one commit, under the org's lock: what is read here cannot change before
+    the commit, and what is written here becomes visible with it, whole or not at all.
+
+    Rows of other orgs do not exist here. Check first, then write: a write that raises
+    `MadangError` must not have changed anything.
+    """
+
+    org_id: str
+    now: int
+    """Microseconds; the `created_at` of everything in this commit."""
+
+    def conversation(self, conversation_id: str) -> Conversation | None: ...
+    def participant(self, conversation_id: str, user_id: str) -> Participant | None: ...
+    def participants(self, conversation_id: str) -> Sequence[Participant]:
+        """All of them, in order of joining."""
+        ...
+
+    def message(self, message_id: str) -> Message | None:
+        """The message as it is now, with its reactions; a deleted one too."""
+        ...
+
+    def sent(self, conversation_id: str, sender_id: str, client_id: str) -> Message | None:
+        """The message that this sender sent here under this `client_id` before."""
+        ...
+
+    def keyed(self, direct_key: str) -> Conversation | None:
+        """The direct conversation or inbox with this key."""
+        ...
+
+    def published(self, actor_id: str, idempotency_key: str) -> Event | None:
+        """The event that this actor published under this key before."""
+        ...
+
+    def add_conversation(
+        self, conversation: Conversation, participants: Sequence[Participant]
+    ) -> None: ...
+    def save_conversation(self, conversation: Conversation) -> None:
+        """Title, metadata, status and `updated_at`. Counters are the transaction's own."""
+        ...
+
+    def add_participant(self, participant: Participant) -> None: ...
+    def save_participant(self, participant: Participant) -> None: ...
+    def remove_participant(self, conversation_id: str, user_id: str) -> None: ...
+
+    def next_seq(self, conversation_id: str) -> int:
+        """The `seq` that the next `append` to this conversation will assign."""
+        ...
+
+    def add_message(self, message: Message) -> None:
+        """A new message; its `seq` must be `next_seq`, and `append` of its event must follow."""
+        ...
+
+    def save_message(self, message: Message) -> None:
+        """Content, metadata, attachments, `edited_at` and `deleted_at`. A deleted message loses
+        its reactions."""
+        ...
+
+    def add_reaction(self, message: Message, user_id: str, emoji: str) -> Message:
+        """The message with the reaction; the caller has checked that it is not there."""
+        ...
+
+    def remove_reaction(self, message: Message, user_id: str, emoji: str) -> Message: ...
+
+    def append(
+        self,
+        conversation_id: str,
+        type: str,
+        actor_id: str,
+        *,
+        user_id: str | None = None,
+        message: Message | None = None,
+        data: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        conversation: ConversationView | None = None,
+    ) -> Event:
+        """Add an event to the log: assigns the conversation's next `seq` and the org's next
+        `cursor`, and sets the conversation's `last_seq` and, for a message or custom event,
+        `updated_at`."""
+        ...
+
+
+class Write(Protocol):
+    """One change, decided inside the commit. It may be applied twice if the first commit failed
+    as a whole, and must not keep anything between."""
+
+    @property
+    def org_id(self) -> str: ...
+
+    def needs(self, needs: Needs) -> None:
+        """Announce what `apply` will read."""
+        ...
+
+    def apply(self, tx: Transaction) -> Any:
+        """Check, then change; the result goes to whoever submitted the write.
+
+        Raises:
+            MadangError: refused; nothing was changed, the rest of the batch goes through.
+        """
+        ...
+
+
+class Writer(Protocol):
+    """Group commit: writes are committed in the order they were submitted, as many at once as
+    have gathered while the last commit ran."""
+
+    def submit(self, write: Write, done: Callable[[Any, MadangError | None], None]) -> None:
+        """Hand in a write without waiting. `done(result, error)` is called on the event loop
+        after the commit, before its events are delivered.
+
+        A store that is away or full answers with `Unavailable`; nothing was changed then.
+        """
+        ...
+
+    async def write(self, write: Write) -> Any:
+        """Submit and wait. Raises the `MadangError` that refused it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a list, and whether there is more of it."""
+
+    items: tuple[Any, ...]
+    has_more: bool
+
+
+class Store(Protocol):
+    """Reading the durable side. Every method is confined to one org; those that take `user_id`
+    return only what that user may see.
+
+    Events come back whole: `message` joined as it is now, and for `conversation.created`,
+    `.updated` and `.archived` the `conversation` as it is now (with unread_count 0, muted False:
+    nobody's in particular), with a constant number of queries a page.
+    """
+
+    async def epoch(self) -> str: ...
+
+    async def head(self, org_id: str) -> int:
+        """The cursor of the last event, or 0."""
+        ...
+
+    async def memberships(self, org_id: str, user_ids: Sequence[str]) -> dict[str, list[str]]:
+        """The ids of the conversations (of every kind, archived ones too) each user is in."""
+        ...
+
+    async def last_seqs(self, conversation_ids: Sequence[str]) -> dict[str, int]: ...
+
+    async def events_for_user(
+        self, org_id: str, user_id: str, after: int, until: int | None, limit: int
+    ) -> list[Event]:
+        """The user's events with after < cursor <= until, oldest first: those of the
+        conversations the user is in now, and each `participant.left` about the user."""
+        ...
+
+    async def events_of_org(self, org_id: str, after: int, until: int | None, limit: int) -> list[Event]: ...
+
+    async def events_of_conversation(
+        self, org_id: str, conversation_id: str, after_seq: int, until_seq: int | None, limit: int
+    ) -> list[Event]: ...
+
+    async def seq_at(self, org_id: str, conversation_id: str, cursor: int) -> int:
+        """The seq of the conversation's last event with a cursor up to `cursor`, or 0."""
+        ...
+
+    async def oldest_cursor(self, org_id: str) -> int:
+        """Events up to this cursor are no longer kept (0: all are)."""
+        ...
+
+    async def conversation(
+        self, org_id: str, conversation_id: str, user_id: str
+    ) -> ConversationView | None:
+        """None where it does not exist or the user is not in it."""
+        ...
+
+    async def conversations(
+        self, org_id: str, user_id: str, *, before: tuple[int, str] | None, limit: int
+    ) -> Page:
+        """`ConversationView`s of kinds direct, group, newest activity first; `before` is the
+        (updated_at, id) of the last one of the page before."""
+        ...
+
+    async def messages(
+        self,
+        org_id: str,
+        conversation_id: str,
+        *,
+        before_seq: int | None = None,
+        after_seq: int | None = None,
+        around_seq: int | None = None,
+        limit: int = 50,
+    ) -> Page:
+        """Messages newest last; the newest ones where nothing is asked for. `before` and `after`
+        exclude, `around` puts the seq in the middle. Tombstones included."""
+        ...
+
+    async def message(self, org_id: str, message_id: str, user_id: str) -> Message | None:
+        """None where it does not exist or the user is not in its conversation."""
+        ...
+
+    async def seq_of(
+        self, org_id: str, conversation_id: str, *, message_id: str | None, time: int | None
+    ) -> int | None:
+        """The seq of a message, or of the last message created up to a time (0 if none)."""
+        ...
+
+    async def participants(self, org_id: str, conversation_id: str) -> list[Participant]: ...
+
+    async def acked_cursor(self, org_id: str, user_id: str, client_id: str) -> int | None: ...
+    async def save_ack(self, org_id: str, user_id: str, client_id: str, cursor: int, now: int) -> None:
+        """Keep a device's cursor; never moves back."""
+        ...
+
+    async def devices(self, org_id: str, user_id: str | None) -> list[Mapping[str, Any]]:
+        """{user_id, client_id, cursor, updated_at, behind}: `behind` counts the user's events after
+        `cursor`, up to 1000."""
+        ...
+
+    async def last_seen(self, org_id: str, user_ids: Sequence[str]) -> dict[str, int]: ...
+    async def save_last_seen(self, org_id: str, seen: Mapping[str, int]) -> None: ...
+
+    async def contacts(self, org_id: str, user_id: str) -> set[str]:
+        """Users who share a conversation with this user."""
+        ...
+
+    async def counts(self, org_id: str, active_since: int) -> Mapping[str, int]:
+        """{active_conversations (updated since), conversations, messages, events, users}."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SignalTold:
+    """Something said in a conversation that is not kept: its frame, and whom not to tell."""
+
+    conversation_id: str
+    text: bytes
+    omit_user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What one node tells the others: committed events in log order, or signals."""
+
+    node: str
+    org_id: str
+    events: Sequence[Event] = ()
+    signals: Sequence[SignalTold] = ()
+
+
+class Bus(Protocol):
+    """Between nodes. May lose, repeat and reorder; delivery heals that from the log."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether there may be another node."""
+        ...
+
+    def publish(self, envelope: Envelope) -> None:
+        """Tell the other nodes. Never blocks, never raises; never comes back to the sender."""
+        ...
+
+    def listen(self, node: str, receive: Callable[[Envelope], None]) -> Callable[[], None]:
+        """Call `receive` on the event loop for what other nodes publish; the result ends it."""
+        ...
