@@ -1,0 +1,57 @@
+"""What a receiver hands out, and the limits it keeps. Plain immutable values."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+__all__ = ["Close", "Failure", "Incoming", "Limits", "Ping", "Pong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a receiver accepts. One object is shared by all connections.
+
+    ``max_message``: bytes of one message's payload, after inflating, over all its fragments.
+    ``expect_mask``: True reads a client's frames (all masked), False a server's (none masked).
+    ``max_fragments``: frames of one message, so that empty fragments cannot go on for ever.
+    """
+
+    max_message: int = 65536
+    expect_mask: bool = True
+    max_fragments: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A ping; its payload (at most 125 bytes) belongs into the pong."""
+
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """A pong, asked for or not."""
+
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The other side closes. ``code`` is 1005 where the frame carried none."""
+
+    code: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The other side broke the protocol: close with ``code`` (1002, 1007 or 1009).
+
+    ``reason`` is fixed English text of at most 123 bytes, fit for the close frame.
+    """
+
+    code: int
+    reason: str
+
+
+Incoming: TypeAlias = str | bytes | Ping | Pong | Close | Failure
+"""A text message, a binary message, or one of the above."""
