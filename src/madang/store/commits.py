@@ -1,0 +1,82 @@
+"""Applying a batch of writes on one connection: refusals, and finding the one that breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from madang.model.nouns import Event
+from madang.ports import Needs, Write
+from madang.protocol.errors import MadangError, Unavailable
+from madang.store.transaction import SqlTransaction
+from madang.store.writer import Committed
+
+Outcome = tuple[Any, MadangError | None]
+
+_log = structlog.get_logger(__name__)
+
+
+class InternalError(MadangError):
+    """A write failed in a way nobody foresaw; nothing of it was changed."""
+
+    def __init__(self) -> None:
+        super().__init__("Internal error")
+
+
+def commit_batch(
+    begin: Callable[[], AbstractContextManager[Connection]],
+    is_storage: Callable[[BaseException], bool],
+    org_id: str,
+    writes: Sequence[Write],
+    now: int,
+) -> Committed:
+    """Apply all writes in one transaction, opened by `begin`.
+
+    A write that raises `MadangError` is refused alone. If the batch breaks otherwise, it is rolled
+    back and committed in halves, so that only the write that breaks it fails, with `INTERNAL`;
+    unless it is the storage (`is_storage`), which is `Unavailable` for all of them.
+    """
+    try:
+        with begin() as connection:
+            return _apply(connection, org_id, writes, now)
+    except Exception as error:
+        if is_storage(error):
+            _log.warning("the store refused a commit", error=_reason(error), writes=len(writes))
+            return Committed([(None, Unavailable())] * len(writes), ())
+        if len(writes) == 1:
+            _log.exception("a write failed", write=type(writes[0]).__name__, org=org_id)
+            return Committed([(None, InternalError())], ())
+    middle = len(writes) // 2
+    first = commit_batch(begin, is_storage, org_id, writes[:middle], now)
+    second = commit_batch(begin, is_storage, org_id, writes[middle:], now)
+    return Committed(
+        [*first.outcomes, *second.outcomes],
+        [*first.events, *second.events],
+    )
+
+
+def _apply(connection: Connection, org_id: str, writes: Sequence[Write], now: int) -> Committed:
+    needs = Needs()
+    for write in writes:
+        write.needs(needs)
+    transaction = SqlTransaction(connection, org_id, now)
+    transaction.prefetch(needs)
+    outcomes: list[Outcome] = []
+    for write in writes:
+        try:
+            outcomes.append((write.apply(transaction), None))
+        except MadangError as refused:
+            outcomes.append((None, refused))
+    transaction.flush()
+    events: Sequence[Event] = transaction.appended
+    return Committed(outcomes, events)
+
+
+def _reason(error: BaseException) -> str:
+    # The driver's words without the statement and its values, which are people's messages.
+    return str(error.orig if isinstance(error, DBAPIError) else error)

@@ -1,0 +1,191 @@
+"""`ports.Store` over any SQL database: every read is a function of a connection, run wherever the
+database's own store runs such functions."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+
+from madang.clock import Clock
+from madang.model.nouns import ConversationView, Event, Message, Participant
+from madang.ports import Page, Write
+from madang.store import people, queries
+from madang.store.writer import Committed
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Key = tuple[str, ...]
+
+
+class _Latest:
+    """Small values of which only the newest counts (a device's cursor, a last seen): those that
+    come while a write runs are written together, in one transaction."""
+
+    def __init__(self, save: Callable[[Mapping[Key, Mapping[str, Any]]], Awaitable[None]]) -> None:
+        self._save = save
+        self._waiting: dict[Key, Mapping[str, Any]] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    async def put(self, values: Mapping[Key, Mapping[str, Any]], newest: str) -> None:
+        for key, value in values.items():
+            before = self._waiting.get(key)
+            if before is None or before[newest] <= value[newest]:
+                self._waiting[key] = value
+        async with self._one_at_a_time:
+            # Whoever held the lock before may have written mine with theirs.
+            if any(key in self._waiting for key in values):
+                batch, self._waiting = self._waiting, {}
+                await self._save(batch)
+
+
+class SqlStore(ABC):
+    """The reads of `ports.Store`; a database adds how functions are run."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._acks = _Latest(lambda acks: self._write(people.save_acks, list(acks.values())))
+        self._seen = _Latest(lambda seen: self._write(people.save_last_seen, list(seen.values())))
+
+    @abstractmethod
+    async def _read(
+        self,
+        query: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run `query` on a read-only connection, at one moment of the database.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+
+    @abstractmethod
+    async def _write(
+        self,
+        change: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run `change` in a transaction of its own.
+
+        Raises:
+            Unavailable: the database is away, full or read-only; nothing was changed.
+        """
+
+    @abstractmethod
+    def commit(self, org_id: str, writes: Sequence[Write], now: int) -> Awaitable[Committed]: ...
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+    async def epoch(self) -> str:
+        return await self._read(queries.epoch)
+
+    async def head(self, org_id: str) -> int:
+        return await self._read(queries.head, org_id)
+
+    async def memberships(self, org_id: str, user_ids: Sequence[str]) -> dict[str, list[str]]:
+        return await self._read(queries.memberships, org_id, user_ids)
+
+    async def last_seqs(self, conversation_ids: Sequence[str]) -> dict[str, int]:
+        return await self._read(queries.last_seqs, conversation_ids)
+
+    async def events_for_user(
+        self, org_id: str, user_id: str, after: int, until: int | None, limit: int
+    ) -> list[Event]:
+        return await self._read(queries.events_for_user, org_id, user_id, after, until, limit)
+
+    async def events_of_org(
+        self, org_id: str, after: int, until: int | None, limit: int
+    ) -> list[Event]:
+        return await self._read(queries.events_of_org, org_id, after, until, limit)
+
+    async def events_of_conversation(
+        self, org_id: str, conversation_id: str, after_seq: int, until_seq: int | None, limit: int
+    ) -> list[Event]:
+        return await self._read(
+            queries.events_of_conversation, org_id, conversation_id, after_seq, until_seq, limit
+        )
+
+    async def seq_at(self, org_id: str, conversation_id: str, cursor: int) -> int:
+        return await self._read(queries.seq_at, org_id, conversation_id, cursor)
+
+    async def oldest_cursor(self, org_id: str) -> int:
+        return await self._read(queries.oldest_cursor, org_id)
+
+    async def conversation(
+        self, org_id: str, conversation_id: str, user_id: str
+    ) -> ConversationView | None:
+        return await self._read(
+            queries.conversation, org_id, conversation_id, user_id, self._clock.now()
+        )
+
+    async def conversations(
+        self, org_id: str, user_id: str, *, before: tuple[int, str] | None, limit: int
+    ) -> Page:
+        return await self._read(
+            queries.conversations_of, org_id, user_id, before, limit, self._clock.now()
+        )
+
+    async def messages(
+        self,
+        org_id: str,
+        conversation_id: str,
+        *,
+        before_seq: int | None = None,
+        after_seq: int | None = None,
+        around_seq: int | None = None,
+        limit: int = 50,
+    ) -> Page:
+        return await self._read(
+            queries.messages_of,
+            org_id,
+            conversation_id,
+            before_seq,
+            after_seq,
+            around_seq,
+            limit,
+        )
+
+    async def message(self, org_id: str, message_id: str, user_id: str) -> Message | None:
+        return await self._read(queries.message, org_id, message_id, user_id)
+
+    async def seq_of(
+        self, org_id: str, conversation_id: str, *, message_id: str | None, time: int | None
+    ) -> int | None:
+        return await self._read(queries.seq_of, org_id, conversation_id, message_id, time)
+
+    async def participants(self, org_id: str, conversation_id: str) -> list[Participant]:
+        return await self._read(queries.participants_of, org_id, conversation_id)
+
+    async def acked_cursor(self, org_id: str, user_id: str, client_id: str) -> int | None:
+        return await self._read(people.acked_cursor, org_id, user_id, client_id)
+
+    async def save_ack(
+        self, org_id: str, user_id: str, client_id: str, cursor: int, now: int
+    ) -> None:
+        ack = {"org": org_id, "user": user_id, "client": client_id, "cursor": cursor, "now": now}
+        await self._acks.put({(org_id, user_id, client_id): ack}, "cursor")
+
+    async def devices(self, org_id: str, user_id: str | None) -> list[Mapping[str, Any]]:
+        return await self._read(people.devices, org_id, user_id)
+
+    async def last_seen(self, org_id: str, user_ids: Sequence[str]) -> dict[str, int]:
+        return await self._read(people.last_seen, org_id, user_ids)
+
+    async def save_last_seen(self, org_id: str, seen: Mapping[str, int]) -> None:
+        rows: dict[Key, Mapping[str, Any]] = {
+            (org_id, user): {"org": org_id, "user": user, "time": time}
+            for user, time in seen.items()
+        }
+        await self._seen.put(rows, "time")
+
+    async def contacts(self, org_id: str, user_id: str) -> set[str]:
+        return await self._read(people.contacts, org_id, user_id)
+
+    async def counts(self, org_id: str, active_since: int) -> Mapping[str, int]:
+        return await self._read(people.counts, org_id, active_since)

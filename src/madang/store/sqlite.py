@@ -1,0 +1,218 @@
+"""SQLite: one writer's connection in a thread of its own, a few readers, checkpoints beside them.
+
+Every thread owns its connection. Python's driver is used with `isolation_level=None`, so a
+transaction begins where it is said to: `BEGIN IMMEDIATE` for the writer, whose transactions are
+the only ones that write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from madang.clock import Clock
+from madang.ports import Write
+from madang.protocol.errors import Unavailable
+from madang.store.commits import commit_batch
+from madang.store.sql_store import SqlStore
+from madang.store.writer import Committed
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READERS = 4
+"""Threads that read: enough that a slow page does not hold up the others."""
+
+BUSY_SECONDS = 5.0
+"""How long to wait for another process (a backup, a migration) that holds the write lock."""
+
+_STORAGE_ERRORS = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_NOTADB,
+}
+_PRIMARY_CODE = 0xFF
+
+_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA secure_delete = ON",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA cache_size = -65536",
+    "PRAGMA wal_autocheckpoint = 8000",
+)
+_READER_PRAGMAS = (
+    "PRAGMA query_only = ON",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA cache_size = -16384",
+)
+
+
+def is_storage(error: BaseException) -> bool:
+    """Whether the disk or the file is at fault, and not the statement."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlite_errorcode", None)
+    return code is not None and (code & _PRIMARY_CODE) in _STORAGE_ERRORS
+
+
+def create_sqlite_engine(url: str, *, read_only: bool = False) -> Engine:
+    """An engine for one thread: no pool, explicit transactions, Madang's pragmas."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or ":memory:" in url:
+        raise ValueError(f"not the URL of a SQLite file: {url}")
+    if not read_only:
+        Path(parsed.database).expanduser().parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        parsed,
+        poolclass=NullPool,
+        # One for each statement in use: bulk statements come in a few dozen sizes.
+        connect_args={
+            "timeout": BUSY_SECONDS,
+            "check_same_thread": False,
+            "cached_statements": 512,
+        },
+    )
+    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in _READER_PRAGMAS if read_only else _PRAGMAS:
+            connection.execute(pragma).fetchall()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+class _Thread:
+    """A connection that belongs to a thread, opened when it is first needed and after a failure."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction: committed at the end, rolled back where anything is raised."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        try:
+            with self._connection.begin():
+                yield self._connection
+        except Exception as error:
+            if is_storage(error):
+                # After a failure of the disk begin anew, with nothing cached of what failed.
+                self.close()
+            raise
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except SQLAlchemyError:
+                connection.invalidate()
+
+
+class SqliteStore(SqlStore):
+    """`ports.Store` on a SQLite file (`sqlite:///path`), and the committer of `GroupWriter`.
+
+    The schema must be there: see `madang.store.migrate`.
+    """
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        super().__init__(clock)
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="madang-writer")
+        self._reading = ThreadPoolExecutor(READERS, thread_name_prefix="madang-reader")
+        self._engine = create_sqlite_engine(url)
+        self._read_engine = create_sqlite_engine(url, read_only=True)
+        self._writer = _Thread(self._engine)
+        self._readers: list[_Thread] = []
+        self._own = threading.local()
+
+    @property
+    def engines(self) -> tuple[Engine, Engine]:
+        """The writer's and the readers', for whoever counts or watches statements."""
+        return self._engine, self._read_engine
+
+    def commit(self, org_id: str, writes: Sequence[Write], now: int) -> Awaitable[Committed]:
+        return asyncio.get_running_loop().run_in_executor(
+            self._writing, commit_batch, self._writer.begin, is_storage, org_id, writes, now
+        )
+
+    async def _write(
+        self,
+        change: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        return await self._run(self._writing, lambda: self._writer, change, *args, **kwargs)
+
+    async def _read(
+        self,
+        query: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        return await self._run(self._reading, self._reader, query, *args, **kwargs)
+
+    def _reader(self) -> _Thread:
+        found: _Thread | None = getattr(self._own, "reader", None)
+        if found is None:
+            found = self._own.reader = _Thread(self._read_engine)
+            self._readers.append(found)
+        return found
+
+    async def _run(
+        self,
+        executor: Executor,
+        thread: Callable[[], _Thread],
+        work: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        def run() -> T:
+            try:
+                with thread().begin() as connection:
+                    return work(connection, *args, **kwargs)
+            except DBAPIError as error:
+                if is_storage(error):
+                    raise Unavailable from error
+                raise
+
+        return await asyncio.get_running_loop().run_in_executor(executor, run)
+
+    async def close(self) -> None:
+        """Wait for what runs and close the files. The log is left checkpointed."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._close)
+
+    def _close(self) -> None:
+        self._reading.shutdown()
+        for reader in self._readers:
+            reader.close()
+        self._writing.shutdown()
+        self._writer.close()
+        self._engine.dispose()
+        self._read_engine.dispose()

@@ -1,0 +1,193 @@
+"""The tables, the same on every database.
+
+Ids are text, times and cursors whole microseconds, JSON is text. Every table with an org's rows
+has `org_id`. Event rows hold references, never a message's text: replay joins the message as it
+is now, so what was deleted is in no row of the log.
+
+`migrations/` builds exactly this; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+metadata = MetaData(naming_convention=NAMES)
+
+Id = String(36)
+Name = String(100)
+Micros = BigInteger
+
+orgs = Table(
+    "orgs",
+    metadata,
+    Column("id", Name, primary_key=True),
+    # The org's row is its lock: whoever commits for the org holds it.
+    Column("last_cursor", Micros, nullable=False),
+    Column("oldest_cursor", Micros, nullable=False, server_default="0"),
+    sqlite_with_rowid=False,
+)
+
+# One row: the log's epoch, which changes when a backup took the log's place.
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("epoch", String(32), nullable=False),
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("org_id", Name, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("title", Text),
+    Column("metadata", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("direct_key", String(256)),
+    Column("last_seq", BigInteger, nullable=False),
+    # The cursor of the event with `last_seq`: tells a catch-up which conversations to skip.
+    Column("last_cursor", Micros, nullable=False),
+    Column("last_message_id", Id),
+    Column("created_by", Name, nullable=False),
+    Column("created_at", Micros, nullable=False),
+    Column("updated_at", Micros, nullable=False),
+)
+Index(
+    "uq_conversations_org_id_direct_key",
+    conversations.c.org_id,
+    conversations.c.direct_key,
+    unique=True,
+    sqlite_where=conversations.c.direct_key.is_not(None),
+    postgresql_where=conversations.c.direct_key.is_not(None),
+)
+
+participants = Table(
+    "participants",
+    metadata,
+    Column("conversation_id", Id, primary_key=True),
+    Column("user_id", Name, primary_key=True),
+    Column("org_id", Name, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("nickname", Text),
+    Column("last_read_seq", BigInteger, nullable=False),
+    Column("joined_at", Micros, nullable=False),
+    Column("notification_level", String(16), nullable=False),
+    Column("muted_until", Micros),
+    Index(None, "org_id", "user_id"),
+    sqlite_with_rowid=False,
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("org_id", Name, nullable=False),
+    Column("conversation_id", Id, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("sender_id", Name, nullable=False),
+    Column("sender_type", String(16), nullable=False),
+    Column("message_type", String(16), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("reply_to_id", Id),
+    Column("attachments", Text, nullable=False),
+    Column("client_id", Text),
+    Column("created_at", Micros, nullable=False),
+    Column("edited_at", Micros),
+    Column("deleted_at", Micros),
+    UniqueConstraint("conversation_id", "seq"),
+)
+Index(
+    "uq_messages_conversation_id_sender_id_client_id",
+    messages.c.conversation_id,
+    messages.c.sender_id,
+    messages.c.client_id,
+    unique=True,
+    sqlite_where=messages.c.client_id.is_not(None),
+    postgresql_where=messages.c.client_id.is_not(None),
+)
+
+reactions = Table(
+    "reactions",
+    metadata,
+    Column("message_id", Id, primary_key=True),
+    Column("user_id", Name, primary_key=True),
+    Column("emoji", String(64), primary_key=True),
+    Column("org_id", Name, nullable=False),
+    # The cursor of the event that added it: the order in which reactions are listed.
+    Column("cursor", Micros, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("org_id", Name, primary_key=True),
+    Column("cursor", Micros, primary_key=True),
+    Column("conversation_id", Id, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("type", String(100), nullable=False),
+    Column("actor_id", Name, nullable=False),
+    Column("user_id", Name),
+    Column("message_id", Id),
+    Column("data", Text, nullable=False),
+    Column("idempotency_key", Text),
+    Column("created_at", Micros, nullable=False),
+    # On SQLite this index also holds the primary key, so it answers "which cursor has seq N".
+    UniqueConstraint("conversation_id", "seq"),
+    sqlite_with_rowid=False,
+)
+Index(
+    "uq_events_org_id_actor_id_idempotency_key",
+    events.c.org_id,
+    events.c.actor_id,
+    events.c.idempotency_key,
+    unique=True,
+    sqlite_where=events.c.idempotency_key.is_not(None),
+    postgresql_where=events.c.idempotency_key.is_not(None),
+)
+Index(
+    "ix_events_left",
+    events.c.org_id,
+    events.c.user_id,
+    events.c.cursor,
+    sqlite_where=events.c.type == "participant.left",
+    postgresql_where=events.c.type == "participant.left",
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("org_id", Name, primary_key=True),
+    Column("user_id", Name, primary_key=True),
+    Column("client_id", String(256), primary_key=True),
+    Column("cursor", Micros, nullable=False),
+    Column("updated_at", Micros, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("org_id", Name, primary_key=True),
+    Column("id", Name, primary_key=True),
+    Column("last_seen", Micros, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,164 @@
+"""Group commit: whatever has gathered while one commit ran is the next one. There is no timer.
+
+Runs on the event loop; the commit itself runs where the store decides (for SQLite, in its writer
+thread). One queue per org, one transaction per org and batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from madang.clock import Clock
+from madang.model.nouns import Event
+from madang.ports import Write
+from madang.protocol.errors import MadangError, Unavailable
+
+Done = Callable[[Any, MadangError | None], None]
+
+MAX_BATCH = 1000
+"""Writes in one commit: about 40 ms of work, so that nobody's ack waits longer for others'."""
+
+MAX_WAITING = 20_000
+"""Writes of one org waiting for a commit: about a second of work."""
+
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+
+DEFAULT_SIZE = 1024
+"""Bytes a write counts for that does not say its `size`."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of a batch: one (result, error) a write, in their order, and the new events."""
+
+    outcomes: Sequence[tuple[Any, MadangError | None]]
+    events: Sequence[Event]
+
+
+class Committer(Protocol):
+    """What the writer needs of a store."""
+
+    def commit(self, org_id: str, writes: Sequence[Write], now: int) -> Awaitable[Committed]:
+        """Begin at once to apply the writes in one transaction. Never raises: a failure is the
+        error of each write it befell."""
+        ...
+
+
+class _Queue:
+    """The writes of one org that wait for a commit."""
+
+    __slots__ = ("bytes", "task", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Write, Done, int]] = []
+        self.bytes = 0
+        self.task: asyncio.Task[None] | None = None
+
+
+class GroupWriter:
+    """`ports.Writer` over a store. After a commit and in one turn of the loop: each `done` in the
+    order of submission, then `on_commit` with the events in the order of the log."""
+
+    def __init__(
+        self, store: Committer, clock: Clock, on_commit: Callable[[Sequence[Event]], None]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._on_commit = on_commit
+        self._queues: dict[str, _Queue] = {}
+        self._closed = False
+
+    def submit(self, write: Write, done: Done) -> None:
+        """See `ports.Writer`. A write may have a `size` in bytes; they are bounded too.
+
+        Where the queue is full or the writer closed, `done` is called before this returns.
+        """
+        queue = self._queues.get(write.org_id)
+        if queue is None:
+            queue = self._queues[write.org_id] = _Queue()
+        size = getattr(write, "size", DEFAULT_SIZE)
+        if (
+            self._closed
+            or len(queue.waiting) >= MAX_WAITING
+            or queue.bytes + size > MAX_WAITING_BYTES
+        ):
+            done(None, Unavailable())
+            return
+        queue.waiting.append((write, done, size))
+        queue.bytes += size
+        if queue.task is None:
+            # The task first runs in the loop's next turn: all of this turn's writes go together.
+            queue.task = asyncio.create_task(self._drain(write.org_id, queue))
+
+    async def write(self, write: Write) -> Any:
+        """Submit and wait. Cancelling the wait does not undo the write.
+
+        Raises:
+            MadangError: the write was refused.
+        """
+        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def done(result: Any, error: MadangError | None) -> None:
+            if waiter.done():
+                return
+            if error is None:
+                waiter.set_result(result)
+            else:
+                waiter.set_exception(error)
+
+        self.submit(write, done)
+        return await waiter
+
+    async def close(self) -> None:
+        """Refuse new writes and finish those that were submitted."""
+        self._closed = True
+        while tasks := [queue.task for queue in self._queues.values() if queue.task]:
+            await asyncio.gather(*tasks)
+
+    async def _drain(self, org_id: str, queue: _Queue) -> None:
+        batch = self._take(queue)
+        commit = self._store.commit(org_id, [write for write, _, _ in batch], self._clock.now())
+        while True:
+            committed = await commit
+            finished = batch
+            # The next commit begins before this one is delivered: disk and loop work together.
+            if batch := self._take(queue):
+                commit = self._store.commit(
+                    org_id, [write for write, _, _ in batch], self._clock.now()
+                )
+            self._finish(finished, committed)
+            if not batch:
+                if not queue.waiting:
+                    break
+                batch = self._take(queue)
+                commit = self._store.commit(
+                    org_id, [write for write, _, _ in batch], self._clock.now()
+                )
+        queue.task = None
+        del self._queues[org_id]
+
+    def _take(self, queue: _Queue) -> list[tuple[Write, Done, int]]:
+        batch = queue.waiting[:MAX_BATCH]
+        del queue.waiting[:MAX_BATCH]
+        queue.bytes -= sum(size for _, _, size in batch)
+        return batch
+
+    def _finish(self, batch: Sequence[tuple[Write, Done, int]], committed: Committed) -> None:
+        for (_, done, _), (result, error) in zip(batch, committed.outcomes, strict=True):
+            try:
+                done(result, error)
+            except Exception:
+                # One caller's mistake must not keep the others' acks and events back.
+                _log.exception("a write's callback failed")
+        if committed.events:
+            try:
+                self._on_commit(committed.events)
+            except Exception:
+                _log.exception("delivery of committed events failed")

@@ -1,0 +1,61 @@
+"""A store on a file of its own, with a clock that stands still until it is moved."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from madang.clock import SystemClock
+from madang.model.nouns import Event
+from madang.store import migrate
+from madang.store.sqlite import SqliteStore
+from madang.store.writer import GroupWriter
+
+
+class SteppedClock(SystemClock):
+    """Stands at `time` (microseconds) until a test moves it."""
+
+    def __init__(self) -> None:
+        self.time = 1_700_000_000_000_000
+
+    def now(self) -> int:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> SteppedClock:
+    return SteppedClock()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    found = f"sqlite:///{tmp_path / 'madang.db'}"
+    migrate.upgrade(found)
+    return found
+
+
+@pytest.fixture
+async def store(url: str, clock: SteppedClock) -> AsyncIterator[SqliteStore]:
+    opened = SqliteStore(url, clock)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def delivered() -> list[Event]:
+    """Every committed event, in the order in which it was handed to delivery."""
+    return []
+
+
+@pytest.fixture
+async def writer(
+    store: SqliteStore, clock: SteppedClock, delivered: list[Event]
+) -> AsyncIterator[GroupWriter]:
+    def on_commit(events: Sequence[Event]) -> None:
+        delivered.extend(events)
+
+    opened = GroupWriter(store, clock, on_commit)
+    yield opened
+    await opened.close()
