@@ -1,0 +1,219 @@
+/** The open conversation: its head, the timeline, who is typing, and the composer. */
+import { composer } from './composer.js';
+import { nameOf, titleOf, uid } from './conversations.js';
+import { avatar, fill, h, iconButton, oncePerFrame, place, setText } from './dom.js';
+import { dayName, nameList, shortWhen, t } from './i18n.js';
+import { letterLine, messageLine, messageTools } from './message-view.js';
+
+/** Messages of one sender within this time stand together. */
+const TOGETHER_MS = 5 * 60000;
+/** This near to the end counts as being at the end. */
+const NEAR_END_PX = 80;
+
+/** @param {import('./session.js').Session} session @param {{onBack: () => void, onAct: () => void}} on */
+export function chatView(session, on) {
+  /** @type {Map<string, {of: any, node: HTMLElement}>} */
+  const drawn = new Map();
+  let drawnFor = '';
+  let atEnd = true;
+  /** @type {HTMLElement | null} */
+  let toolsOn = null;
+
+  const head = h('header', { class: 'chat-head' });
+  const list = h('ol', { class: 'timeline', 'aria-label': t('messages') });
+  const older = h('button', { type: 'button', class: 'older', onclick: () => loadOlder() });
+  const scroller = h('div', { class: 'scroller', tabindex: '0', role: 'log', 'aria-label': t('messages'), 'aria-live': 'off' }, h('div', { class: 'scroller-fill' }), older, list);
+  const jump = h('button', { type: 'button', class: 'jump', hidden: true, onclick: () => toEnd() }, t('newMessages'));
+  const typing = h('p', { class: 'typing', role: 'status', 'aria-live': 'polite' });
+  const writer = composer(session);
+  const empty = h('div', { class: 'chat-empty' }, h('img', { src: 'mark.svg', alt: '', width: '56', height: '56' }), h('h2', {}, t('pickConversation')), h('p', {}, t('pickHint')));
+  const body = h('div', { class: 'chat-body' }, head, h('div', { class: 'scroll-frame' }, scroller, jump), typing, writer.element);
+  const element = h('section', { class: 'chat', 'aria-label': t('messages') }, empty, body);
+
+  /** @type {import('./message-view.js').Handlers} */
+  const handlers = {
+    onReply: (message) => writer.set({ kind: 'reply', message }),
+    onEdit: (message) => writer.set({ kind: 'edit', message }),
+    onDelete: (message) => session.command({ type: 'message.delete', message_id: message.id }),
+    onReact: (message, emoji) => {
+      const mine = (message.reactions?.[emoji] ?? []).some((user) => uid(user) === session.me);
+      session.command({ type: mine ? 'reaction.remove' : 'reaction.add', message_id: message.id, emoji });
+    },
+    onChoose: (message) => { session.choose(message); on.onAct(); },
+    onJump: (id) => {
+      const node = drawn.get(id)?.node;
+      node?.scrollIntoView({ block: 'center' });
+      node?.focus();
+    },
+  };
+
+  const showTools = (event) => {
+    const node = event.target instanceof Element ? /** @type {HTMLElement | null} */ (event.target.closest('.line[data-id]')) : null;
+    if (!node || node === toolsOn) return;
+    const message = session.entry?.items.find((item) => item.id === node.dataset.id)?.message;
+    if (!message) return;
+    hideTools();
+    toolsOn = node;
+    node.querySelector('.bubble-row')?.append(messageTools(session, message, handlers));
+  };
+  const hideTools = () => {
+    toolsOn?.querySelector('.message-tools')?.remove();
+    toolsOn = null;
+  };
+  list.addEventListener('pointerover', showTools);
+  list.addEventListener('focusin', showTools);
+  list.addEventListener('click', showTools);
+  list.addEventListener('pointerleave', () => { if (!toolsOn?.contains(document.activeElement)) hideTools(); });
+  scroller.addEventListener('keydown', (event) => {
+    if (event.key !== 'ArrowUp' && event.key !== 'ArrowDown') return;
+    const lines = [...list.querySelectorAll('.line[data-id]')];
+    const now = lines.indexOf(document.activeElement?.closest('.line') ?? list);
+    const next = event.key === 'ArrowUp' ? (now < 0 ? lines.length - 1 : now - 1) : now + 1;
+    if (now < 0 && event.key === 'ArrowDown' || !lines[next]) return;
+    event.preventDefault();
+    /** @type {HTMLElement} */ (lines[next]).focus();
+  });
+  scroller.addEventListener('scroll', () => {
+    atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_END_PX;
+    if (atEnd) { jump.hidden = true; seen(); }
+    if (scroller.scrollTop < 60 && session.entry?.hasMore) loadOlder();
+  });
+  const onFocus = () => seen();
+  addEventListener('focus', onFocus);
+  document.addEventListener('visibilitychange', onFocus);
+  // The keyboard of a phone or a growing composer must not hide the newest message.
+  const resized = new ResizeObserver(() => { if (atEnd) scroller.scrollTop = scroller.scrollHeight; });
+  resized.observe(scroller);
+
+  async function loadOlder() {
+    const before = scroller.scrollHeight;
+    const top = scroller.scrollTop;
+    await session.loadOlder();
+    draw();
+    scroller.scrollTop = top + scroller.scrollHeight - before;
+  }
+
+  function toEnd() {
+    scroller.scrollTop = scroller.scrollHeight;
+    atEnd = true;
+    jump.hidden = true;
+    seen();
+  }
+
+  function seen() {
+    // Several users stand side by side in one window: what is visible counts as seen.
+    if (atEnd && document.visibilityState === 'visible' && element.offsetParent) session.seen();
+  }
+
+  function drawHead(about) {
+    const others = about.participants.filter((p) => uid(p.user_id) !== session.me);
+    const direct = about.kind === 'direct' && others.length === 1;
+    const status = direct ? session.state.presence.get(uid(others[0].user_id)) : undefined;
+    const name = titleOf(session.state, about) || t(about.kind === 'inbox' ? 'inbox' : 'group');
+    const here = (p) => (session.state.presence.get(uid(p.user_id))?.status ?? 'offline') !== 'offline';
+    const below = direct
+      ? [t(`status${capital(status?.status ?? 'offline')}`), status?.status === 'offline' && status.last_seen ? t('lastSeen', { when: shortWhen(status.last_seen) }) : ''].filter(Boolean).join(' · ')
+      : `${t('members', { n: about.participants.length })} · ${nameList(about.participants.map((p) => (uid(p.user_id) === session.me ? t('you') : nameOf(session.state, p.user_id, about))).slice(0, 6))}`;
+    fill(head, iconButton('back', t('back'), on.onBack, { class: 'back' }), avatar(name, direct ? status?.status ?? 'offline' : undefined),
+      h('div', { class: 'chat-title' }, h('h2', {}, name), h('p', { title: below }, below)),
+      direct ? null : h('div', { class: 'faces' }, others.filter(here).slice(0, 5).map((p) => avatar(nameOf(session.state, p.user_id, about), session.state.presence.get(uid(p.user_id))?.status))),
+      about.status === 'archived' ? h('span', { class: 'tag' }, t('archived')) : null);
+  }
+
+  /** Who has read up to which message, as small faces under it. */
+  function readersAt(entry) {
+    /** @type {Map<string, string[]>} */
+    const at = new Map();
+    for (const p of entry.about.participants) {
+      if (uid(p.user_id) === session.me || !p.last_read_seq) continue;
+      const item = entry.items.findLast((one) => one.message && one.seq <= p.last_read_seq);
+      if (item) at.set(item.id, [...(at.get(item.id) ?? []), nameOf(session.state, p.user_id, entry.about)]);
+    }
+    return at;
+  }
+
+  function drawTimeline(entry) {
+    const readers = readersAt(entry);
+    const nodes = [];
+    let day = '';
+    let above = null;
+    const used = new Set();
+    const keep = (key, of, make) => {
+      used.add(key);
+      const old = drawn.get(key);
+      if (old && old.of.length === of.length && old.of.every((value, n) => value === of[n])) return old.node;
+      if (old?.node === toolsOn) toolsOn = null;
+      const node = make();
+      drawn.set(key, { of, node });
+      return node;
+    };
+    const quotedOf = (message) => (message?.reply_to_id ? entry.items.find((item) => item.id === message.reply_to_id)?.message : null);
+    for (const item of entry.items) {
+      const made = item.message?.created_at ?? item.event?.timestamp;
+      const today = made ? dayName(made) : day;
+      if (today && today !== day) {
+        day = today;
+        above = null;
+        nodes.push(keep(`day ${day}`, [day], () => h('li', { class: 'day' }, h('span', {}, day))));
+      }
+      const follows = Boolean(above && item.message && uid(above.sender_id) === uid(item.message.sender_id) && Date.parse(item.message.created_at) - Date.parse(above.created_at) < TOGETHER_MS);
+      above = item.message && item.message.sender_type !== 'system' ? item.message : null;
+      const node = keep(item.id, [item.message ?? item.event, follows, quotedOf(item.message)], () => messageLine(session, item, follows, handlers));
+      node.classList.toggle('chosen', Boolean(session.message && session.message.id === item.id));
+      nodes.push(node);
+      const names = readers.get(item.id);
+      if (names) nodes.push(keep(`read ${item.id}`, [names.join()], () => h('li', { class: 'readers', 'aria-label': t('readBy', { names: nameList(names) }), title: t('readBy', { names: nameList(names) }) }, names.slice(0, 8).map((name) => avatar(name)))));
+    }
+    for (const letter of session.outbox) {
+      if (letter.conversation_id !== entry.about.id) continue;
+      nodes.push(keep(`letter ${letter.client_id}`, [letter, session.line.phase === 'live'], () => letterLine(session, letter)));
+    }
+    if (entry.loaded && !nodes.length) nodes.push(keep('empty', [], () => h('li', { class: 'notice' }, t('noMessages'))));
+    for (const key of drawn.keys()) if (!used.has(key)) drawn.delete(key);
+    place(list, nodes);
+  }
+
+  function drawTyping(about) {
+    const users = [...(session.state.typing.get(about.id)?.keys() ?? [])].filter((user) => user !== session.me).map((user) => nameOf(session.state, user, about));
+    const [a, b] = users;
+    setText(typing, !users.length ? '' : users.length === 1 ? t('typingOne', { a }) : users.length === 2 ? t('typingTwo', { a, b }) : t('typingMany'));
+    typing.classList.toggle('on', users.length > 0);
+  }
+
+  function draw() {
+    const entry = session.entry;
+    empty.hidden = Boolean(entry);
+    body.hidden = !entry;
+    if (!entry) { drawnFor = ''; return; }
+    const fresh = entry.about.id !== drawnFor;
+    if (fresh) { drawn.clear(); hideTools(); atEnd = true; jump.hidden = true; drawnFor = entry.about.id; }
+    const lastBefore = list.lastElementChild;
+    drawHead(entry.about);
+    older.hidden = !entry.loaded || !entry.items.some((item) => item.message);
+    older.disabled = !entry.hasMore;
+    setText(older, !entry.hasMore ? t('beginning') : session.loadingOlder ? t('loading') : t('loadOlder'));
+    drawTimeline(entry);
+    drawTyping(entry.about);
+    writer.draw();
+    if (atEnd || fresh) scroller.scrollTop = scroller.scrollHeight;
+    else if (list.lastElementChild !== lastBefore && list.lastElementChild?.classList.contains('other')) jump.hidden = false;
+    seen();
+  }
+
+  const redraw = oncePerFrame(draw);
+  const unwatch = session.watch(redraw);
+  draw();
+  return {
+    element,
+    focus: () => writer.focus(),
+    dispose() {
+      unwatch();
+      resized.disconnect();
+      removeEventListener('focus', onFocus);
+      document.removeEventListener('visibilitychange', onFocus);
+    },
+  };
+}
+
+/** @param {string} word */
+const capital = (word) => word[0].toUpperCase() + word.slice(1);

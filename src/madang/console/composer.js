@@ -1,0 +1,98 @@
+/** Where messages are written: Enter sends, Shift+Enter makes a line, a composition is never cut. */
+import { nameOf } from './conversations.js';
+import { fill, h, icon, iconButton, setText } from './dom.js';
+import { t } from './i18n.js';
+
+const TALLEST_PX = 180;
+
+/** @param {import('./session.js').Session} session */
+export function composer(session) {
+  /** @type {{kind: 'reply' | 'edit', message: any} | null} */
+  let about = null;
+  let composing = false;
+  let drawnFor = '';
+
+  const area = h('textarea', { rows: '1', placeholder: t('write'), 'aria-label': t('write'), autocomplete: 'off', enterkeyhint: 'send' });
+  const button = h('button', { type: 'submit', class: 'send', 'aria-label': t('send'), title: t('send') }, icon('send'));
+  const above = h('div', { class: 'composer-about', hidden: true });
+  const closed = h('p', { class: 'composer-closed', hidden: true });
+  const form = h('form', { class: 'composer-form', onsubmit: submit }, area, button);
+  const element = h('div', { class: 'composer' }, above, form, closed);
+
+  area.addEventListener('compositionstart', () => { composing = true; });
+  area.addEventListener('compositionend', () => { composing = false; });
+  area.addEventListener('blur', () => session.typing(false));
+  area.addEventListener('input', () => {
+    grow();
+    if (session.selected) session.drafts.set(session.selected, area.value);
+    session.typing(area.value.trim() !== '');
+  });
+  area.addEventListener('keydown', (event) => {
+    // While Hangul is composed, Enter belongs to the input method. Safari ends the composition
+    // before this event and only the key code 229 tells.
+    if (event.isComposing || composing || event.keyCode === 229) return;
+    if (event.key === 'Enter' && !event.shiftKey) submit(event);
+    else if (event.key === 'Escape' && about) set(null);
+    else if (event.key === 'ArrowUp' && area.value === '') {
+      const last = session.entry?.items.findLast((item) => item.message && String(item.message.sender_id) === session.me && !item.message.deleted_at);
+      if (last) { event.preventDefault(); set({ kind: 'edit', message: last.message }); }
+    }
+  });
+
+  function grow() {
+    area.style.height = 'auto';
+    area.style.height = `${Math.min(area.scrollHeight, TALLEST_PX)}px`;
+  }
+
+  /** @param {Event} event */
+  function submit(event) {
+    event.preventDefault();
+    const text = area.value.trim();
+    if (!text || composing) return;
+    if (about?.kind === 'edit') {
+      if (!session.command({ type: 'message.edit', message_id: about.message.id, content: text })) return;
+    } else session.write(text, about?.message.id);
+    area.value = '';
+    if (session.selected) session.drafts.delete(session.selected);
+    session.typing(false);
+    set(null);
+    grow();
+  }
+
+  /** @param {typeof about} next */
+  function set(next) {
+    const wasEditing = about?.kind === 'edit';
+    about = next;
+    if (next?.kind === 'edit') area.value = next.message.content;
+    else if (wasEditing) area.value = '';
+    above.hidden = !next;
+    if (next) {
+      const conversation = session.entry?.about;
+      fill(above, icon(next.kind === 'edit' ? 'edit' : 'reply'),
+        h('strong', {}, next.kind === 'edit' ? t('editing') : t('replyingTo', { name: nameOf(session.state, next.message.sender_id, conversation) })),
+        h('span', {}, String(next.message.content).slice(0, 120)),
+        iconButton('close', t('cancel'), () => { set(null); area.focus(); }));
+    }
+    grow();
+    if (next) area.focus();
+  }
+
+  return {
+    element, set,
+    focus: () => area.focus(),
+    draw() {
+      const conversation = session.entry?.about;
+      const id = conversation?.id ?? '';
+      if (id !== drawnFor) {
+        drawnFor = id;
+        set(null);
+        area.value = session.drafts.get(id) ?? '';
+        queueMicrotask(grow);
+      }
+      const shut = conversation?.status === 'archived' ? t('readOnly') : conversation?.kind === 'inbox' ? t('inboxReadOnly') : '';
+      form.hidden = Boolean(shut);
+      closed.hidden = !shut;
+      setText(closed, shut);
+    },
+  };
+}

@@ -1,0 +1,103 @@
+/** The conversations of a user: unread counts, last message, who is there; and a form for a new one. */
+import { listed, nameOf, titleOf, uid } from './conversations.js';
+import { avatar, fill, h, iconButton, oncePerFrame } from './dom.js';
+import { shortWhen, t } from './i18n.js';
+import { splitList } from './actions.js';
+
+/** @param {import('./session.js').Session} session @param {{onOpen: () => void}} on */
+export function listView(session, on) {
+  const list = h('ul', { class: 'conversations' });
+  const none = h('p', { class: 'list-empty', hidden: true });
+  const dialog = newConversation(session, on.onOpen);
+  const element = h('nav', { class: 'list', 'aria-label': t('conversations') },
+    h('header', { class: 'list-head' }, h('h2', {}, t('conversations')), iconButton('plus', t('newConversation'), () => dialog.open())),
+    list, none, dialog.element);
+  fill(none, t('noConversations'), ' ', h('button', { type: 'button', class: 'link', onclick: () => dialog.open() }, t('startOne')));
+  /** @type {Map<string, {of: any[], node: HTMLElement}>} */
+  const drawn = new Map();
+
+  list.addEventListener('keydown', (event) => {
+    if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return;
+    const buttons = [...list.querySelectorAll('button')];
+    const at = buttons.indexOf(/** @type {any} */ (document.activeElement)) + (event.key === 'ArrowDown' ? 1 : -1);
+    if (buttons[at]) { event.preventDefault(); buttons[at].focus(); }
+  });
+
+  function draw() {
+    const entries = listed(session.state);
+    none.hidden = !session.ready || entries.length > 0;
+    const nodes = entries.map(({ about }) => {
+      const others = (about.participants ?? []).filter((p) => uid(p.user_id) !== session.me);
+      const status = about.kind === 'direct' && others.length === 1 ? session.state.presence.get(uid(others[0].user_id))?.status ?? 'offline' : undefined;
+      const typing = [...(session.state.typing.get(about.id)?.keys() ?? [])].filter((user) => user !== session.me).join();
+      const open = about.id === session.selected;
+      const of = [about, status, typing, open];
+      const old = drawn.get(about.id);
+      if (old && old.of.every((value, n) => value === of[n])) return old.node;
+      const node = item(about, status, typing, open);
+      if (old?.node.contains(document.activeElement)) queueMicrotask(() => node.querySelector('button')?.focus());
+      drawn.set(about.id, { of, node });
+      return node;
+    });
+    for (const id of drawn.keys()) if (!session.state.conversations.has(id)) drawn.delete(id);
+    if (nodes.length !== list.children.length || nodes.some((node, n) => list.children[n] !== node)) list.replaceChildren(...nodes);
+  }
+
+  function item(about, status, typing, open) {
+    const name = titleOf(session.state, about) || t(about.kind === 'inbox' ? 'inbox' : 'group');
+    const last = about.last_message;
+    const by = last && uid(last.sender_id) === session.me ? `${t('you')}: ` : last && about.kind === 'group' ? `${nameOf(session.state, last.sender_id, about)}: ` : '';
+    const line = typing ? t('typingOne', { a: typing.split(',')[0] }) : !last ? t(about.kind === 'inbox' ? 'inboxReadOnly' : 'noMessages') : last.deleted_at ? t('deleted') : by + last.content;
+    return h('li', {},
+      h('button', { type: 'button', class: 'conversation', 'aria-current': open ? 'true' : null, dataset: { id: about.id }, onclick: () => { session.select(about.id); on.onOpen(); } },
+        avatar(name, status),
+        h('span', { class: 'what' },
+          h('span', { class: 'top' }, h('strong', {}, name), last ? h('time', { datetime: last.created_at }, shortWhen(last.created_at)) : null),
+          h('span', { class: 'under' }, h('span', { class: typing ? 'preview is-typing' : 'preview' }, line),
+            about.status === 'archived' ? h('span', { class: 'tag' }, t('archived')) : null,
+            about.unread_count ? h('span', { class: 'unread', 'aria-label': t('unread', { n: about.unread_count }) }, about.unread_count > 99 ? '99+' : about.unread_count) : null))));
+  }
+
+  const unwatch = session.watch(oncePerFrame(draw));
+  draw();
+  return { element, dispose: unwatch };
+}
+
+/** @param {import('./session.js').Session} session @param {() => void} onOpen */
+function newConversation(session, onOpen) {
+  const people = h('input', { name: 'people', required: true, autocomplete: 'off', spellcheck: 'false' });
+  const title = h('input', { name: 'title', autocomplete: 'off' });
+  const kind = h('select', { name: 'kind' }, h('option', { value: 'direct' }, t('direct')), h('option', { value: 'group' }, t('group')));
+  const problem = h('p', { class: 'problem', role: 'alert' });
+  const titleField = h('label', { class: 'field', hidden: true }, h('span', {}, t('title')), title);
+  kind.addEventListener('change', () => { titleField.hidden = kind.value === 'direct'; });
+  people.addEventListener('input', () => {
+    if (splitList(people.value).length > 1 && kind.value === 'direct') { kind.value = 'group'; titleField.hidden = false; }
+  });
+  const element = h('dialog', { class: 'sheet', 'aria-label': t('newConversation') }, h('form', {
+    onsubmit: async (event) => {
+      event.preventDefault();
+      const answer = await session.rest.messenger('POST', '/conversations', {
+        body: { kind: kind.value, participant_ids: splitList(people.value), ...(kind.value === 'group' && title.value ? { title: title.value } : {}) },
+      });
+      if (!answer.ok) {
+        problem.textContent = t('failed', { status: answer.status, text: detailOf(answer.body) });
+        return;
+      }
+      element.close();
+      session.adopt(answer.body);
+      onOpen();
+    },
+  },
+    h('h2', {}, t('newConversation')),
+    h('label', { class: 'field' }, h('span', {}, t('people')), people, h('small', {}, t('peopleHint'))),
+    h('label', { class: 'field' }, h('span', {}, t('kind')), kind), titleField, problem,
+    h('div', { class: 'sheet-buttons' }, h('button', { type: 'button', class: 'button', onclick: () => element.close() }, t('cancel')), h('button', { type: 'submit', class: 'button primary' }, t('create')))));
+  return { element, open: () => { problem.textContent = ''; people.value = ''; title.value = ''; element.showModal(); people.focus(); } };
+}
+
+/** The readable part of a problem document. @param {any} body */
+export function detailOf(body) {
+  const detail = body?.detail ?? body?.title ?? body ?? '';
+  return typeof detail === 'string' ? detail : JSON.stringify(detail);
+}

@@ -1,0 +1,124 @@
+/** One line of the timeline as an element: a bubble, a tombstone, an event, a letter on its way. */
+import { nameOf, titleOf, uid } from './conversations.js';
+import { avatar, h, icon, iconButton } from './dom.js';
+import { clockTime, nameList, t } from './i18n.js';
+
+/**
+ * @typedef {import('./session.js').Session} Session
+ * @typedef {import('./conversations.js').Item} Item
+ * @typedef {object} Handlers
+ * @property {(message: any) => void} onReply @property {(message: any) => void} onEdit
+ * @property {(message: any) => void} onDelete @property {(message: any, emoji: string) => void} onReact
+ * @property {(message: any) => void} onChoose @property {(id: string) => void} onJump
+ */
+
+export const EMOJI = ['👍', '❤️', '😂', '🎉', '👀', '🙏'];
+
+/** @param {Session} session @param {Item} item @param {boolean} follows  same sender just above
+ * @param {Handlers} handlers */
+export function messageLine(session, item, follows, handlers) {
+  if (!item.message) return eventLine(session, item);
+  const message = item.message;
+  const about = session.state.conversations.get(message.conversation_id)?.about;
+  const own = uid(message.sender_id) === session.me;
+  const name = nameOf(session.state, message.sender_id, about);
+  if (message.sender_type === 'system' || message.message_type === 'system') {
+    return h('li', { class: 'notice', dataset: { id: item.id } }, message.content);
+  }
+  const gone = Boolean(message.deleted_at);
+  const line = h('li', {
+    class: `line ${own ? 'own' : 'other'} ${follows ? 'follows' : ''}`, dataset: { id: item.id }, tabindex: '-1',
+    'aria-label': `${own ? t('you') : name}, ${clockTime(message.created_at)}: ${gone ? t('deleted') : message.content}`,
+  },
+    own ? null : follows ? h('span', { class: 'avatar-space' }) : avatar(name),
+    h('div', { class: 'stack' },
+      follows ? null : h('div', { class: 'by' }, own ? null : h('span', { class: 'name' }, name), message.sender_type === 'agent' ? h('span', { class: 'tag' }, 'agent') : null),
+      h('div', { class: 'bubble-row' },
+        h('div', { class: `bubble ${gone ? 'gone' : ''}` },
+          message.reply_to_id ? quoted(session, message.reply_to_id, about, handlers) : null,
+          gone ? h('p', { class: 'text' }, t('deleted')) : h('p', { class: 'text', dir: 'auto' }, message.content),
+          (message.attachments ?? []).map((file) => h('p', { class: 'file' }, `${t('attachment')}: ${file?.name ?? file?.id ?? JSON.stringify(file)}`)),
+        ),
+        h('div', { class: 'meta' },
+          message.edited_at && !gone ? h('span', {}, t('edited')) : null,
+          h('time', { datetime: message.created_at, title: `${message.created_at} · seq ${item.seq}` }, clockTime(message.created_at)),
+        ),
+      ),
+      reactions(session, message, about, handlers),
+    ));
+  return line;
+}
+
+/** @param {Session} session @param {string} id @param {any} about @param {Handlers} handlers */
+function quoted(session, id, about, handlers) {
+  const target = session.state.conversations.get(about?.id)?.items.find((item) => item.id === id)?.message;
+  const text = !target ? '…' : target.deleted_at ? t('deleted') : target.content;
+  return h('button', { type: 'button', class: 'quoted', onclick: () => handlers.onJump(id) },
+    target ? h('strong', {}, nameOf(session.state, target.sender_id, about)) : null, h('span', {}, String(text).slice(0, 140)));
+}
+
+/** @param {Session} session @param {any} message @param {any} about @param {Handlers} handlers */
+function reactions(session, message, about, handlers) {
+  const all = Object.entries(message.reactions ?? {}).filter(([, users]) => users.length);
+  if (!all.length) return null;
+  return h('div', { class: 'reactions' }, all.map(([emoji, users]) => {
+    const names = nameList(users.map((user) => (uid(user) === session.me ? t('you') : nameOf(session.state, user, about))));
+    const label = t('reacted', { emoji, n: users.length, names });
+    const mine = users.some((user) => uid(user) === session.me);
+    return h('button', { type: 'button', class: 'reaction', 'aria-pressed': String(mine), 'aria-label': label, title: names, onclick: () => handlers.onReact(message, emoji) },
+      emoji, h('span', {}, users.length));
+  }));
+}
+
+/** The tools that float over the message under the pointer or the focus.
+ * @param {Session} session @param {any} message @param {Handlers} handlers */
+export function messageTools(session, message, handlers) {
+  const about = session.state.conversations.get(message.conversation_id)?.about;
+  const own = uid(message.sender_id) === session.me;
+  const admin = about?.participants?.some((p) => uid(p.user_id) === session.me && p.role === 'admin');
+  const gone = Boolean(message.deleted_at);
+  const picker = h('div', { class: 'picker', hidden: true },
+    EMOJI.map((emoji) => h('button', { type: 'button', 'aria-label': t('reactWith', { emoji }), onclick: () => handlers.onReact(message, emoji) }, emoji)));
+  return h('div', { class: 'message-tools', role: 'toolbar', 'aria-label': t('actions') },
+    gone ? null : iconButton('smile', t('react'), () => { picker.hidden = !picker.hidden; }),
+    gone ? null : iconButton('reply', t('reply'), () => handlers.onReply(message)),
+    own && !gone ? iconButton('edit', t('edit'), () => handlers.onEdit(message)) : null,
+    (own || admin) && !gone ? iconButton('trash', t('remove'), () => handlers.onDelete(message)) : null,
+    iconButton('target', t('choose'), () => handlers.onChoose(message)),
+    picker);
+}
+
+/** @param {Session} session @param {Item} item */
+function eventLine(session, item) {
+  const frame = item.event;
+  const about = session.state.conversations.get(frame.conversation_id)?.about;
+  const name = nameOf(session.state, frame.user_id, about);
+  const by = uid(frame.by);
+  const known = {
+    'participant.joined': () => t('joined', { name }),
+    'participant.left': () => (by && by !== uid(frame.user_id) ? t('takenOut', { by, name }) : t('left', { name })),
+    'conversation.archived': () => t('wasArchived'),
+    'conversation.created': () => t('created'),
+    'conversation.updated': () => t('renamed', { title: frame.data?.title ?? (about ? titleOf(session.state, about) : '') }),
+  }[frame.type];
+  if (known) return h('li', { class: 'notice', dataset: { id: item.id } }, known());
+  return h('li', { class: 'event', dataset: { id: item.id } },
+    h('span', { class: 'event-type' }, icon('bolt'), frame.type),
+    h('code', {}, JSON.stringify(frame.payload ?? frame.data ?? {})),
+    frame.timestamp ? h('time', { datetime: frame.timestamp }, clockTime(frame.timestamp)) : null);
+}
+
+/** @param {Session} session @param {import('./outbox.js').Letter} letter */
+export function letterLine(session, letter) {
+  const live = session.line.phase === 'live';
+  const failed = letter.state === 'failed';
+  const note = failed ? t('notSent', { why: letter.problem ?? '' }) : live ? letter.problem ?? t('sending') : t('queued');
+  return h('li', { class: `line own letter ${letter.state}`, dataset: { client: letter.client_id } },
+    h('div', { class: 'stack' },
+      h('div', { class: 'bubble-row' },
+        h('div', { class: 'bubble' }, h('p', { class: 'text', dir: 'auto' }, letter.content)),
+        h('div', { class: 'meta' }, failed ? null : icon('clock'), h('span', {}, note))),
+      failed ? h('div', { class: 'letter-tools' },
+        h('button', { type: 'button', class: 'link', onclick: () => session.tryAgain(letter.client_id) }, t('tryAgain')),
+        h('button', { type: 'button', class: 'link', onclick: () => session.discard(letter.client_id) }, t('discard'))) : null));
+}

@@ -1,0 +1,447 @@
+/**
+ * One user at this console: the connection, REST, the state and the outbox, put together. Knows no
+ * DOM; views subscribe and read.
+ */
+import { Connection } from './connection.js';
+import * as convo from './conversations.js';
+import { FrameLog } from './frames.js';
+import { afterLoss, arrived, letterFrame, letterId, mark, tooLarge } from './outbox.js';
+import { conversationOf, isEvent, randomId, readToken } from './protocol.js';
+import { MESSENGER, Rest, socketAddress } from './rest.js';
+
+/**
+ * @typedef {{token?: string, devUser?: string}} Credentials  a pasted token, or in dev mode a name
+ * @typedef {{credentials: Credentials, cursor: number, selected: string | null, outbox: import('./outbox.js').Letter[]}} Saved
+ */
+
+const TYPING_EVERY_MS = 3000;
+const RESUME_ID = 'resume';
+const PAGE = 50;
+
+export class Session {
+  state = convo.emptyState();
+  log = new FrameLog();
+  /** @type {import('./outbox.js').Letter[]} */ outbox = [];
+  /** @type {string | null} */ selected = null;
+  /** @type {import('./conversations.js').Message | null} */ message = null;
+  /** @type {Map<string, string>} */ drafts = new Map();
+  /** @type {number | null} */ latency = null;
+  connectionId = '';
+  /** Snapshot of my conversations read at least once. */
+  ready = false;
+  /** @type {string | undefined} */ #devToken;
+  /** @type {import('./protocol.js').Frame[] | null} */ #held = null;
+  /** @type {Set<import('./protocol.js').Frame[]>} */ #reads = new Set();
+  /** @type {Set<string>} */ #loading = new Set();
+  #connectedCursor = 0;
+  #saidTyping = 0;
+  #typingIn = '';
+  #readUpTo = new Map();
+  /** @type {Set<() => void>} */ #watchers = new Set();
+  /** @type {Set<(notice: {kind: string, text: string}) => void>} */ #listeners = new Set();
+  #timers = new Set();
+
+  /** @param {string} key @param {Credentials} credentials @param {Partial<Saved>} [saved] */
+  constructor(key, credentials, saved = {}) {
+    this.key = key;
+    this.credentials = credentials;
+    this.state = { ...this.state, me: credentials.devUser ?? convo.uid(readToken(credentials.token ?? '')?.sub), cursor: saved.cursor ?? 0 };
+    this.selected = saved.selected ?? null;
+    this.outbox = afterLoss(saved.outbox ?? []);
+    this.rest = new Rest(() => this.token, (call, answer) => {
+      const shown = { status: answer.status, ms: Math.round(answer.ms), ...(call.body === undefined ? {} : { request: call.body }), response: answer.body };
+      this.log.push('http', JSON.stringify(shown), `${call.method} ${shortPath(call)}`);
+      this.#changed();
+    });
+    this.connection = new Connection(() => this.#openSocket(), {
+      onLine: (line) => this.#onLine(line),
+      onFrame: (frame) => this.#onFrame(frame),
+      onRaw: (direction, text) => { this.log.push(direction, text); this.#changed(); },
+      onLatency: (ms) => { this.latency = ms; },
+      whyNotOpened: () => this.#whyNotOpened(),
+    });
+    this.expiry = setInterval(() => this.#put(convo.expireTyping(this.state, Date.now())), 1000);
+  }
+
+  get me() { return this.state.me; }
+  get line() { return this.connection.line; }
+  get token() { return this.credentials.token ?? this.#devToken; }
+  get entry() { return this.selected ? this.state.conversations.get(this.selected) : undefined; }
+
+  /** @returns {Saved} what a reload needs */
+  get saved() {
+    const { credentials, state, selected, outbox } = this;
+    return { credentials, cursor: state.cursor, selected, outbox };
+  }
+
+  /** Call `watcher` after every change; the answer ends it. @param {() => void} watcher */
+  watch(watcher) {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  /** Hear of things worth a word to the user. @param {(notice: {kind: string, text: string}) => void} listener */
+  onNotice(listener) {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  start() {
+    this.connection.connect();
+  }
+
+  dispose() {
+    this.connection.dispose();
+    clearInterval(this.expiry);
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#watchers.clear();
+  }
+
+  /** Go on as the same user with another token. @param {string} token */
+  replaceToken(token) {
+    this.credentials = { token };
+    this.connection.connect();
+  }
+
+  #openSocket() {
+    const { token, devUser } = this.credentials;
+    if (!token) return new WebSocket(socketAddress(`${MESSENGER}/ws/${encodeURIComponent(devUser ?? '')}`));
+    // As a subprotocol the token stays out of every access log.
+    return new WebSocket(socketAddress(`${MESSENGER}/ws`), ['madang.v1', `bearer.${token}`]);
+  }
+
+  /** @returns {Promise<'refused' | 'expired' | null>} */
+  async #whyNotOpened() {
+    if (!this.token) return null;
+    const answer = await this.rest.messenger('GET', '/conversations', { query: { limit: 1 } });
+    if (answer.status !== 401 && answer.status !== 403) return null;
+    const exp = readToken(this.token)?.exp;
+    return exp && exp * 1000 < Date.now() ? 'expired' : 'refused';
+  }
+
+  async #mintDevToken() {
+    const answer = await this.rest.call({ method: 'POST', path: 'api/v1/dev/token', body: { user_id: this.credentials.devUser } });
+    this.#devToken = answer.body?.token;
+    return answer.ok;
+  }
+
+  /** @param {import('./connection.js').Line} line */
+  #onLine(line) {
+    if (line.phase !== 'live') {
+      this.#held = null;
+      this.latency = null;
+      this.outbox = afterLoss(this.outbox);
+      this.#saidTyping = 0;
+    }
+    this.#changed();
+  }
+
+  /** @param {import('./protocol.js').Frame} frame */
+  #onFrame(frame) {
+    if (isEvent(frame)) {
+      if (this.#held) this.#held.push(frame);
+      else this.#onEvent(frame);
+      return;
+    }
+    switch (frame.type) {
+      case 'system': if (frame.event === 'connected') this.#onConnected(frame); break;
+      case 'resumed': this.#onResumed(frame); break;
+      case 'message.sent':
+        this.#onSent(frame);
+        break;
+      case 'error': this.#onError(frame); break;
+      default: this.#put(convo.applySignal(this.state, frame, Date.now()));
+    }
+  }
+
+  /** @param {import('./protocol.js').Frame} frame */
+  #onSent(frame) {
+    const next = convo.applyMessage(this.state, frame.data);
+    const entry = this.state.conversations.get(frame.data?.conversation_id);
+    // With events still to come in between, the letter stays in view until `message.new` is here.
+    const early = next === this.state && entry?.loaded && frame.data.seq > entry.seq + 1;
+    if (!early) this.outbox = arrived(this.outbox, frame.client_id ?? frame.data?.client_id);
+    this.state = next;
+    this.#changed();
+  }
+
+  /** @param {import('./protocol.js').Frame} frame */
+  #onConnected(frame) {
+    this.connectionId = frame.connection_id ?? '';
+    this.#connectedCursor = frame.cursor ?? 0;
+    this.state = { ...this.state, me: convo.uid(frame.user_id) };
+    if (this.state.cursor > 0) {
+      this.#held = [];
+      this.connection.send({ type: 'resume', id: RESUME_ID, cursor: this.state.cursor });
+      return;
+    }
+    this.state = { ...this.state, cursor: this.#connectedCursor };
+    this.#live();
+    this.reload();
+  }
+
+  /** Replayed and live events may come mixed: they wait until all are here and go in order.
+   * @param {import('./protocol.js').Frame} frame */
+  #onResumed(frame) {
+    if (frame.recovered === false) {
+      this.#startOver();
+      this.#notice('notRecovered', String(frame.reason ?? ''));
+      return;
+    }
+    const held = (this.#held ?? []).sort((a, b) => a.cursor - b.cursor);
+    this.#held = null;
+    for (const event of held) this.#onEvent(event);
+    if (frame.cursor > this.state.cursor) this.state = { ...this.state, cursor: frame.cursor };
+    this.#live();
+    if (!this.ready) this.reload();
+    else this.#loadPresence();
+  }
+
+  #startOver() {
+    const late = this.#held ?? [];
+    this.#held = null;
+    this.state = { ...convo.forgetTimelines(this.state), cursor: this.#connectedCursor };
+    for (const reading of this.#reads) reading.push(...late);
+    this.#live();
+    this.reload();
+  }
+
+  #live() {
+    this.connection.markLive();
+    this.#flush();
+  }
+
+  /** @param {import('./protocol.js').Frame} frame */
+  #onEvent(frame) {
+    for (const reading of this.#reads) reading.push(frame);
+    if (frame.type === 'message.new' && convo.uid(frame.data?.sender_id) === this.me) {
+      this.outbox = arrived(this.outbox, frame.data.client_id);
+    }
+    const id = conversationOf(frame) ?? '';
+    if (frame.type === 'participant.left' && convo.uid(frame.user_id) === this.me && this.state.conversations.has(id)) {
+      this.#notice('left', convo.titleOf(this.state, this.state.conversations.get(id).about));
+    }
+    this.#put(convo.applyEvent(this.state, frame));
+    // While the whole list is being read, it answers for these as well.
+    if (this.ready) for (const stale of this.state.stale) this.#loadConversation(stale);
+  }
+
+  /** @param {import('./protocol.js').Frame} frame */
+  #onError(frame) {
+    if (frame.reply_to === RESUME_ID) {
+      if (!frame.retry_after) this.#startOver();
+      else this.#later(frame.retry_after, () => this.connection.send({ type: 'resume', id: RESUME_ID, cursor: this.state.cursor }));
+      return;
+    }
+    const letter = this.outbox.find((one) => letterId(one.client_id) === frame.reply_to);
+    if (letter && frame.retry_after) {
+      this.outbox = mark(this.outbox, letter.client_id, { state: 'waiting', problem: frame.message });
+      this.#later(frame.retry_after, () => this.#flush());
+    } else if (letter) {
+      this.outbox = mark(this.outbox, letter.client_id, { state: 'failed', problem: frame.message });
+    } else {
+      this.#notice('error', `${frame.code ?? ''} ${frame.message ?? ''}`.trim());
+    }
+    this.#changed();
+  }
+
+  /** @param {number} ms @param {() => void} then */
+  #later(ms, then) {
+    const timer = setTimeout(() => { this.#timers.delete(timer); then(); }, ms);
+    this.#timers.add(timer);
+  }
+
+  /** Read something over REST while remembering the events that come meanwhile.
+   * @template T @param {() => Promise<T>} read @param {(result: T, since: any[]) => void} then */
+  async #reading(read, then) {
+    /** @type {any[]} */
+    const since = [];
+    this.#reads.add(since);
+    try {
+      const result = await read();
+      then(result, since);
+    } finally {
+      this.#reads.delete(since);
+    }
+    this.#changed();
+  }
+
+  /** Read all snapshots again. */
+  async reload() {
+    if (!this.token && this.credentials.devUser) await this.#mintDevToken();
+    let ok = false;
+    await this.#reading(() => this.rest.conversations(), (list, since) => {
+      if (!list) return;
+      ok = true;
+      this.ready = true;
+      this.state = convo.applySnapshot(this.state, list, since);
+    });
+    if (!ok) {
+      if (this.line.phase === 'live') this.#later(3000, () => this.reload());
+      return;
+    }
+    if (this.selected && !this.state.conversations.has(this.selected)) this.selected = null;
+    this.#loadPresence();
+    for (const [id, entry] of this.state.conversations) {
+      if (id === this.selected || entry.loaded) this.#loadLatest(id);
+    }
+  }
+
+  async #loadPresence() {
+    const users = new Set();
+    for (const { about } of this.state.conversations.values()) for (const p of about.participants ?? []) users.add(convo.uid(p.user_id));
+    if (!users.size) return;
+    const answer = await this.rest.messenger('GET', '/presence', { query: { user_ids: [...users].slice(0, 100).join(',') } });
+    if (answer.ok) this.#put(convo.applyPresence(this.state, answer.body?.users ?? []));
+  }
+
+  /** @param {string} id */
+  async #loadConversation(id) {
+    if (this.#loading.has(id)) return;
+    this.#loading.add(id);
+    const loaded = this.state.conversations.get(id)?.loaded;
+    await this.#reading(() => this.rest.messenger('GET', `/conversations/${encodeURIComponent(id)}`), (answer, since) => {
+      if (answer.ok) this.state = convo.applyConversation(this.state, answer.body, since);
+      else if (answer.status === 404 || answer.status === 403) this.state = convo.dropConversation(this.state, id);
+    });
+    this.#loading.delete(id);
+    if (loaded || id === this.selected) await this.#loadLatest(id);
+  }
+
+  /** @param {string} id */
+  async #loadLatest(id) {
+    await this.#reading(() => this.rest.messages(id, { limit: PAGE }), (page, since) => {
+      if (page) this.state = convo.applyPage(this.state, id, page, 'latest', since);
+    });
+  }
+
+  async loadOlder() {
+    const id = this.selected;
+    const entry = this.entry;
+    const first = entry?.items.find((item) => item.message);
+    if (!id || !first || !entry?.hasMore || this.#loading.has(`older ${id}`)) return;
+    this.#loading.add(`older ${id}`);
+    await this.#reading(() => this.rest.messages(id, { before: first.seq, limit: PAGE }), (page, since) => {
+      if (page) this.state = convo.applyPage(this.state, id, page, 'older', since);
+    });
+    this.#loading.delete(`older ${id}`);
+  }
+
+  get loadingOlder() { return this.#loading.has(`older ${this.selected}`); }
+
+  /** @param {string | null} id */
+  select(id) {
+    if (this.selected && this.selected !== id) this.typing(false);
+    this.selected = id;
+    this.message = null;
+    this.#changed();
+    if (id && !this.entry?.loaded) this.#loadLatest(id);
+  }
+
+  /** Show a conversation that was just made, before or after its event. @param {any} about */
+  adopt(about) {
+    this.state = convo.applyConversation(this.state, about);
+    this.select(about.id);
+    this.#loadPresence();
+  }
+
+  /** The message the action forms are filled from. @param {import('./conversations.js').Message | null} message */
+  choose(message) {
+    this.message = message;
+    this.#changed();
+  }
+
+  /** Put a message into the outbox and send it as soon as there is a line.
+   * @param {string} content @param {string} [replyTo] */
+  write(content, replyTo) {
+    if (!this.selected) return;
+    /** @type {import('./outbox.js').Letter} */
+    const letter = {
+      client_id: randomId(), conversation_id: this.selected, content, reply_to_id: replyTo,
+      created_at: new Date().toISOString(), state: 'waiting',
+    };
+    if (tooLarge(letter)) Object.assign(letter, { state: 'failed', problem: 'Message too large' });
+    this.outbox = [...this.outbox, letter];
+    this.#saidTyping = 0;
+    this.#flush();
+    this.#changed();
+  }
+
+  /** @param {string} clientId */
+  tryAgain(clientId) {
+    this.outbox = mark(this.outbox, clientId, { state: 'waiting', problem: undefined });
+    this.#flush();
+    this.#changed();
+  }
+
+  /** @param {string} clientId */
+  discard(clientId) {
+    this.outbox = arrived(this.outbox, clientId);
+    this.#changed();
+  }
+
+  #flush() {
+    if (this.line.phase !== 'live') return;
+    for (const letter of this.outbox) {
+      if (letter.state !== 'waiting') continue;
+      if (!this.connection.send(letterFrame(letter))) return;
+      this.outbox = mark(this.outbox, letter.client_id, { state: 'sending' });
+    }
+  }
+
+  /** Send a frame of the contract. @param {object} frame */
+  command(frame) {
+    const sent = this.connection.send(frame);
+    if (!sent) this.#notice('notConnected', '');
+    return sent;
+  }
+
+  /** Send any text as a frame, right or wrong. @param {string} text */
+  raw(text) {
+    const sent = this.connection.sendText(text);
+    if (!sent) this.#notice('notConnected', '');
+    return sent;
+  }
+
+  /** Say that the user types, at most every few seconds, or no longer does. @param {boolean} on */
+  typing(on) {
+    const now = Date.now();
+    if (on ? now - this.#saidTyping < TYPING_EVERY_MS && this.#typingIn === this.selected : !this.#saidTyping) return;
+    if (on) this.#typingIn = this.selected ?? '';
+    this.#saidTyping = on ? now : 0;
+    if (this.line.phase === 'live' && this.#typingIn) {
+      this.connection.send({ type: on ? 'typing.start' : 'typing.stop', conversation_id: this.#typingIn });
+    }
+  }
+
+  /** The newest message of the open conversation was seen: say so once. */
+  seen() {
+    const entry = this.entry;
+    const last = entry?.items.findLast((item) => item.message);
+    if (!entry || !last?.message || this.line.phase !== 'live' || !entry.about.unread_count) return;
+    if ((this.#readUpTo.get(entry.about.id) ?? 0) >= last.seq) return;
+    this.#readUpTo.set(entry.about.id, last.seq);
+    this.connection.send({ type: 'message.read', message_id: last.id });
+  }
+
+  /** @param {import('./conversations.js').State} state */
+  #put(state) {
+    if (state === this.state) return;
+    this.state = state;
+    this.#changed();
+  }
+
+  #changed() {
+    for (const watcher of this.#watchers) watcher();
+  }
+
+  /** @param {string} kind @param {string} text */
+  #notice(kind, text) {
+    for (const listener of this.#listeners) listener({ kind, text });
+  }
+}
+
+/** A call as the log names it. @param {import('./rest.js').Call} call */
+function shortPath(call) {
+  return `/${call.path.replace(/^\//, '').replace(`${MESSENGER}/`, '')}`;
+}
