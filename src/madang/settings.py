@@ -1,0 +1,411 @@
+"""The one table of everything that can be set: a name, a default and a sentence each.
+
+The table makes `madang settings`, the `--help` texts and `docs/settings.md`. A value comes from,
+first found first taken: the command line (or an argument in Python), the environment, `.env` in
+the current directory, the default. In the environment every setting is read as `MADANG_NAME`;
+those that deployments share between programs are read under their plain name too, and the
+prefixed one wins. `HOST` and the like are not: too many other things set them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    AliasChoices,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "MADANG_"
+ENV_FILE = ".env"
+MASK = "********"
+
+Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+TextList = Annotated[tuple[str, ...], NoDecode]
+"""Several texts; in the environment separated by commas."""
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be used; the text is one sentence for whoever set it."""
+
+
+def _shared(name: str) -> AliasChoices:
+    """Read under the prefixed and under the plain name, in this order."""
+    return AliasChoices(PREFIX + name, name)
+
+
+class Settings(BaseSettings):
+    """Every setting of a server. Immutable; secrets do not show in `repr`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",  # `.env` may hold what other programs read
+        frozen=True,
+        populate_by_name=True,
+        validate_default=True,
+    )
+
+    # --- where it runs ----------------------------------------------------------------------
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    data_dir: Path = Field(
+        Path("madang-data"),
+        description="Directory for the database and everything else the server keeps on disk.",
+    )
+    dev: bool = Field(
+        False,
+        description=(
+            "Development: connections to /ws/USER_ID need no token, and a secret is made and kept "
+            "in the data directory where none is set. Never for a server that others can reach."
+        ),
+    )
+    public_url: str | None = Field(
+        None, description="Address under which clients reach the server, for links it writes."
+    )
+    trusted_proxies: TextList = Field(
+        (), description="Addresses of proxies whose X-Forwarded-For and -Proto are believed."
+    )
+    drain_seconds: Seconds = Field(
+        8.0,
+        description="Seconds that a stopping server gives its clients to leave; 10 s is the whole.",
+    )
+
+    # --- what it stands on ------------------------------------------------------------------
+    database_url: str = Field(
+        "",
+        repr=False,  # it may hold a password
+        validation_alias=_shared("DATABASE_URL"),
+        description="The database; by default the SQLite file madang.sqlite3 in `data_dir`.",
+    )
+    redis_url: str | None = Field(
+        None,
+        repr=False,  # it may hold a password
+        validation_alias=_shared("REDIS_URL"),
+        description="Redis or Valkey that connects several nodes; without one, a node is alone.",
+    )
+
+    # --- who may come in --------------------------------------------------------------------
+    jwt_secret_key: SecretStr | None = Field(
+        None,
+        validation_alias=_shared("JWT_SECRET_KEY"),
+        description="Shared secret of HS256 tokens, 32 bytes or more.",
+    )
+    jwt_algorithm: Annotated[tuple[Algorithm, ...], NoDecode] = Field(
+        (),
+        validation_alias=_shared("JWT_ALGORITHM"),
+        description=(
+            "Algorithms a token may use, of HS256, RS256, ES256 and EdDSA; by default those of "
+            "the keys that are set."
+        ),
+    )
+    jwt_public_key: str | None = Field(
+        None, description="Public key of the token issuer: a PEM, or the path of one."
+    )
+    jwks_url: str | None = Field(
+        None, description="https address of the token issuer's key set (JWKS)."
+    )
+    jwt_audience: str | None = Field(None, description="If set, a token's `aud` must hold it.")
+    jwt_issuer: str | None = Field(None, description="If set, a token's `iss` must be it.")
+    cors_origins: TextList = Field(
+        (),
+        validation_alias=_shared("CORS_ORIGINS"),
+        description="Web origins whose pages may call the REST API, or * for all.",
+    )
+    allowed_origins: TextList = Field(
+        (),
+        description=(
+            "Web origins whose pages may open a WebSocket, besides the server's own and "
+            "`cors_origins`; * for all."
+        ),
+    )
+
+    # --- connections ------------------------------------------------------------------------
+    ws_max_connections: int = Field(
+        50_000,
+        ge=1,
+        validation_alias=_shared("WS_MAX_CONNECTIONS"),
+        description="WebSocket connections one node holds; one more is asked to try again later.",
+    )
+    ws_heartbeat_interval: Seconds = Field(
+        25.0,
+        gt=0,
+        validation_alias=_shared("WS_HEARTBEAT_INTERVAL"),
+        description=(
+            "Seconds between two heartbeats on a connection, told to clients when they connect. "
+            "Below the 30 s after which some proxies cut a silent connection."
+        ),
+    )
+    ws_connection_timeout: Seconds = Field(
+        300.0,
+        gt=0,
+        validation_alias=_shared("WS_CONNECTION_TIMEOUT"),
+        description="Seconds after which a connection that sends nothing at all is closed.",
+    )
+    ws_message_size_limit: int = Field(
+        65_536,
+        ge=1024,
+        validation_alias=_shared("WS_MESSAGE_SIZE_LIMIT"),
+        description="Bytes of the largest message a client may send; more closes with 1009.",
+    )
+    ws_compression: bool = Field(
+        False,
+        description="Offer permessage-deflate: saves bytes, costs time and memory.",
+    )
+    output_limit_bytes: int = Field(
+        1024 * 1024,
+        ge=64 * 1024,
+        description="Unsent bytes at which a slow reader is closed with 4008, to catch up later.",
+    )
+
+    # --- catching up ------------------------------------------------------------------------
+    catch_up_page: int = Field(
+        500, ge=1, le=10_000, description="Events read from the log at once in a catch-up."
+    )
+    max_replay_events: int = Field(
+        20_000,
+        ge=1,
+        description="Events one catch-up replays at most; a longer gap gets `recovered: false`.",
+    )
+
+    # --- people -----------------------------------------------------------------------------
+    away_after: Seconds = Field(
+        300.0, description="Seconds after which a user who only pings is shown as away."
+    )
+    offline_grace: Seconds = Field(
+        5.0, description="Seconds between a user's last connection closing and `user.offline`."
+    )
+    typing_timeout: Seconds = Field(
+        6.0, gt=0, description="Seconds after the last `typing.start` at which typing stops."
+    )
+    rate_limit_enabled: bool = Field(
+        True,
+        validation_alias=_shared("RATE_LIMIT_ENABLED"),
+        description="Whether the number of messages a user sends in a minute is limited.",
+    )
+    rate_limit_messages_per_minute: int = Field(
+        600,
+        ge=1,
+        validation_alias=_shared("RATE_LIMIT_MESSAGES_PER_MINUTE"),
+        description="Messages a user may send in a minute, over all devices.",
+    )
+
+    # --- what it tells ----------------------------------------------------------------------
+    log_level: LogLevel = Field(
+        "info", description="Least level that is logged: debug, info, warning or error."
+    )
+    log_format: Literal["console", "json"] = Field(
+        "console", description="How a log line looks: console for people, json for machines."
+    )
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    if not TYPE_CHECKING:  # the type checker sees the constructor that the table makes
+
+        def __init__(self, **values: Any) -> None:
+            unknown = sorted(values.keys() - type(self).model_fields.keys())
+            if unknown:
+                raise TypeError(f"Madang has no setting {unknown[0]!r}")
+            super().__init__(**values)
+            self._origins = _origins(values)
+
+    @field_validator(
+        "trusted_proxies", "cors_origins", "allowed_origins", "jwt_algorithm", mode="before"
+    )
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _memory_is_no_address(cls, value: str | None) -> str | None:
+        return None if value == "memory" else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _file_in_data_dir(cls, value: str, info: ValidationInfo) -> str:
+        if value or "data_dir" not in info.data:
+            return value
+        return f"sqlite:///{info.data['data_dir'] / 'madang.sqlite3'}"
+
+    @field_validator("jwt_public_key")
+    @classmethod
+    def _read_pem(cls, value: str | None) -> str | None:
+        if value is None or "-----BEGIN " in value:
+            # In an environment variable the line ends of a PEM are often written as \n.
+            return value.replace("\\n", "\n") if value else None
+        try:
+            return Path(value).expanduser().read_text("utf-8")
+        except OSError as error:
+            raise ValueError(
+                f"it is no PEM and cannot be read as a file ({error.strerror})"
+            ) from None
+
+    def sources(self) -> tuple[Source, ...]:
+        """Each setting with its value as it may be shown, and where the value came from."""
+        return tuple(
+            Source(row, _shown(getattr(self, row.name)), self._origins.get(row.name, "default"))
+            for row in TABLE
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table. `names` are its environment variables, the first one winning."""
+
+    name: str
+    names: tuple[str, ...]
+    default: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A setting's value, as it may be shown to anyone, and where it came from."""
+
+    row: Row
+    value: str
+    source: str
+
+
+def load(**values: Any) -> Settings:
+    """The settings of a program start: `values` are what the command line gave; None means not.
+
+    Raises:
+        SettingsError: a value cannot be used; the text names the variable it came from.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        origins = _origins(given)
+        problems = (_sentence(problem, origins) for problem in error.errors())
+        raise SettingsError(" ".join(dict.fromkeys(problems))) from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{ENV_FILE} is not UTF-8 text.") from None
+
+
+def unknown_names() -> tuple[str, ...]:
+    """Variables with our prefix that no setting reads: most likely misspelt."""
+    known = {name for row in TABLE for name in row.names}
+    present = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE))}
+    return tuple(sorted(name for name in present - known if name.startswith(PREFIX)))
+
+
+def markdown() -> str:
+    """The table as the page `docs/settings.md`."""
+    lines = [
+        "# Settings",
+        "",
+        "<!-- Made by `madang settings --markdown`; a test fails when it is out of date. -->",
+        "",
+        "A value is taken from the first of these that has one: the command line (or an argument",
+        "of `madang.Settings` in Python), the environment, the file `.env` in the current",
+        "directory, the default. Where two names are shown, the first one wins. Lists are",
+        "separated by commas; an empty variable counts as none. `madang settings` prints the",
+        "values in force and where each came from.",
+        "",
+        "| setting | environment | default | |",
+        "|---|---|---|---|",
+    ]
+    for row in TABLE:
+        names = ", ".join(f"`{name}`" for name in row.names)
+        default = f"`{row.default}`" if row.default else ""
+        lines.append(f"| `{row.name}` | {names} | {default} | {row.sentence} |")
+    return "\n".join(lines) + "\n"
+
+
+def _rows() -> Iterator[Row]:
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        names = alias.choices if isinstance(alias, AliasChoices) else [PREFIX + name.upper()]
+        yield Row(
+            name, tuple(str(each) for each in names), _shown(field.default), field.description or ""
+        )
+
+
+def _shown(value: object) -> str:
+    """A value in one short line, without what must stay secret."""
+    match value:
+        case None:
+            return ""
+        case SecretStr():
+            return MASK
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return ",".join(str(each) for each in value)
+        case float():
+            return f"{value:g}"
+        case _:
+            return _without_password(str(value).partition("\n")[0])
+
+
+def _without_password(text: str) -> str:
+    if "://" not in text or "@" not in text:
+        return text
+    parts = urlsplit(text)
+    credentials, _, host = parts.netloc.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    return urlunsplit(parts._replace(netloc=f"{user}:{MASK}@{host}")) if colon else text
+
+
+def _origins(given: dict[str, Any]) -> dict[str, str]:
+    """For each setting that is not the default: where its value comes from.
+
+    Looks where pydantic-settings looks, in the same order: names are not case-sensitive, empty
+    variables count as none.
+    """
+    environment = {name.upper() for name, value in os.environ.items() if value}
+    file = {name.upper() for name, value in dotenv_values(ENV_FILE).items() if value}
+    origins = {}
+    for row in TABLE:
+        found = (
+            *(f"environment: {name}" for name in row.names if name in environment),
+            *(f"{ENV_FILE}: {name}" for name in row.names if name in file),
+        )
+        if row.name in given:
+            origins[row.name] = "command line"
+        elif found:
+            origins[row.name] = found[0]
+    return origins
+
+
+def _sentence(problem: Any, origins: dict[str, str]) -> str:
+    """`MADANG_PORT (environment) is 'abc': input should be a valid integer.`"""
+    label = str(problem["loc"][0]) if problem["loc"] else ""
+    row = next((row for row in TABLE if label == row.name or label.upper() in row.names), None)
+    name, origin = (row.name, origins.get(row.name, "")) if row else (label, "")
+    place, _, variable = origin.partition(": ")
+    subject = f"{variable} ({place})" if variable else f"Setting {name}"
+    value = problem["input"]
+    shown = "" if row is None or "key" in row.name else f" is {_shown(value)!r}"
+    text = problem["msg"].removeprefix("Value error, ")
+    return f"{subject}{shown}: {text[:1].lower()}{text[1:].rstrip('.')}."
+
+
+TABLE: tuple[Row, ...] = tuple(_rows())
+"""Every setting, in the order it is declared."""
