@@ -31,6 +31,10 @@ class Needs:
     """(message_id, user_id): that user's participant row in the message's conversation."""
     sends: set[tuple[str, str, str]] = field(default_factory=set)
     """(conversation_id, sender_id, client_id)"""
+    keys: set[str] = field(default_factory=set)
+    """Direct keys, for `keyed`."""
+    published: set[tuple[str, str]] = field(default_factory=set)
+    """(actor_id, idempotency_key)"""
 
 
 class Transaction(Protocol):
@@ -240,6 +244,12 @@ class Store(Protocol):
         ...
 
     async def participants(self, org_id: str, conversation_id: str) -> list[Participant]: ...
+    async def participant(
+        self, org_id: str, conversation_id: str, user_id: str
+    ) -> Participant | None:
+        """None where the conversation does not exist or the user is not in it."""
+        ...
+
 
     async def acked_cursor(self, org_id: str, user_id: str, client_id: str) -> int | None: ...
     async def save_ack(self, org_id: str, user_id: str, client_id: str, cursor: int, now: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import chain, repeat
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -33,16 +34,14 @@ def _values(size: int, width: int) -> str:
     return ",".join(["(" + ",".join("?" * width) + ")"] * size)
 
 
-def _run(
-    connection: Connection, sql: Callable[[int], str], rows: Sequence[Row], *before: Any
-) -> list[Row]:
+def _run(connection: Connection, sql: Callable[[int], str], rows: Sequence[Row]) -> list[Row]:
     found: list[Row] = []
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
         size = _size(len(chunk))
-        values = [*before, *(value for row in chunk for value in row)]
-        values += [None] * ((size - len(chunk)) * len(chunk[0]))
-        result = connection.exec_driver_sql(sql(size), tuple(values))
+        padding = repeat(None, (size - len(chunk)) * len(chunk[0]))
+        values = tuple(chain(chain.from_iterable(chunk), padding))
+        result = connection.exec_driver_sql(sql(size), values)
         if result.returns_rows:
             # Plain tuples: SQLAlchemy's rows cost more than the rest of the read.
             found += result.cursor.fetchall()

@@ -5,7 +5,7 @@ They run on a reader's connection and see one moment of the database. Every one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, TextClause, bindparam, text
@@ -16,6 +16,8 @@ from madang.ports import Page
 from madang.store import rows
 from madang.store.bulk import REACTIONS
 from madang.store.tables import conversations, events, messages, participants
+
+Row = tuple[Any, ...]
 
 
 def _columns(alias: str, table: Any) -> str:
@@ -30,9 +32,9 @@ def _sql(query: str, **lists: JSON) -> TextClause:
     return text(query).bindparams(*(bindparam(name, type_=kind) for name, kind in lists.items()))
 
 
-def _fetch(connection: Connection, query: TextClause, **values: Any) -> Sequence[tuple[Any, ...]]:
+def _fetch(connection: Connection, query: TextClause, **values: Any) -> Sequence[Row]:
     # Plain tuples: these rows are turned into nouns at once.
-    return connection.execute(query, values).cursor.fetchall()  # type: ignore[no-any-return, union-attr]
+    return connection.execute(query, values).cursor.fetchall()
 
 
 def _scalar(connection: Connection, query: TextClause, **values: Any) -> Any:
@@ -81,7 +83,7 @@ _LAST_SEQS = _sql(
 
 
 def last_seqs(connection: Connection, conversation_ids: Sequence[str]) -> dict[str, int]:
-    return dict(_fetch(connection, _LAST_SEQS, ids=list(conversation_ids)))  # type: ignore[arg-type]
+    return dict(_fetch(connection, _LAST_SEQS, ids=list(conversation_ids)))
 
 
 # Events
@@ -90,16 +92,25 @@ _EVENT = (
     f"{_columns('e', events)}, {_columns('m', messages)}, "
     f"CASE WHEN m.id IS NULL THEN NULL ELSE ({REACTIONS.format(message='m.id')}) END"
 )
+_JOINED = rows.EVENT_WIDTH
+"""Where the joined message begins in the row of an event."""
+
+TELLS_CONVERSATION = frozenset(
+    {"conversation.created", "conversation.updated", "conversation.archived"}
+)
+"""The events that carry their conversation, as it is when they are read."""
+
 _WITH_MESSAGE = "LEFT JOIN messages AS m ON m.id = e.message_id"
 
 
-def _events(found: Sequence[tuple[Any, ...]]) -> list[Event]:
+def _events(connection: Connection, org_id: str, found: Sequence[Row]) -> list[Event]:
+    told = {row[2] for row in found if row[4] in TELLS_CONVERSATION}
+    views = conversations_as_told(connection, org_id, told) if told else {}
     return [
         rows.event_of(
             row,
-            None
-            if row[rows.EVENT_WIDTH] is None
-            else rows.message_of(row[rows.EVENT_WIDTH :], row[-1]),
+            None if row[_JOINED] is None else rows.message_of(row[_JOINED:], row[-1]),
+            views.get(row[2]) if row[4] in TELLS_CONVERSATION else None,
         )
         for row in found
     ]
@@ -177,6 +188,8 @@ def events_of_org(
     connection: Connection, org_id: str, after: int, until: int | None, limit: int
 ) -> list[Event]:
     return _events(
+        connection,
+        org_id,
         _fetch(
             connection,
             _EVENTS_OF_ORG,
@@ -184,7 +197,7 @@ def events_of_org(
             after=after,
             until=_NO_LIMIT if until is None else until,
             limit=limit,
-        )
+        ),
     )
 
 
@@ -197,6 +210,8 @@ def events_of_conversation(
     limit: int,
 ) -> list[Event]:
     return _events(
+        connection,
+        org_id,
         _fetch(
             connection,
             _EVENTS_OF_CONVERSATION,
@@ -205,7 +220,7 @@ def events_of_conversation(
             after=after_seq,
             until=_NO_LIMIT if until_seq is None else until_seq,
             limit=limit,
-        )
+        ),
     )
 
 
@@ -213,6 +228,8 @@ def events_for_user(
     connection: Connection, org_id: str, user_id: str, after: int, until: int | None, limit: int
 ) -> list[Event]:
     return _events(
+        connection,
+        org_id,
         _fetch(
             connection,
             _EVENTS_FOR_USER,
@@ -221,7 +238,7 @@ def events_for_user(
             after=after,
             until=_NO_LIMIT if until is None else until,
             limit=limit,
-        )
+        ),
     )
 
 
@@ -238,7 +255,7 @@ def count_for_user(
             after=after,
             until=_NO_LIMIT,
             limit=limit,
-        )
+        ),
     )
 
 
@@ -288,7 +305,7 @@ def _rosters(
 
 
 def _views(
-    connection: Connection, org_id: str, found: Sequence[tuple[Any, ...]], now: int
+    connection: Connection, org_id: str, found: Sequence[Row], now: int
 ) -> tuple[ConversationView, ...]:
     rosters = _rosters(connection, org_id, [row[0] for row in found])
     views = []
@@ -340,8 +357,46 @@ def conversations_of(
     return Page(_views(connection, org_id, found[:limit], now), len(found) > limit)
 
 
+_TOLD = _sql(
+    f"SELECT {_columns('c', conversations)}, {_columns('m', messages)}, "
+    f"CASE WHEN m.id IS NULL THEN NULL ELSE ({REACTIONS.format(message='m.id')}) END "
+    "FROM json_each(:ids) AS i "
+    "CROSS JOIN conversations AS c ON c.id = i.value AND c.org_id = :org "
+    "LEFT JOIN messages AS m ON m.id = c.last_message_id",
+    ids=_LIST,
+)
+
+
+def conversations_as_told(
+    connection: Connection, org_id: str, ids: Iterable[str]
+) -> dict[str, ConversationView]:
+    """The conversations as events tell of them: as nobody in particular sees them."""
+    found = _fetch(connection, _TOLD, org=org_id, ids=list(ids))
+    rosters = _rosters(connection, org_id, [row[0] for row in found])
+    views = {}
+    for row in found:
+        last = row[rows.CONVERSATION_WIDTH :]
+        message = None if last[0] is None else rows.message_of(last, last[-1])
+        roster = tuple(rosters[row[0]])
+        views[row[0]] = ConversationView(rows.conversation_of(row), roster, message, 0, False)
+    return views
+
+
 def participants_of(connection: Connection, org_id: str, conversation_id: str) -> list[Participant]:
     return _rosters(connection, org_id, [conversation_id])[conversation_id]
+
+
+_PARTICIPANT = text(
+    f"SELECT {_columns('p', participants)} FROM participants AS p "
+    "WHERE p.conversation_id = :conversation AND p.user_id = :user AND p.org_id = :org"
+)
+
+
+def participant(
+    connection: Connection, org_id: str, conversation_id: str, user_id: str
+) -> Participant | None:
+    found = _fetch(connection, _PARTICIPANT, conversation=conversation_id, user=user_id, org=org_id)
+    return rows.participant_of(found[0]) if found else None
 
 
 # Messages

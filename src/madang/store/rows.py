@@ -7,7 +7,14 @@ from typing import Any
 
 import orjson
 
-from madang.model.nouns import NO_REACTIONS, Conversation, Event, Message, Participant
+from madang.model.nouns import (
+    NO_REACTIONS,
+    Conversation,
+    ConversationView,
+    Event,
+    Message,
+    Participant,
+)
 
 Row = Sequence[Any]
 
@@ -20,7 +27,7 @@ def to_json(value: Any) -> str:
 
 def mapping(text: str) -> Mapping[str, Any]:
     # Most rows have an empty one: they share it.
-    return _NOTHING if text == "{}" else orjson.loads(text)  # type: ignore[no-any-return]
+    return _NOTHING if text == "{}" else orjson.loads(text)
 
 
 def message_row(message: Message) -> tuple[Any, ...]:
@@ -145,8 +152,20 @@ def participant_of(row: Row) -> Participant:
 EVENT_WIDTH = 11
 
 
-def event_of(row: Row, message: Message | None) -> Event:
-    """An event from its 11 columns; the caller has joined the message."""
+def event_of(
+    row: Row, message: Message | None, conversation: ConversationView | None = None
+) -> Event:
+    """An event from its 11 columns; the caller has joined what it tells of."""
     return Event(
-        row[0], row[1], row[2], row[3], row[4], row[5], row[6], message, mapping(row[8]), row[10]
+        row[0],
+        row[1],
+        row[2],
+        row[3],
+        row[4],
+        row[5],
+        row[6],
+        message,
+        mapping(row[8]),
+        row[10],
+        conversation,
     )

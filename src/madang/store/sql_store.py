@@ -162,6 +162,11 @@ class SqlStore(ABC):
     async def participants(self, org_id: str, conversation_id: str) -> list[Participant]:
         return await self._read(queries.participants_of, org_id, conversation_id)
 
+    async def participant(
+        self, org_id: str, conversation_id: str, user_id: str
+    ) -> Participant | None:
+        return await self._read(queries.participant, org_id, conversation_id, user_id)
+
     async def acked_cursor(self, org_id: str, user_id: str, client_id: str) -> int | None:
         return await self._read(people.acked_cursor, org_id, user_id, client_id)
 

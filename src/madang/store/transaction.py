@@ -13,7 +13,14 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from madang.model.nouns import NO_REACTIONS, Conversation, Event, Message, Participant
+from madang.model.nouns import (
+    NO_REACTIONS,
+    Conversation,
+    ConversationView,
+    Event,
+    Message,
+    Participant,
+)
 from madang.ports import Needs
 from madang.store import bulk, rows
 from madang.store.tables import (
@@ -32,14 +39,6 @@ _SAVE_CURSOR = (
 _ROSTER = select(participants).where(
     participants.c.conversation_id == bindparam("conversation"),
     participants.c.org_id == bindparam("org"),
-)
-_KEYED = select(conversations).where(
-    conversations.c.org_id == bindparam("org"), conversations.c.direct_key == bindparam("key")
-)
-_PUBLISHED = select(events).where(
-    events.c.org_id == bindparam("org"),
-    events.c.actor_id == bindparam("actor"),
-    events.c.idempotency_key == bindparam("key"),
 )
 
 _QUIET = ("message.", "reaction.", "participant.", "conversation.")
@@ -90,6 +89,7 @@ class SqlTransaction:
         self._rosters: set[str] = set()
         self._messages: dict[str, Message | None] = {}
         self._sends: dict[tuple[str, str, str], str | None] = {}
+        self._keys: dict[str, str | None] = {}
         self._published: dict[tuple[str, str], Event | None] = {}
         # What is not written yet. Participants and conversations: whether the database has them.
         self._new_conversations: list[str] = []
@@ -119,6 +119,8 @@ class SqlTransaction:
         self._load_conversations(needs.conversations)
         self._load_participants(needs.participants)
         self._load_sends(needs.sends)
+        self._load_keys(needs.keys)
+        self._load_published(needs.published)
 
     def _load_messages(self, ids: set[str]) -> None:
         wanted = [(i,) for i in ids if i not in self._messages]
@@ -157,17 +159,44 @@ class SqlTransaction:
                 if row[0] not in self._messages:
                     self._messages[row[0]] = rows.message_of(row, row[rows.MESSAGE_WIDTH])
 
+    def _load_keys(self, keys: set[str]) -> None:
+        wanted = [(self.org_id, key) for key in keys if key not in self._keys]
+        self._keys.update((key, None) for _, key in wanted)
+        for row in bulk.select(self._connection, conversations, ("org_id", "direct_key"), wanted):
+            self._keys[row[6]] = row[0]
+            if self._conversations.get(row[0]) is None:
+                self._conversations[row[0]] = _Counters(rows.conversation_of(row), row[8])
+
+    def _load_published(self, wanted: set[tuple[str, str]]) -> None:
+        missing = [(self.org_id, *key) for key in wanted if key not in self._published]
+        self._published.update(((actor, key), None) for _, actor, key in missing)
+        names = ("org_id", "actor_id", "idempotency_key")
+        found = bulk.select(self._connection, events, names, missing)
+        self._load_messages({row[7] for row in found if row[7] is not None})
+        for row in found:
+            message = None if row[7] is None else self._messages[row[7]]
+            self._published[row[5], row[9]] = rows.event_of(row, message)
+
     def conversation(self, conversation_id: str) -> Conversation | None:
         state = self._counters(conversation_id)
         if state is None:
             return None
         current = state.conversation
         if current.last_seq != state.last_seq:
-            current = state.conversation = replace(
-                current,
-                last_seq=state.last_seq,
-                last_message_id=state.last_message_id,
-                updated_at=state.updated_at,
+            # Spelled out: this runs for each message, and `replace` takes four times as long.
+            current = state.conversation = Conversation(
+                current.id,
+                current.org_id,
+                current.kind,
+                current.title,
+                current.metadata,
+                current.status,
+                current.direct_key,
+                state.last_seq,
+                state.last_message_id,
+                current.created_by,
+                current.created_at,
+                state.updated_at,
             )
         return current
 
@@ -218,28 +247,15 @@ class SqlTransaction:
         return None if message_id is None else self._messages[message_id]
 
     def keyed(self, direct_key: str) -> Conversation | None:
-        for conversation_id in self._new_conversations:
-            state = self._known(conversation_id)
-            if state.conversation.direct_key == direct_key:
-                return self.conversation(conversation_id)
-        row = self._connection.execute(
-            _KEYED, {"org": self.org_id, "key": direct_key}
-        ).cursor.fetchone()
-        if row is None:
-            return None
-        self._conversations.setdefault(row[0], _Counters(rows.conversation_of(row), row[8]))
-        return self.conversation(row[0])
+        if direct_key not in self._keys:
+            self._load_keys({direct_key})
+        conversation_id = self._keys[direct_key]
+        return None if conversation_id is None else self.conversation(conversation_id)
 
     def published(self, actor_id: str, idempotency_key: str) -> Event | None:
         key = (actor_id, idempotency_key)
         if key not in self._published:
-            row = self._connection.execute(
-                _PUBLISHED, {"org": self.org_id, "actor": actor_id, "key": idempotency_key}
-            ).cursor.fetchone()
-            found = None
-            if row is not None:
-                found = rows.event_of(row, self.message(row[7]) if row[7] else None)
-            self._published[key] = found
+            self._load_published({key})
         return self._published[key]
 
     # Changing
@@ -250,6 +266,8 @@ class SqlTransaction:
         self._conversations[conversation.id] = _Counters(conversation, 0)
         self._new_conversations.append(conversation.id)
         self._rosters.add(conversation.id)
+        if conversation.direct_key is not None:
+            self._keys[conversation.direct_key] = conversation.id
         for participant in participants:
             place = (conversation.id, participant.user_id)
             self._participants[place] = participant
@@ -347,6 +365,7 @@ class SqlTransaction:
         message: Message | None = None,
         data: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        conversation: ConversationView | None = None,
     ) -> Event:
         state = self._known(conversation_id)
         # Encoded first: what cannot be written must not have moved a number.
@@ -370,6 +389,7 @@ class SqlTransaction:
             message,
             data or {},
             now,
+            conversation,
         )
         self._event_rows.append(
             (
