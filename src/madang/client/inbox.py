@@ -93,7 +93,7 @@ class Inbox(Generic[Item]):
         """Add an item after `room` allowed it; None with a cursor only moves the cursor."""
         if cursor is not None:
             self.received = cursor if exact else max(cursor, self.received or 0)
-        if self.deaf:
+        if self.deaf or (item is None and not self._entries):
             self.cursor = self.received
             return
         self._entries.append(_Entry(item, cursor, exact))
