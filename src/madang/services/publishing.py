@@ -47,6 +47,14 @@ def check_type(name: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """The event, and whether an earlier call had published it."""
+
+    event: Event
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PublishEvent:
     """An event of a backend's own, to a conversation or to a user's inbox.
 
@@ -65,11 +73,11 @@ class PublishEvent:
         if self.conversation_id is not None:
             needs.conversations.add(self.conversation_id)
 
-    def apply(self, tx: Transaction) -> Event:
+    def apply(self, tx: Transaction) -> Published:
         if self.idempotency_key is not None:
             first = tx.published(self.publisher, self.idempotency_key)
             if first is not None:
-                return first
+                return Published(first, True)
         if self.user_id is not None:
             conversation = conversations.open_inbox(tx, self.user_id)
         else:
@@ -81,7 +89,7 @@ class PublishEvent:
                 raise Conflict("Conversation is archived")
             conversation = found
         data: Mapping[str, Any] = {"payload": self.payload}
-        return tx.append(
+        event = tx.append(
             conversation.id,
             self.type,
             self.publisher,
@@ -89,3 +97,4 @@ class PublishEvent:
             data=data,
             idempotency_key=self.idempotency_key,
         )
+        return Published(event, False)

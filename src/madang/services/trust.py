@@ -1,4 +1,4 @@
-"""From settings to a token verifier: which keys count, and refusing to start without any.
+"""Whose tokens are believed: from settings to a verifier, and no start without any key.
 
 Apart from `madang.services.auth` so that verifying knows no settings and no files.
 """
@@ -6,7 +6,7 @@ Apart from `madang.services.auth` so that verifying knows no settings and no fil
 from __future__ import annotations
 
 from madang.services.auth import TokenVerifier, VerificationKey
-from madang.services.keys import RemoteKeySet, dev_secret, public_key, secret_key
+from madang.services.keys import DEV_SECRET_FILE, RemoteKeySet, dev_secret, public_key, secret_key
 from madang.settings import Settings, SettingsError
 
 NO_KEY = (
@@ -51,7 +51,7 @@ def token_verifier(settings: Settings) -> TokenVerifier:
 
 
 def minting_key(settings: Settings) -> VerificationKey:
-    """The key that `madang token` signs with: the secret, which in development may be a made one.
+    """The key that `madang token` signs with: the secret, or the one a development server made.
 
     Raises:
         SettingsError: there is no secret; a public key verifies and cannot sign.
@@ -64,9 +64,11 @@ def minting_key(settings: Settings) -> VerificationKey:
             "Tokens come from your issuer: with a public key or a key set, Madang checks them and "
             "cannot make any."
         )
+    if (settings.data_dir / DEV_SECRET_FILE).exists():
+        return secret_key(dev_secret(settings.data_dir))
     raise SettingsError(
-        "No secret to sign with: set MADANG_JWT_SECRET_KEY as the server has it, or use --dev and "
-        "the --data-dir of a development server."
+        "No secret to sign with: set MADANG_JWT_SECRET_KEY as the server has it, or start "
+        "`madang serve --dev` first and name its --data-dir if it is not the usual one."
     )
 
 

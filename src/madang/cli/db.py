@@ -1,0 +1,72 @@
+"""`madang db`: the database's schema and the log's epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from madang.cli.refusal import settings_errors_as_sentences
+from madang.cli.serve import database_address
+from madang.settings import load
+
+db = typer.Typer(help="Look after the database: schema and epoch.", no_args_is_help=True)
+
+Database = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="Database address, or a file (a SQLite file in the data directory)."
+    ),
+]
+DataDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="The server's data directory (madang-data).")
+]
+
+
+@db.command()
+def upgrade(database: Database = None, data_dir: DataDir = None) -> None:
+    """Create the schema, or bring it to this version; does nothing where it is current."""
+    from madang.store import migrate
+
+    url = _address(database, data_dir)
+    before = migrate.current(url)
+    migrate.upgrade(url)
+    after = migrate.current(url)
+    typer.echo(f"Already at schema {after}." if before == after else f"Now at schema {after}.")
+
+
+@db.command()
+def current(database: Database = None, data_dir: DataDir = None) -> None:
+    """Print the schema the database is at, and the one this version needs."""
+    from madang.store import migrate
+
+    found = migrate.current(_address(database, data_dir))
+    typer.echo(f"database {found or 'without a schema'}, this version {migrate.newest()}")
+
+
+@db.command()
+def new_epoch(database: Database = None, data_dir: DataDir = None) -> None:
+    """Start a new epoch, after the database came back from a backup.
+
+    Clients may then hold cursors of events that the database has lost. With a new epoch they are
+    told that they cannot catch up from there, and load afresh, instead of missing a part silently.
+    Run it while no server is running.
+    """
+    from madang.cli.refusal import refuse
+    from madang.store import migrate
+
+    url = _address(database, data_dir)
+    try:
+        migrate.check(url)
+    except migrate.SchemaError as error:
+        refuse(str(error))
+    typer.echo(f"The log's epoch is now {migrate.new_epoch(url)}.")
+
+
+def _address(database: str | None, data_dir: Path | None) -> str:
+    with settings_errors_as_sentences():
+        settings = load(database_url=database_address(database), data_dir=data_dir)
+    if database is None:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return settings.database_url

@@ -1,0 +1,87 @@
+"""`madang serve`: run a server until Ctrl-C."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from madang.cli.refusal import refuse, settings_errors_as_sentences
+from madang.settings import load
+
+
+def serve(
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Address to listen on (127.0.0.1).")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(metavar="PORT", help="Port to listen on (8000); 0 takes a free one."),
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Database address, or a file (a SQLite file in the data directory)."
+        ),
+    ] = None,
+    bus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="What connects several nodes: redis://HOST, or memory for one node alone (memory).",
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory for everything kept on disk (madang-data)."),
+    ] = None,
+    dev: Annotated[
+        bool | None,
+        typer.Option(
+            "--dev",
+            help="Development: makes its own secret, lets /ws/USER_ID in.",
+        ),
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option(metavar="LEVEL", help="debug, info, warning or error (info)."),
+    ] = None,
+) -> None:
+    """Run a server until Ctrl-C.
+
+    Ctrl-C sends clients away first and ends within ten seconds; nothing that was acknowledged is
+    lost. All other settings come from the environment and .env: see `madang settings`.
+    """
+    from madang.compose import serve as run
+    from madang.services.trust import is_short, token_verifier
+    from madang.store.migrate import SchemaError
+
+    with settings_errors_as_sentences():
+        settings = load(
+            host=host,
+            port=port,
+            database_url=database_address(database),
+            redis_url=bus,
+            data_dir=data_dir,
+            dev=dev,
+            log_level=log_level,
+        )
+        token_verifier(settings)  # refuse before anything is opened or created
+        if is_short(settings):
+            typer.secho(
+                "JWT_SECRET_KEY is shorter than 32 bytes: whoever has a token can try to guess it.",
+                fg="yellow",
+                err=True,
+            )
+        try:
+            run(settings)
+        except SchemaError as error:
+            refuse(str(error))
+
+
+def database_address(text: str | None) -> str | None:
+    """A database address; a plain path is a SQLite file."""
+    if text is None or "://" in text:
+        return text
+    return f"sqlite:///{Path(text).expanduser()}"
