@@ -44,7 +44,10 @@ export function actionsView(session) {
     touched.clear();
     inputs.clear();
     fill(answer);
-    for (const one of menu.querySelectorAll('button')) one.setAttribute('aria-pressed', String(one.dataset.action === id));
+    for (const one of menu.querySelectorAll('button')) {
+      one.setAttribute('aria-pressed', String(one.dataset.action === id));
+      if (one.dataset.action === id && one.offsetParent) one.scrollIntoView({ block: 'nearest' });
+    }
     const action = ACTIONS.find((one) => one.id === id);
     const run = h('button', { type: 'submit', class: 'button primary' }, t('run'));
     if (!action) {
@@ -133,5 +136,6 @@ export function actionsView(session) {
 /** @param {import('./actions.js').Action} action */
 function actionLabel(action) {
   const [method, path] = action.label.split(' ');
-  return path ? [h('b', { class: 'verb' }, method), ' ', path] : action.label;
+  // A long path breaks at its slashes.
+  return path ? [h('b', { class: 'verb' }, method), ' ', path.split('/').slice(1).map((part) => [h('wbr'), `/${part}`])] : action.label;
 }

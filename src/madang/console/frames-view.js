@@ -35,9 +35,10 @@ export function framesView(session, on) {
   const detail = h('div', { class: 'detail', hidden: true });
   const element = h('div', { class: 'frames' },
     h('div', { class: 'frames-bar' }, search, types, directions,
-      h('label', { class: 'check' }, beats, t('heartbeats')), h('span', { class: 'spring' }), count, pause,
-      iconButton('copy', t('copyShown'), () => { copyText(log.toText()).then(() => on.say(t('copied'))); }),
-      iconButton('clear', t('clear'), () => { log.clear(); chosen = null; draw(); })),
+      h('label', { class: 'check' }, beats, t('heartbeats')),
+      h('div', { class: 'frames-end' }, count, pause,
+        iconButton('copy', t('copyShown'), () => { copyText(log.toText()).then(() => on.say(t('copied'))); }),
+        iconButton('clear', t('clear'), () => { log.clear(); chosen = null; draw(); }))),
     h('div', { class: 'frames-body' }, scroller, detail));
 
   /** @param {Partial<import('./frames.js').Filter>} filter */

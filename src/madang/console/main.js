@@ -69,12 +69,13 @@ function drawBar() {
   const themeLabel = t('theme', { name: t({ auto: 'themeAuto', light: 'themeLight', dark: 'themeDark' }[theme]) });
   fill(bar,
     h('a', { class: 'brand', href: './', 'aria-label': 'Madang' }, h('img', { src: 'mark.svg', alt: '', width: '26', height: '26' }), h('span', {}, 'Madang')),
-    h('span', { class: 'product' }, t('console'), config.version ? h('span', { class: 'version' }, config.version) : null, config.dev ? h('span', { class: 'tag dev' }, t('dev')) : null),
+    h('span', { class: 'product' }, h('span', { class: 'wide' }, t('console')), config.version ? h('span', { class: 'version' }, config.version) : null, config.dev ? h('span', { class: 'tag dev' }, t('dev')) : null),
     panels.length > 1 ? h('div', { class: 'switcher', role: 'group', 'aria-label': t('users') }, panels.map((panel, n) =>
       h('button', { type: 'button', 'aria-pressed': String(n === front), onclick: () => { front = n; drawFront(); } }, panel.session.me || '…'))) : null,
     h('span', { class: 'spring' }),
     panels.length ? h('button', { type: 'button', class: 'button add', onclick: openAdd }, icon('plus'), h('span', {}, t('addUser'))) : null,
-    h('button', { type: 'button', class: 'button quiet', 'aria-label': t('language'), title: t('language'), onclick: () => { setLanguage(currentLanguage() === 'ko' ? 'en' : 'ko'); redrawAll(); } }, t('languageShort')),
+    h('button', { type: 'button', class: 'button quiet', 'aria-label': t('language'), title: t('language'), onclick: () => { setLanguage(currentLanguage() === 'ko' ? 'en' : 'ko'); redrawAll(); } },
+      h('span', { class: 'wide', lang: currentLanguage() === 'ko' ? 'en' : 'ko' }, t('languageShort')), h('span', { class: 'tiny' }, t('languageTiny'))),
     iconButton({ auto: 'auto', light: 'sun', dark: 'moon' }[theme], themeLabel, () => { applyTheme(nextTheme); drawBar(); }));
 }
 
@@ -120,6 +121,13 @@ function openAdd() {
   form.focus();
 }
 
+/** Whether two tokens name the same user of the same org: then the cursor holds for both.
+ * @param {string} a @param {string} b */
+function samePerson(a, b) {
+  const [one, other] = [readToken(a), readToken(b)];
+  return Boolean(one && other && one.sub === other.sub && one.org === other.org);
+}
+
 async function begin() {
   applyLanguage();
   applyTheme(loadTheme());
@@ -134,8 +142,7 @@ async function begin() {
   const kept = loadPanels();
   if (tokens.length) {
     for (const token of tokens) {
-      const before = kept.find((one) => readToken(one.credentials.token ?? '')?.sub === readToken(token)?.sub);
-      addPanel({ token }, before);
+      addPanel({ token }, kept.find((one) => samePerson(one.credentials.token ?? '', token)));
     }
   } else for (const saved of kept) addPanel(saved.credentials, saved);
   front = 0;

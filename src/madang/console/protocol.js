@@ -64,7 +64,7 @@ export function randomId() {
 }
 
 /** What a JWT says about itself, unverified and only for display; null where it is not a JWT.
- * @param {string} token @returns {{sub?: string, exp?: number, name?: string, roles?: string[]} | null} */
+ * @param {string} token @returns {{sub?: string, org?: string, exp?: number, name?: string, roles?: string[]} | null} */
 export function readToken(token) {
   try {
     const part = token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/');

@@ -7,6 +7,7 @@ export const WORDS = {
   addUser: ['Add user', '사용자 추가'],
   language: ['한국어로 보기', 'Switch to English'],
   languageShort: ['한국어', 'English'],
+  languageTiny: ['한', 'EN'],
   theme: ['Theme: {name}', '테마: {name}'],
   themeAuto: ['system', '시스템'], themeLight: ['light', '밝게'], themeDark: ['dark', '어둡게'],
   users: ['Users', '사용자'],

@@ -1,0 +1,143 @@
+"""What everybody can use: labels, contrast, keyboard, widths, languages."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from playwright.async_api import expect
+
+from tests.console.conftest import OpenConsole
+
+MakeGroup = Callable[..., Awaitable[str]]
+
+NAMELESS = """() => [...document.querySelectorAll('button, input, select, textarea, a, [role=listbox]')]
+  .filter((one) => {
+    const label = one.getAttribute('aria-label') || one.textContent.trim() || one.title
+      || [...(one.labels ?? [])].map((l) => l.textContent.trim()).join('');
+    return !label;
+  }).map((one) => one.outerHTML)"""
+
+SAME_IDS = """() => {
+  const ids = [...document.querySelectorAll('[id]')].map((one) => one.id);
+  return ids.filter((id, n) => ids.indexOf(id) !== n);
+}"""
+
+# WCAG 2.2, 1.4.3: 4.5 to 1 for text of this size; backgrounds here are opaque or absent.
+FAINT = """() => {
+  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const rgba = (color) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, n) => sum + v * [0.2126, 0.7152, 0.0722][n], 0);
+  const behind = (one) => {
+    for (let at = one; at; at = at.parentElement) {
+      const color = rgba(getComputedStyle(at).backgroundColor);
+      if (color[3] === 255) return color;
+    }
+    return [255, 255, 255];
+  };
+  const faint = [];
+  for (const one of document.querySelectorAll('body *')) {
+    const own = [...one.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !one.checkVisibility() || one.closest('option, :disabled')) continue;
+    const [a, b] = [light(rgba(getComputedStyle(one).color)), light(behind(one))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) faint.push(`${ratio.toFixed(2)} ${one.className} ${one.textContent.slice(0, 30)}`);
+  }
+  return [...new Set(faint)];
+}"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_labels_ids_and_contrast(
+    open_console: OpenConsole, make_group: MakeGroup, dark: bool
+) -> None:
+    await make_group("Yard", "alice", "bob")
+    console = await open_console("alice", "bob", dark=dark)
+    await console.open("alice", "Yard")
+    await console.say("alice", "hello")
+    await console.bubbles("alice", "hello").hover()
+    await console.panel("alice").locator(".message-tools").wait_for()
+    await console.panel("bob").locator(".unread").wait_for()
+    await console.panel("bob").get_by_role("tab", name="Actions").click()
+    assert await console.page.evaluate(NAMELESS) == []
+    assert await console.page.evaluate(SAME_IDS) == []
+    assert await console.page.evaluate(FAINT) == []
+
+
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+async def test_a_phone_shows_one_thing_at_a_time(
+    open_console: OpenConsole, make_group: MakeGroup, locale: str
+) -> None:
+    await make_group("Yard", "alice", "bob")
+    console = await open_console("alice", "bob", width=390, height=844, locale=locale)
+    page = console.page
+    alice = console.panel("alice")
+    await expect(alice).to_be_visible()
+    await expect(console.panel("bob")).to_be_hidden()
+    await expect(alice.locator(".chat")).to_be_hidden()
+    await console.open("alice", "Yard")
+    await expect(alice.locator(".list")).to_be_hidden()
+    await console.say("alice", "from a phone, " + "long" * 60)
+    await alice.locator(".line:not(.letter)").wait_for()
+    assert await page.evaluate("document.documentElement.scrollWidth") == 390
+    await alice.locator(".toggle-tools").click()
+    await expect(alice.locator(".rows-scroller")).to_be_visible()
+    await alice.locator(".toggle-tools").click()
+    await alice.locator(".back").click()
+    await expect(alice.locator(".list")).to_be_visible()
+    await page.locator(".switcher button", has_text="bob").click()
+    await expect(console.panel("bob")).to_be_visible()
+    await expect(alice).to_be_hidden()
+
+
+async def test_language_and_theme_switch_and_stay(
+    open_console: OpenConsole, make_group: MakeGroup
+) -> None:
+    await make_group("Yard", "alice")
+    console = await open_console("alice", locale="ko-KR")
+    page = console.page
+    await expect(page.locator("html")).to_have_attribute("lang", "ko")
+    await console.open("alice", "Yard")
+    await console.panel("alice").locator(".composer textarea").fill("초안")
+    await page.get_by_role("button", name="Switch to English").click()
+    await expect(page.locator(".list-head h2")).to_have_text("Conversations")
+    # Another language draws everything anew; what was being written stays.
+    await expect(console.panel("alice").locator(".composer textarea")).to_have_value("초안")
+    await page.get_by_role("button", name="Theme: system").click()
+    await page.get_by_role("button", name="Theme: light").click()
+    await page.get_by_role("button", name="Theme: dark").wait_for()
+    await page.reload()
+    await console.live("alice")
+    await expect(page.locator("html")).to_have_attribute("lang", "en")
+    await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+async def test_everything_can_be_reached_with_the_keyboard(
+    open_console: OpenConsole, make_group: MakeGroup
+) -> None:
+    await make_group("Yard", "alice")
+    console = await open_console("alice")
+    panel = console.panel("alice")
+    await panel.locator(".conversation").focus()
+    await console.page.keyboard.press("Enter")
+    await expect(panel.locator(".composer textarea")).to_be_focused()
+    await console.page.keyboard.type("typed")
+    await console.page.keyboard.press("Enter")
+    await console.bubbles("alice", "typed").wait_for()
+    await panel.locator(".scroller").focus()
+    await console.page.keyboard.press("ArrowUp")
+    await expect(panel.locator(".line")).to_be_focused()
+    await console.page.keyboard.press("Tab")
+    await expect(panel.get_by_role("button", name="React", exact=True)).to_be_focused()
+    await panel.locator(".rows-scroller").focus()
+    await console.page.keyboard.press("ArrowUp")
+    await expect(panel.locator(".detail pre")).to_be_visible()
+    await console.page.keyboard.press("Escape")
+    await expect(panel.locator(".detail")).to_be_hidden()

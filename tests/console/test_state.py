@@ -1,0 +1,170 @@
+"""The console's pure modules, run in the browser they are written for, without its page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.console.conftest import OpenConsole
+
+MESSAGE = """
+const message = (seq, more = {}) => ({ id: `m${seq}`, conversation_id: 'c', seq, sender_id: 'bob',
+  content: `text ${seq}`, reactions: {}, attachments: [], created_at: '2026-01-01T00:00:00Z', ...more });
+const about = (last_seq, more = {}) => ({ id: 'c', kind: 'group', title: 'Yard', status: 'active',
+  participants: [{ user_id: 'alice', role: 'admin', last_read_seq: 0 },
+                 { user_id: 'bob', role: 'member', last_read_seq: 0 }],
+  last_message: null, last_seq, unread_count: 0, muted: false, ...more });
+const fresh = (seq, more = {}) => ({ type: 'message.new', conversation_id: 'c', seq, cursor: 100 + seq,
+  data: message(seq), ...more });
+const items = (state) => state.conversations.get('c')?.items.map((item) => item.seq);
+const loaded = (seq, messages) => convo.applyPage(convo.applySnapshot(convo.emptyState('alice'),
+  [about(seq)]), 'c', { messages, has_more: false }, 'latest');
+"""
+
+
+@pytest.fixture
+async def run(open_console: OpenConsole) -> Any:
+    """Runs JavaScript with the modules at hand and answers what it returns."""
+    console = await open_console()
+
+    async def run(script: str) -> Any:
+        return await console.page.evaluate(
+            f"""async () => {{
+              const convo = await import('./conversations.js');
+              const wire = await import('./protocol.js');
+              const box = await import('./outbox.js');
+              const forms = await import('./actions.js');
+              {MESSAGE}
+              {script}
+            }}"""
+        )
+
+    return run
+
+
+async def test_an_event_counts_once(run: Any) -> None:
+    result = await run(
+        """let state = loaded(0, []);
+        for (const seq of [1, 1, 2, 2, 1]) state = convo.applyEvent(state, fresh(seq));
+        const { about } = state.conversations.get('c');
+        return [items(state), about.unread_count, state.cursor, [...state.stale]];"""
+    )
+    assert result == [[1, 2], 2, 102, []]
+
+
+async def test_a_jump_marks_the_conversation_to_be_read_again(run: Any) -> None:
+    assert await run(
+        "return [...convo.applyEvent(loaded(1, [message(1)]), fresh(5)).stale];"
+    ) == ["c"]
+
+
+async def test_an_old_snapshot_and_the_events_since_equal_a_fresh_one(run: Any) -> None:
+    old, new = await run(
+        """const events = [
+          fresh(2), { type: 'message.edited', conversation_id: 'c', message_id: 'm1', seq: 3,
+            cursor: 103, data: message(1, { content: 'mended', edited_at: 'T' }) },
+          { type: 'reaction.added', conversation_id: 'c', message_id: 'm2', user_id: 'alice',
+            emoji: '👍', seq: 4, cursor: 104 },
+          { type: 'message.deleted', conversation_id: 'c', message_id: 'm1', deleted_at: 'D',
+            seq: 5, cursor: 105 },
+          { type: 'message.read', conversation_id: 'c', message_id: 'm2', user_id: 'alice',
+            seq: 6, cursor: 106 },
+          { type: 'participant.left', conversation_id: 'c', user_id: 'bob', by: 'alice',
+            seq: 7, cursor: 107 }];
+        const old = convo.replay(loaded(1, [message(1)]), events);
+        const last = message(2, { reactions: { '👍': ['alice'] } });
+        const gone = message(1, { content: '', edited_at: 'T', deleted_at: 'D' });
+        const now = about(7, { last_message: last, participants:
+          [{ user_id: 'alice', role: 'admin', last_read_seq: 2 }] });
+        const fresh_ = convo.applyPage(convo.applySnapshot(convo.emptyState('alice'), [now]), 'c',
+          { messages: [gone, last], has_more: false }, 'latest');
+        const view = (state) => {
+          const entry = state.conversations.get('c');
+          return [entry.seq, entry.items.filter((i) => i.message).map((i) => i.message),
+            entry.about.participants, entry.about.unread_count, entry.about.last_seq];
+        };
+        return [view(old), view(fresh_)];"""
+    )
+    assert old == new
+
+
+async def test_events_that_come_while_a_page_is_read_are_not_lost_or_undone(run: Any) -> None:
+    contents = await run(
+        """let state = loaded(2, [message(1), message(2)]);
+        const edited = { type: 'message.edited', conversation_id: 'c', message_id: 'm2', seq: 3,
+          cursor: 103, data: message(2, { content: 'mended' }) };
+        const since = [edited, fresh(4)];
+        for (const event of since) state = convo.applyEvent(state, event);
+        const page = { messages: [message(1), message(2)], has_more: false };
+        state = convo.applyPage(state, 'c', page, 'latest', since);
+        state = convo.applySnapshot(state, [about(2)], since);
+        return state.conversations.get('c').items.map((item) => item.message.content);"""
+    )
+    assert contents == ["text 1", "mended", "text 4"]
+
+
+async def test_who_is_removed_sees_the_conversation_no_more(run: Any) -> None:
+    assert await run(
+        """const left = { type: 'participant.left', conversation_id: 'c', user_id: 'alice',
+          by: 'bob', seq: 2, cursor: 102 };
+        const state = convo.applyEvent(loaded(1, [message(1)]), left);
+        return [state.conversations.size, convo.applyEvent(state, left).stale.size];"""
+    ) == [0, 0]
+
+
+async def test_ids_of_digits_are_the_same_as_numbers_and_as_text(run: Any) -> None:
+    assert await run(
+        """const state = convo.applySnapshot(convo.emptyState('7'), [about(0)]);
+        const mine = fresh(1, { data: message(1, { sender_id: 7 }) });
+        return convo.applyEvent(state, mine).conversations.get('c').about.unread_count;"""
+    ) == 0
+
+
+async def test_close_codes_say_what_to_do(run: Any) -> None:
+    actions = await run(
+        "return [1001, 1006, 1008, 1009, 4001, 4008, 4009].map((c) => wire.closePolicy(c).action);"
+    )
+    assert actions == ["now", "backoff", "stop", "backoff", "stop", "now", "stop"]
+
+
+async def test_backoff_grows_with_jitter_and_has_an_end(run: Any) -> None:
+    low, high = await run(
+        """const at = (random) => [0, 1, 2, 20].map((n) => wire.backoffDelay(n, () => random));
+        return [at(0), at(1)];"""
+    )
+    assert low == [250, 500, 1000, 10000]
+    assert high == [500, 1000, 2000, 20000]
+
+
+async def test_replies_are_not_taken_for_events(run: Any) -> None:
+    assert await run(
+        """return ['message.new', 'message.sent', 'subscribed', 'task_interaction', 'resumed']
+          .map((type) => wire.isEvent({ type, seq: 1, cursor: 2 }));"""
+    ) == [True, False, False, True, False]
+
+
+async def test_the_outbox_sends_again_only_what_may_be_lost(run: Any) -> None:
+    assert await run(
+        """const letter = (client_id, state) => ({ client_id, conversation_id: 'c', content: 'x', state });
+        const all = [letter('a', 'sending'), letter('b', 'failed'), letter('c', 'waiting')];
+        const large = { ...letter('d', 'waiting'), content: '가'.repeat(22000) };
+        return [box.afterLoss(all).map((one) => one.state), box.arrived(all, 'b').length,
+          box.tooLarge(all[0]), box.tooLarge(large)];"""
+    ) == [["waiting", "failed", "waiting"], 2, False, True]
+
+
+async def test_forms_make_the_calls_of_the_contract(run: Any) -> None:
+    call = await run(
+        """const find = (id) => forms.ACTIONS.find((action) => action.id === id);
+        const post = find('POST /conversations/:conversation_id/messages');
+        const { values } = forms.readForm(post, { conversation_id: 'a/b', content: 'hi',
+          idempotency_key: 'k', metadata: '{"x": 1}', message_type: '', reply_to_id: '' });
+        return post.call(values);"""
+    )
+    assert call == {
+        "method": "POST",
+        "path": "api/v1/messenger/conversations/a%2Fb/messages",
+        "headers": {"Idempotency-Key": "k"},
+        "body": {"content": "hi", "metadata": {"x": 1}},
+    }
