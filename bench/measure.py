@@ -1,0 +1,71 @@
+"""Runs one command of the load process and reads the server's CPU over exactly that window."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.load.driver import Load
+from bench.processes import TICKS_PER_SECOND, Server, Usage, cores
+from bench.records import Record
+
+# Above this share of the server's core used by other programs, a figure says so.
+CROWDED = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run: the load's own result, and the server's CPU seconds and share of its core."""
+
+    result: dict[str, Any]
+    server_cpu_seconds: float
+    server_share: float
+    others_share: float
+
+    @property
+    def seconds(self) -> float:
+        return float(self.result["seconds"])
+
+    @property
+    def load_share(self) -> float:
+        return float(self.result.get("load_cpu", 0.0))
+
+
+def measured(load: Load, server: Server, command: str, *, limit_seconds: float) -> Measured:
+    """Send `command`; the window begins when the load process says so, or at once."""
+    begun: list[tuple[Usage, float]] = [(server.usage(), _core_seconds())]
+    result = load.command(
+        command,
+        limit_seconds=limit_seconds,
+        on_start=lambda: begun.append((server.usage(), _core_seconds())),
+    )
+    last = server.usage()
+    busy = _core_seconds()
+    first, busy_before = begun[-1]
+    used = last.cpu_seconds - first.cpu_seconds
+    window = max(last.at - first.at, 1e-9)
+    others = max(0.0, (busy - busy_before - used) / window)
+    return Measured(result, used, used / window, others)
+
+
+def _core_seconds() -> float:
+    """Seconds that the server's core has been busy, with whatever, since it was started."""
+    label = f"cpu{cores()[0]} "
+    for line in Path("/proc/stat").read_text().splitlines():
+        if line.startswith(label):
+            user, nice, system, _idle, _iowait, irq, softirq, *_ = map(int, line.split()[1:])
+            return (user + nice + system + irq + softirq) / TICKS_PER_SECOND
+    return 0.0
+
+
+def with_shares(record: Record, runs: Sequence[Measured]) -> Record:
+    """The record with the median CPU shares of the runs it comes from, and a warning where other
+    programs kept the server from its core."""
+    others = statistics.median(run.others_share for run in runs)
+    return replace(
+        record,
+        note=f"others took {others:.0%} of the core" if others > CROWDED else record.note,
+        server_cpu=statistics.median(run.server_share for run in runs),
+        load_cpu=statistics.median(run.load_share for run in runs),
+    )

@@ -1,0 +1,1 @@
+"""One file per peer: how it is installed, started and spoken to."""

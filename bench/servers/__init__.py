@@ -1,0 +1,1 @@
+"""What the peers run: each the shortest server that its own documentation would show."""

@@ -1,0 +1,133 @@
+"""What Madang must reach, each checked against the records of a run."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A target, the figure that was measured (None: not in this run) and whether it is met."""
+
+    target: str
+    measured: str | None
+    met: bool | None
+
+
+class Missing(Exception):
+    """The run holds no record that the target needs."""
+
+
+class Figures:
+    """Looks records up by scenario, peer and metric."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = [r for r in records if not math.isnan(r.value)]
+
+    def all(self, scenario: str, metric: str, peer: str = "madang", case: str = "") -> list[Record]:
+        found = [
+            r
+            for r in self._records
+            if (r.scenario, r.metric, r.peer) == (scenario, metric, peer) and case in r.case
+        ]
+        if not found:
+            raise Missing(f"{scenario}: {metric} of {peer}")
+        return found
+
+    def best(self, scenario: str, metric: str, peer: str = "madang", case: str = "") -> float:
+        values = [r.value for r in self.all(scenario, metric, peer, case)]
+        more = self.all(scenario, metric, peer, case)[0].more_is_better
+        return max(values) if more else min(values)
+
+    def rate(self, peer: str) -> float:
+        return self.best("fanout", "deliveries", peer, ", 64 in flight")
+
+
+def _ratio(peer: str, times: float) -> Callable[[Figures], tuple[str, bool]]:
+    def check(figures: Figures) -> tuple[str, bool]:
+        ratio = figures.rate("madang") / figures.rate(peer)
+        return f"{ratio:.2f} ×", ratio >= times
+
+    return check
+
+
+def _at_least(
+    scenario: str, metric: str, least: float, unit: str
+) -> Callable[[Figures], tuple[str, bool]]:
+    def check(figures: Figures) -> tuple[str, bool]:
+        value = figures.best(scenario, metric)
+        return f"{value:,.0f} {unit}", value >= least
+
+    return check
+
+
+def _at_most(
+    scenario: str, metric: str, most: float, unit: str, case: str = ""
+) -> Callable[[Figures], tuple[str, bool]]:
+    def check(figures: Figures) -> tuple[str, bool]:
+        value = max(r.value for r in figures.all(scenario, metric, case=case))
+        return f"{value:,.2f} {unit}", value <= most
+
+    return check
+
+
+def _light(figures: Figures) -> tuple[str, bool]:
+    ours, theirs = (figures.best("light", "last delivery p50", p) for p in ("madang", "nchan"))
+    return f"{ours:.2f} ms, nchan {theirs:.2f} ms", ours <= theirs
+
+
+def _growth(figures: Figures) -> tuple[str, bool]:
+    costs = [r.value for r in figures.all("growth", "server CPU per delivery")]
+    growth = costs[-1] / costs[0] - 1
+    return f"{growth:+.0%}", growth < 0.20
+
+
+_TARGETS: tuple[tuple[str, Callable[[Figures], tuple[str, bool]]], ...] = (
+    ("64 in flight to 1,000: at least 1.5 × uWebSockets in Bun", _ratio("uws", 1.5)),
+    ("64 in flight to 1,000: at least 10 × nchan", _ratio("nchan", 10)),
+    ("64 in flight to 1,000: at least 25 × ws on Node", _ratio("ws", 25)),
+    (
+        "durable, rooms of 100: at least 1,200,000 deliveries/s",
+        _at_least("durable-rooms", "deliveries", 1_200_000, "/s"),
+    ),
+    (
+        "durable, rooms of 10: at least 15,000 acked messages/s",
+        _at_least("durable", "acked messages", 15_000, "/s"),
+    ),
+    ("durable, half of that rate: p99 under 30 ms", _at_most("durable", "ack p99", 30, "ms")),
+    ("1 in flight to 1,000: the last delivery no later than nchan's", _light),
+    (
+        "idle connection: at most 3 KB",
+        _at_most("memory", "memory per connection", 3, "KB", ", 0 conversations"),
+    ),
+    (
+        "idle connection of a user in ten conversations: at most 5 KB",
+        _at_most("memory", "memory per connection", 5, "KB", ", 10 conversations"),
+    ),
+    ("10,000 idle connections: at most 2 % of a core", _at_most("memory", "idle CPU", 2, "%")),
+    (
+        "at least 4,500 authenticated connects/s",
+        _at_least("connects", "connects", 4500, "/s"),
+    ),
+    (
+        "5,000 clients back with 20 missed events each: within 5 s",
+        _at_most("resume", "until all are caught up", 5, "s"),
+    ),
+    ("cost per delivery, 100 to 15,000 connections: less than 20 % more", _growth),
+)
+
+
+def verdicts(records: Sequence[Record]) -> list[Verdict]:
+    """Every target, with what this run says about it."""
+    figures = Figures(records)
+    found = []
+    for text, check in _TARGETS:
+        try:
+            measured, met = check(figures)
+        except Missing:
+            found.append(Verdict(text, None, None))
+        else:
+            found.append(Verdict(text, measured, met))
+    return found
