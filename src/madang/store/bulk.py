@@ -14,9 +14,10 @@ from functools import cache
 from itertools import chain, repeat
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Table
 
-Row = tuple[Any, ...]
+Row = Sequence[Any]
 
 CHUNK = 256
 """Rows a statement. A compiled statement grows with its rows; beyond this nothing is gained."""
@@ -43,8 +44,7 @@ def _run(connection: Connection, sql: Callable[[int], str], rows: Sequence[Row])
         values = tuple(chain(chain.from_iterable(chunk), padding))
         result = connection.exec_driver_sql(sql(size), values)
         if result.returns_rows:
-            # Plain tuples: SQLAlchemy's rows cost more than the rest of the read.
-            found += result.cursor.fetchall()
+            found += parse_rows(result.scalar())
     return found
 
 
@@ -113,9 +113,9 @@ def _select(table: Table, keys: tuple[str, ...], reactions: bool, size: int) -> 
         columns += f", ({REACTIONS.format(message='t.id')})"
     match = " AND ".join(f"t.{name} = v.column{number}" for number, name in enumerate(keys, 1))
     # CROSS JOIN keeps the order: for each value, a look-up by index.
-    return (
-        f"SELECT {columns} FROM (VALUES {_values(size, len(keys))}) AS v "
-        f"CROSS JOIN {table.name} AS t WHERE {match}"
+    return one_row(
+        columns,
+        f"FROM (VALUES {_values(size, len(keys))}) AS v CROSS JOIN {table.name} AS t WHERE {match}",
     )
 
 
@@ -127,7 +127,7 @@ def select(
     *,
     reactions: bool = False,
 ) -> list[Row]:
-    """The table's rows with these keys, in no order; with `reactions`, JSON of them at the end."""
+    """The table's rows with these keys, in no order; with `reactions`, those at the end."""
     return (
         _run(connection, lambda size: _select(table, keys, reactions, size), rows) if rows else []
     )
@@ -137,4 +137,18 @@ REACTIONS = (
     "SELECT json_group_array(json_array(r.cursor, r.emoji, r.user_id)) "
     "FROM reactions AS r WHERE r.message_id = {message}"
 )
-"""A scalar subquery with all reactions of a message as JSON, for `rows.reactions_of`."""
+"""A scalar subquery with all reactions of a message, for `rows.reactions_of`."""
+
+
+def one_row(columns: str, rest: str) -> str:
+    """`SELECT columns rest` as a query of one row, for `parse_rows`. The order is that of `rest`
+    where it has a LIMIT (then SQLite works it off before the rows are joined)."""
+    return (
+        "SELECT '[' || group_concat(line, ',') || ']' "
+        f"FROM (SELECT json_array({columns}) AS line {rest})"
+    )
+
+
+def parse_rows(text: str | None) -> list[Row]:
+    """The rows that a query by `one_row` found."""
+    return [] if text is None else orjson.loads(text)

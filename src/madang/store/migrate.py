@@ -22,6 +22,10 @@ class SchemaError(Exception):
     """The database's schema is not the one this version works with; the text says what to do."""
 
 
+class SchemaIsOld(SchemaError):
+    """There is no schema yet, or one of an earlier version: `upgrade` mends it."""
+
+
 def config(connection: Connection | None = None) -> Config:
     """Alembic's configuration, without a file."""
     made = Config()
@@ -65,10 +69,10 @@ def check(database_url: str) -> None:
     if found == wanted:
         return
     if found is None:
-        raise SchemaError("The database has no schema yet: run `madang db upgrade`.")
+        raise SchemaIsOld("The database has no schema yet: run `madang db upgrade`.")
     known = {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
     if found in known:
-        raise SchemaError(
+        raise SchemaIsOld(
             f"The database is at schema {found}, this version needs {wanted}: "
             "run `madang db upgrade`."
         )

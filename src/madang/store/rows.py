@@ -53,8 +53,8 @@ def message_row(message: Message) -> tuple[Any, ...]:
 MESSAGE_WIDTH = 15
 
 
-def message_of(row: Row, reactions: str | None = None) -> Message:
-    """A message from its 15 columns, and its reactions as the JSON of `reactions_of`."""
+def message_of(row: Row, reactions: Sequence[Row] | None = None) -> Message:
+    """A message from its 15 columns, and its reactions for `reactions_of`."""
     attachments = row[10]
     return Message(
         row[0],
@@ -76,11 +76,11 @@ def message_of(row: Row, reactions: str | None = None) -> Message:
     )
 
 
-def reactions_of(text: str | None) -> Mapping[str, tuple[str, ...]]:
-    """`[[cursor, emoji, user_id], ...]` in any order as {emoji: users in order of reacting}."""
-    if not text or text == "[]":
+def reactions_of(found: Sequence[Row] | None) -> Mapping[str, tuple[str, ...]]:
+    """(cursor, emoji, user_id) in any order as {emoji: users in order of reacting}."""
+    if not found:
         return NO_REACTIONS
-    return gather_reactions((emoji, user) for _, emoji, user in sorted(orjson.loads(text)))
+    return gather_reactions((emoji, user) for _, emoji, user in sorted(map(tuple, found)))
 
 
 def gather_reactions(pairs: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, ...]]:

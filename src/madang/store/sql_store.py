@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from madang.clock import Clock
 from madang.model.nouns import ConversationView, Event, Message, Participant
 from madang.ports import Page, Write
-from madang.store import people, queries
+from madang.store.queries import conversations, events, messages, people
 from madang.store.writer import Committed
 
 P = ParamSpec("P")
@@ -83,52 +83,52 @@ class SqlStore(ABC):
     async def close(self) -> None: ...
 
     async def epoch(self) -> str:
-        return await self._read(queries.epoch)
+        return await self._read(events.epoch)
 
     async def head(self, org_id: str) -> int:
-        return await self._read(queries.head, org_id)
+        return await self._read(events.head, org_id)
 
     async def memberships(self, org_id: str, user_ids: Sequence[str]) -> dict[str, list[str]]:
-        return await self._read(queries.memberships, org_id, user_ids)
+        return await self._read(conversations.memberships, org_id, user_ids)
 
     async def last_seqs(self, conversation_ids: Sequence[str]) -> dict[str, int]:
-        return await self._read(queries.last_seqs, conversation_ids)
+        return await self._read(conversations.last_seqs, conversation_ids)
 
     async def events_for_user(
         self, org_id: str, user_id: str, after: int, until: int | None, limit: int
     ) -> list[Event]:
-        return await self._read(queries.events_for_user, org_id, user_id, after, until, limit)
+        return await self._read(events.events_for_user, org_id, user_id, after, until, limit)
 
     async def events_of_org(
         self, org_id: str, after: int, until: int | None, limit: int
     ) -> list[Event]:
-        return await self._read(queries.events_of_org, org_id, after, until, limit)
+        return await self._read(events.events_of_org, org_id, after, until, limit)
 
     async def events_of_conversation(
         self, org_id: str, conversation_id: str, after_seq: int, until_seq: int | None, limit: int
     ) -> list[Event]:
         return await self._read(
-            queries.events_of_conversation, org_id, conversation_id, after_seq, until_seq, limit
+            events.events_of_conversation, org_id, conversation_id, after_seq, until_seq, limit
         )
 
     async def seq_at(self, org_id: str, conversation_id: str, cursor: int) -> int:
-        return await self._read(queries.seq_at, org_id, conversation_id, cursor)
+        return await self._read(events.seq_at, org_id, conversation_id, cursor)
 
     async def oldest_cursor(self, org_id: str) -> int:
-        return await self._read(queries.oldest_cursor, org_id)
+        return await self._read(events.oldest_cursor, org_id)
 
     async def conversation(
         self, org_id: str, conversation_id: str, user_id: str
     ) -> ConversationView | None:
         return await self._read(
-            queries.conversation, org_id, conversation_id, user_id, self._clock.now()
+            conversations.conversation, org_id, conversation_id, user_id, self._clock.now()
         )
 
     async def conversations(
         self, org_id: str, user_id: str, *, before: tuple[int, str] | None, limit: int
     ) -> Page:
         return await self._read(
-            queries.conversations_of, org_id, user_id, before, limit, self._clock.now()
+            conversations.conversations_of, org_id, user_id, before, limit, self._clock.now()
         )
 
     async def messages(
@@ -142,7 +142,7 @@ class SqlStore(ABC):
         limit: int = 50,
     ) -> Page:
         return await self._read(
-            queries.messages_of,
+            messages.messages_of,
             org_id,
             conversation_id,
             before_seq,
@@ -152,20 +152,20 @@ class SqlStore(ABC):
         )
 
     async def message(self, org_id: str, message_id: str, user_id: str) -> Message | None:
-        return await self._read(queries.message, org_id, message_id, user_id)
+        return await self._read(messages.message, org_id, message_id, user_id)
 
     async def seq_of(
         self, org_id: str, conversation_id: str, *, message_id: str | None, time: int | None
     ) -> int | None:
-        return await self._read(queries.seq_of, org_id, conversation_id, message_id, time)
+        return await self._read(messages.seq_of, org_id, conversation_id, message_id, time)
 
     async def participants(self, org_id: str, conversation_id: str) -> list[Participant]:
-        return await self._read(queries.participants_of, org_id, conversation_id)
+        return await self._read(conversations.participants_of, org_id, conversation_id)
 
     async def participant(
         self, org_id: str, conversation_id: str, user_id: str
     ) -> Participant | None:
-        return await self._read(queries.participant, org_id, conversation_id, user_id)
+        return await self._read(conversations.participant, org_id, conversation_id, user_id)
 
     async def acked_cursor(self, org_id: str, user_id: str, client_id: str) -> int | None:
         return await self._read(people.acked_cursor, org_id, user_id, client_id)

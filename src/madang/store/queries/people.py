@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.sql.sqltypes import JSON
 
-from madang.store import queries
+from madang.store.queries import events
 
 MAX_BEHIND = 1000
 
@@ -76,7 +76,7 @@ def devices(connection: Connection, org_id: str, user_id: str | None) -> list[Ma
             "client_id": client,
             "cursor": cursor,
             "updated_at": updated_at,
-            "behind": queries.count_for_user(connection, org_id, user, cursor, MAX_BEHIND),
+            "behind": events.count_for_user(connection, org_id, user, cursor, MAX_BEHIND),
         }
         for user, client, cursor, updated_at in found.all()
     ]

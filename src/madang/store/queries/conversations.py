@@ -1,0 +1,183 @@
+"""Reading conversations: whose they are, who is in them, and how each looks to one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection
+
+from madang.model.nouns import MAX_UNREAD, ConversationView, Participant
+from madang.ports import Page
+from madang.store import rows
+from madang.store.queries.reading import (
+    JOINED_MESSAGE,
+    NO_LIMIT,
+    Row,
+    columns,
+    fetch,
+    rows_query,
+)
+from madang.store.tables import conversations, participants
+
+_MEMBERSHIPS = rows_query(
+    "p.user_id, p.conversation_id",
+    "FROM json_each(:users) AS u "
+    "CROSS JOIN participants AS p ON p.org_id = :org AND p.user_id = u.value",
+    lists=["users"],
+)
+
+
+def memberships(
+    connection: Connection, org_id: str, user_ids: Sequence[str]
+) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {user_id: [] for user_id in user_ids}
+    for user_id, conversation_id in fetch(connection, _MEMBERSHIPS, org=org_id, users=list(found)):
+        found[user_id].append(conversation_id)
+    return found
+
+
+_LAST_SEQS = rows_query(
+    "c.id, c.last_seq",
+    "FROM json_each(:ids) AS i CROSS JOIN conversations AS c ON c.id = i.value",
+    lists=["ids"],
+)
+
+
+def last_seqs(connection: Connection, conversation_ids: Sequence[str]) -> dict[str, int]:
+    found = fetch(connection, _LAST_SEQS, ids=list(conversation_ids))
+    return {row[0]: row[1] for row in found}
+
+
+_UNREAD = (
+    "SELECT count(*) FROM (SELECT 1 FROM messages AS u "
+    "WHERE u.conversation_id = c.id AND u.seq > p.last_read_seq "
+    f"AND u.sender_id <> p.user_id AND u.deleted_at IS NULL LIMIT {MAX_UNREAD})"
+)
+_VIEW = (
+    f"{columns('c', conversations)}, {columns('p', participants)}, ({_UNREAD}), {JOINED_MESSAGE}"
+)
+_SEEN = (
+    "FROM participants AS p JOIN conversations AS c ON c.id = p.conversation_id "
+    "LEFT JOIN messages AS m ON m.id = c.last_message_id "
+)
+_CONVERSATION = rows_query(
+    _VIEW,
+    _SEEN + "WHERE p.conversation_id = :conversation AND p.user_id = :user AND p.org_id = :org",
+)
+_CONVERSATIONS = rows_query(
+    _VIEW,
+    _SEEN + "WHERE p.org_id = :org AND p.user_id = :user AND c.kind IN ('direct', 'group') "
+    "AND (c.updated_at, c.id) < (:updated_at, :id) "
+    "ORDER BY c.updated_at DESC, c.id DESC LIMIT :limit",
+)
+_ROSTERS = rows_query(
+    columns("p", participants),
+    "FROM json_each(:ids) AS i "
+    "CROSS JOIN participants AS p ON p.conversation_id = i.value AND p.org_id = :org "
+    "ORDER BY p.joined_at, p.user_id LIMIT -1",
+    lists=["ids"],
+)
+_PAST_ALL_IDS = "~"
+"""Sorts after every id."""
+
+
+def _rosters(
+    connection: Connection, org_id: str, ids: Sequence[str]
+) -> dict[str, list[Participant]]:
+    found: dict[str, list[Participant]] = {i: [] for i in ids}
+    for row in fetch(connection, _ROSTERS, org=org_id, ids=list(ids)):
+        found[row[0]].append(rows.participant_of(row))
+    return found
+
+
+def _views(
+    connection: Connection, org_id: str, found: Sequence[Row], now: int
+) -> tuple[ConversationView, ...]:
+    rosters = _rosters(connection, org_id, [row[0] for row in found])
+    views = []
+    for row in found:
+        me = rows.participant_of(row[rows.CONVERSATION_WIDTH :])
+        unread_at = rows.CONVERSATION_WIDTH + rows.PARTICIPANT_WIDTH
+        last = row[unread_at + 1 :]
+        views.append(
+            ConversationView(
+                conversation=rows.conversation_of(row),
+                participants=tuple(rosters[row[0]]),
+                last_message=None if last[0] is None else rows.message_of(last, last[-1]),
+                unread_count=row[unread_at],
+                muted=me.notification_level == "none"
+                or (me.muted_until is not None and me.muted_until > now),
+            )
+        )
+    return tuple(views)
+
+
+def conversation(
+    connection: Connection, org_id: str, conversation_id: str, user_id: str, now: int
+) -> ConversationView | None:
+    found = fetch(connection, _CONVERSATION, org=org_id, conversation=conversation_id, user=user_id)
+    views = _views(connection, org_id, found, now) if found else ()
+    return views[0] if views else None
+
+
+def conversations_of(
+    connection: Connection,
+    org_id: str,
+    user_id: str,
+    before: tuple[int, str] | None,
+    limit: int,
+    now: int,
+) -> Page:
+    updated_at, last_id = before or (NO_LIMIT, _PAST_ALL_IDS)
+    found = fetch(
+        connection,
+        _CONVERSATIONS,
+        org=org_id,
+        user=user_id,
+        updated_at=updated_at,
+        id=last_id,
+        limit=limit + 1,
+    )
+    return Page(_views(connection, org_id, found[:limit], now), len(found) > limit)
+
+
+_TOLD = rows_query(
+    f"{columns('c', conversations)}, {JOINED_MESSAGE}",
+    "FROM json_each(:ids) AS i "
+    "CROSS JOIN conversations AS c ON c.id = i.value AND c.org_id = :org "
+    "LEFT JOIN messages AS m ON m.id = c.last_message_id",
+    lists=["ids"],
+)
+
+
+def conversations_as_told(
+    connection: Connection, org_id: str, ids: Iterable[str]
+) -> dict[str, ConversationView]:
+    """The conversations as events tell of them: as nobody in particular sees them."""
+    found = fetch(connection, _TOLD, org=org_id, ids=list(ids))
+    rosters = _rosters(connection, org_id, [row[0] for row in found])
+    views = {}
+    for row in found:
+        last = row[rows.CONVERSATION_WIDTH :]
+        message = None if last[0] is None else rows.message_of(last, last[-1])
+        roster = tuple(rosters[row[0]])
+        views[row[0]] = ConversationView(rows.conversation_of(row), roster, message, 0, False)
+    return views
+
+
+def participants_of(connection: Connection, org_id: str, conversation_id: str) -> list[Participant]:
+    return _rosters(connection, org_id, [conversation_id])[conversation_id]
+
+
+_PARTICIPANT = rows_query(
+    columns("p", participants),
+    "FROM participants AS p "
+    "WHERE p.conversation_id = :conversation AND p.user_id = :user AND p.org_id = :org",
+)
+
+
+def participant(
+    connection: Connection, org_id: str, conversation_id: str, user_id: str
+) -> Participant | None:
+    found = fetch(connection, _PARTICIPANT, conversation=conversation_id, user=user_id, org=org_id)
+    return rows.participant_of(found[0]) if found else None

@@ -1,0 +1,209 @@
+"""Reading the log: an org's, a conversation's, and all that one user may see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, text
+
+from madang.model.nouns import Event
+from madang.store import rows
+from madang.store.queries.conversations import conversations_as_told
+from madang.store.queries.reading import (
+    JOINED_MESSAGE,
+    NO_LIMIT,
+    Row,
+    columns,
+    fetch,
+    rows_query,
+    scalar,
+)
+from madang.store.tables import events
+
+_EPOCH = text("SELECT epoch FROM epochs")
+_HEAD = text("SELECT last_cursor FROM orgs WHERE id = :org")
+_OLDEST = text("SELECT oldest_cursor FROM orgs WHERE id = :org")
+
+
+def epoch(connection: Connection) -> str:
+    return str(scalar(connection, _EPOCH))
+
+
+def head(connection: Connection, org_id: str) -> int:
+    return scalar(connection, _HEAD, org=org_id) or 0
+
+
+def oldest_cursor(connection: Connection, org_id: str) -> int:
+    return scalar(connection, _OLDEST, org=org_id) or 0
+
+
+_EVENT = f"{columns('e', events)}, {JOINED_MESSAGE}"
+_JOINED = rows.EVENT_WIDTH
+"""Where the joined message begins in the row of an event."""
+
+TELLS_CONVERSATION = frozenset(
+    {"conversation.created", "conversation.updated", "conversation.archived"}
+)
+"""The events that carry their conversation, as it is when they are read."""
+
+_WITH_MESSAGE = "LEFT JOIN messages AS m ON m.id = e.message_id"
+
+
+def _events(connection: Connection, org_id: str, found: Sequence[Row]) -> list[Event]:
+    told = {row[2] for row in found if row[4] in TELLS_CONVERSATION}
+    views = conversations_as_told(connection, org_id, told) if told else {}
+    return [
+        rows.event_of(
+            row,
+            None if row[_JOINED] is None else rows.message_of(row[_JOINED:], row[-1]),
+            views.get(row[2]) if row[4] in TELLS_CONVERSATION else None,
+        )
+        for row in found
+    ]
+
+
+_EVENTS_OF_ORG = rows_query(
+    _EVENT,
+    f"FROM events AS e {_WITH_MESSAGE} "
+    "WHERE e.org_id = :org AND e.cursor > :after AND e.cursor <= :until "
+    "ORDER BY e.cursor LIMIT :limit",
+)
+
+_EVENTS_OF_CONVERSATION = rows_query(
+    _EVENT,
+    f"FROM events AS e {_WITH_MESSAGE} "
+    "WHERE e.conversation_id = :conversation AND e.org_id = :org "
+    "AND e.seq > :after AND e.seq <= :until ORDER BY e.seq LIMIT :limit",
+)
+
+# `search` halves the dense seqs of a conversation until `low` is the last event up to the cursor
+# and `high` the first one after it: a dozen look-ups, and no second index on every event. An event
+# that is no longer kept counts as old.
+_HALVE = (
+    "SELECT s.conversation_id, "
+    "CASE WHEN e.cursor > :after THEN s.low ELSE (s.low + s.high) / 2 END, "
+    "CASE WHEN e.cursor > :after THEN (s.low + s.high) / 2 ELSE s.high END "
+    "FROM search AS s LEFT JOIN events AS e "
+    "ON e.conversation_id = s.conversation_id AND e.seq = (s.low + s.high) / 2 "
+    "WHERE s.high - s.low > 1"
+)
+
+# Seqs being dense, `limit` events of each conversation from the first one on are enough to find
+# the `limit` first of all: the work has a bound however far behind the user is.
+_WANTED = f"""
+    WITH RECURSIVE search (conversation_id, low, high) AS (
+        SELECT c.id, 0, c.last_seq
+        FROM participants AS p JOIN conversations AS c ON c.id = p.conversation_id
+        WHERE p.org_id = :org AND p.user_id = :user AND c.last_cursor > :after
+        UNION ALL {_HALVE}
+    ),
+    wanted (cursor) AS (
+        SELECT e.cursor FROM search AS s CROSS JOIN events AS e
+        ON e.conversation_id = s.conversation_id AND e.org_id = :org
+        AND e.seq >= s.high AND e.seq < s.high + :limit
+        WHERE s.high - s.low = 1 AND e.cursor > :after AND e.cursor <= :until
+        UNION
+        SELECT e.cursor FROM events AS e
+        WHERE e.org_id = :org AND e.user_id = :user AND e.type = 'participant.left'
+        AND e.cursor > :after AND e.cursor <= :until
+        ORDER BY 1 LIMIT :limit
+    )
+    """
+_EVENTS_FOR_USER = rows_query(
+    _EVENT,
+    "FROM wanted AS w CROSS JOIN events AS e ON e.org_id = :org AND e.cursor = w.cursor "
+    # The limit says nothing new; it keeps the order of the rows an order of the result.
+    f"{_WITH_MESSAGE} ORDER BY e.cursor LIMIT :limit",
+    before=_WANTED,
+)
+
+_SEQ_AT = text(
+    f"""
+    WITH RECURSIVE search (conversation_id, low, high) AS (
+        SELECT id, 0, last_seq + 1 FROM conversations WHERE id = :conversation AND org_id = :org
+        UNION ALL {_HALVE}
+    )
+    SELECT low FROM search WHERE high - low = 1
+    """
+)
+
+_COUNT_FOR_USER = text(f"{_WANTED} SELECT count(*) FROM wanted")
+
+
+def events_of_org(
+    connection: Connection, org_id: str, after: int, until: int | None, limit: int
+) -> list[Event]:
+    return _events(
+        connection,
+        org_id,
+        fetch(
+            connection,
+            _EVENTS_OF_ORG,
+            org=org_id,
+            after=after,
+            until=NO_LIMIT if until is None else until,
+            limit=limit,
+        ),
+    )
+
+
+def events_of_conversation(
+    connection: Connection,
+    org_id: str,
+    conversation_id: str,
+    after_seq: int,
+    until_seq: int | None,
+    limit: int,
+) -> list[Event]:
+    return _events(
+        connection,
+        org_id,
+        fetch(
+            connection,
+            _EVENTS_OF_CONVERSATION,
+            org=org_id,
+            conversation=conversation_id,
+            after=after_seq,
+            until=NO_LIMIT if until_seq is None else until_seq,
+            limit=limit,
+        ),
+    )
+
+
+def events_for_user(
+    connection: Connection, org_id: str, user_id: str, after: int, until: int | None, limit: int
+) -> list[Event]:
+    return _events(
+        connection,
+        org_id,
+        fetch(
+            connection,
+            _EVENTS_FOR_USER,
+            org=org_id,
+            user=user_id,
+            after=after,
+            until=NO_LIMIT if until is None else until,
+            limit=limit,
+        ),
+    )
+
+
+def count_for_user(
+    connection: Connection, org_id: str, user_id: str, after: int, limit: int
+) -> int:
+    """How many events the user has after a cursor, up to `limit`."""
+    return int(
+        scalar(
+            connection,
+            _COUNT_FOR_USER,
+            org=org_id,
+            user=user_id,
+            after=after,
+            until=NO_LIMIT,
+            limit=limit,
+        ),
+    )
+
+
+def seq_at(connection: Connection, org_id: str, conversation_id: str, cursor: int) -> int:
+    return scalar(connection, _SEQ_AT, org=org_id, conversation=conversation_id, after=cursor) or 0

@@ -1,0 +1,96 @@
+"""Reading messages: pages of a conversation, and one by its id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from madang.model.nouns import Message
+from madang.ports import Page
+from madang.store import rows
+from madang.store.queries.reading import MESSAGE, NO_LIMIT, fetch, rows_query, scalar
+
+_IN = "m.conversation_id = :conversation AND m.org_id = :org"
+_OLDER = f"FROM messages AS m WHERE {_IN} AND m.seq < :before ORDER BY m.seq DESC LIMIT :limit"
+_BEFORE = rows_query(MESSAGE, _OLDER)
+_AFTER = rows_query(
+    MESSAGE, f"FROM messages AS m WHERE {_IN} AND m.seq > :after ORDER BY m.seq LIMIT :limit"
+)
+_AROUND = rows_query(
+    MESSAGE,
+    "FROM (SELECT * FROM (SELECT m.seq AS near "
+    f"{_OLDER}) UNION ALL SELECT * FROM (SELECT m.seq AS near FROM messages AS m "
+    f"WHERE {_IN} AND m.seq >= :before ORDER BY m.seq LIMIT :limit)) "
+    "JOIN messages AS m ON m.conversation_id = :conversation AND m.seq = near "
+    "ORDER BY m.seq LIMIT -1",
+)
+
+
+def messages_of(
+    connection: Connection,
+    org_id: str,
+    conversation_id: str,
+    before_seq: int | None,
+    after_seq: int | None,
+    around_seq: int | None,
+    limit: int,
+) -> Page:
+    where = {"org": org_id, "conversation": conversation_id}
+    if around_seq is not None:
+        return _around(connection, where, around_seq, limit)
+    if after_seq is not None:
+        found = fetch(connection, _AFTER, **where, after=after_seq, limit=limit + 1)
+        more = len(found) > limit
+        found = found[:limit]
+    else:
+        before = NO_LIMIT if before_seq is None else before_seq
+        found = fetch(connection, _BEFORE, **where, before=before, limit=limit + 1)
+        more = len(found) > limit
+        found = found[:limit][::-1]
+    return Page(tuple(rows.message_of(row, row[-1]) for row in found), more)
+
+
+def _around(connection: Connection, where: Mapping[str, Any], around: int, limit: int) -> Page:
+    """Half of the page older than `around`, the rest from it on; a short side leaves its room to
+    the other. There is more if either side has more."""
+    found = fetch(connection, _AROUND, **where, before=around, limit=limit + 1)
+    older = sum(1 for row in found if row[3] < around)
+    newer = len(found) - older
+    take_older = max(min(older, limit // 2), min(older, limit - newer))
+    start = older - take_older
+    page = found[start : start + limit]
+    return Page(tuple(rows.message_of(row, row[-1]) for row in page), len(page) < len(found))
+
+
+_ONE_MESSAGE = rows_query(
+    MESSAGE,
+    "FROM messages AS m JOIN participants AS p "
+    "ON p.conversation_id = m.conversation_id AND p.user_id = :user "
+    "WHERE m.id = :message AND m.org_id = :org",
+)
+_SEQ_OF_MESSAGE = text(f"SELECT m.seq FROM messages AS m WHERE m.id = :message AND {_IN}")
+_SEQ_AT_TIME = text(
+    f"SELECT m.seq FROM messages AS m WHERE {_IN} AND m.created_at <= :time "
+    "ORDER BY m.seq DESC LIMIT 1"
+)
+
+
+def message(connection: Connection, org_id: str, message_id: str, user_id: str) -> Message | None:
+    found = fetch(connection, _ONE_MESSAGE, org=org_id, message=message_id, user=user_id)
+    return rows.message_of(found[0], found[0][-1]) if found else None
+
+
+def seq_of(
+    connection: Connection,
+    org_id: str,
+    conversation_id: str,
+    message_id: str | None,
+    time: int | None,
+) -> int | None:
+    where = {"org": org_id, "conversation": conversation_id}
+    if message_id is not None:
+        found = scalar(connection, _SEQ_OF_MESSAGE, **where, message=message_id)
+        return None if found is None else int(found)
+    return scalar(connection, _SEQ_AT_TIME, **where, time=time) or 0
