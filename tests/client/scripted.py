@@ -1,4 +1,4 @@
-"""A server that misbehaves on cue, on a real socket: it stands in for what a good server never does.
+"""A server that misbehaves on cue, on a real socket: it does what a good server never does.
 
 A test says what happens on each connection as a coroutine of its own:
 
@@ -34,6 +34,7 @@ class Peer:
         self.socket = socket
         assert socket.request is not None
         self.path = socket.request.path
+        self.resumed = False
         self.authorization = socket.request.headers.get("Authorization")
 
     async def tell(self, *frames: Frame) -> None:
@@ -44,12 +45,18 @@ class Peer:
         async with asyncio.timeout(PATIENCE):
             frame = orjson.loads(await self.socket.recv())
         assert isinstance(frame, dict)
+        if frame["type"] == "resume":
+            self.resumed = True
         return frame
 
     async def greet(self, cursor: int = 1000, **more: Any) -> None:
         await self.tell(
             {"type": "system", "event": "connected", "user_id": 7, "cursor": cursor, **more}
         )
+        if not self.resumed:
+            # A client that missed nothing says so: from this cursor on, please.
+            asked = await self.hear()
+            assert (asked["type"], asked["cursor"]) == ("resume", cursor)
 
     async def confirm(self, sent: Frame, seq: int = 1) -> None:
         await self.tell(

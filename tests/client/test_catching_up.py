@@ -168,6 +168,47 @@ async def test_what_cannot_be_recovered_is_an_explicit_gap() -> None:
         assert me.cursor == 902
 
 
+async def test_the_epoch_goes_with_the_cursor() -> None:
+    async def cuts(peer: Peer) -> None:
+        await peer.greet(1000, epoch="first")
+        await peer.cut()
+
+    async def restored(peer: Peer) -> None:
+        asked = await peer.hear()
+        assert (asked["cursor"], asked["epoch"]) == (1000, "first")
+        await peer.greet(700, epoch="second")
+        await peer.tell(resumed(700, 0, recovered=False, reason="other_epoch"))
+        await peer.stay()
+
+    async with (
+        scripted(cuts, restored) as server,
+        connect(server.url, token="t", timing=Naps().timing) as me,
+    ):
+        assert await take(me.events(), 1) == [Gap("other_epoch", 700)]
+        assert (me.cursor, me.epoch) == (700, "second")
+
+
+async def test_the_end_of_catching_up_says_nothing_of_live_events_behind_it() -> None:
+    async def cuts(peer: Peer) -> None:
+        await peer.hear()
+        await peer.greet(1000)
+        # 1001 happened meanwhile; it was to follow, and the connection broke before it.
+        await peer.tell(resumed(1001))
+        await peer.cut()
+
+    async def tells(peer: Peer) -> None:
+        assert (await peer.hear())["cursor"] == 1000
+        await peer.greet(1001)
+        await peer.tell(event(1, 1001), resumed(1001, 1))
+        await peer.stay()
+
+    async with (
+        scripted(cuts, tells) as server,
+        connect(server.url, token="t", cursor=900, timing=Naps().timing) as me,
+    ):
+        assert places(await take(me.events(), 1)) == [("c", 1)]
+
+
 async def test_a_refused_resume_is_tried_again_after_the_hint() -> None:
     async def refuses(peer: Peer) -> None:
         asked = await peer.hear()

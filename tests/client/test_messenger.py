@@ -316,6 +316,19 @@ async def test_an_expired_token_is_replaced_by_its_function() -> None:
     assert naps.taken == [0.0]
 
 
+async def test_a_token_function_is_asked_once_when_its_token_was_refused() -> None:
+    tokens = iter(["stale", "fresh", "never asked for"])
+
+    async def refuses(peer: Peer) -> None:
+        await peer.close(1008, f"no {peer.authorization}")
+
+    async with scripted(refuses, refuses) as server:
+        with pytest.raises(AuthError, match="no Bearer fresh"):
+            async with connect(server.url, token=lambda: next(tokens), timing=Naps().timing):
+                pass
+    assert next(tokens) == "never asked for"
+
+
 async def test_a_token_function_that_keeps_giving_expired_tokens_is_asked_slowly() -> None:
     async def expired(peer: Peer) -> None:
         await peer.close(4001)

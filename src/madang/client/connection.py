@@ -282,7 +282,11 @@ class Link:
             MadangError: there is to be no other connection.
         """
         if code == CloseCode.NOT_ALLOWED:
-            raise AuthError(reason)
+            # "Not with the same token": a function may have a newer one, and is asked once.
+            if self._renewed or not self._token.expire():
+                raise AuthError(reason)
+            self._renewed = True
+            return 0.0
         if code == CloseCode.ACCESS_REMOVED:
             raise Removed(reason)
         if code == CloseCode.TOKEN_EXPIRED:

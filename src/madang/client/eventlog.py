@@ -60,6 +60,7 @@ class EventLog:
             self, Token(token), timing or Timing(), open_timeout=timeout, greeted=False
         )
         self._acked: int | None = None
+        self._seen = cursor or 0
         self._replayed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -147,18 +148,20 @@ class EventLog:
         cursor = cursor_in(frame.get("cursor"))
         if kind == "error":
             log.warning("the event log says: %s", error_from_frame(frame))
-        elif kind in ("replay_complete", "gap"):
-            await self._inbox.room()
+        elif kind == "replay_complete":
             if frame.get("recovered") is False:
-                self._inbox.put(
-                    Gap(str(frame.get("reason", "not recovered")), cursor), cursor, exact=True
-                )
-            else:
+                if await self._inbox.room():
+                    gap = Gap(str(frame.get("reason", "not recovered")), cursor)
+                    self._inbox.put(gap, cursor, exact=True)
+                self._seen = 0
+            elif self._inbox.received is None:
+                # Later it is of no use: live events below it may still be on their way.
                 self._inbox.put(None, cursor)
             self._replayed.set()
-        elif kind in _REMARKS or cursor is None or cursor <= (self._inbox.received or 0):
+        elif kind in _REMARKS or cursor is None or cursor <= self._seen:
             pass  # the log's order is by cursor: what is not beyond the last one was seen
         elif await self._inbox.room():
+            self._seen = cursor
             self._inbox.put(LogEvent.from_wire(frame), cursor)
 
     def lost(self, code: int) -> None:

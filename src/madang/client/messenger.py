@@ -49,6 +49,7 @@ class Client(Rest):
         token: TokenSource | None = None,
         user: str | None = None,
         cursor: int | None = None,
+        epoch: str | None = None,
         buffer: int = 1000,
         outbox: int = 1000,
         timeout: float = 10.0,
@@ -63,6 +64,7 @@ class Client(Rest):
             self._timing,
             user=user,
             cursor=cursor,
+            epoch=epoch,
             buffer=buffer,
             outbox=outbox,
             open_timeout=timeout,
@@ -164,6 +166,11 @@ class Client(Rest):
         """The place in the log of the last event handed over: store it, and give it to the next
         `connect` to be told everything after it."""
         return self._inbox.cursor
+
+    @property
+    def epoch(self) -> str | None:
+        """Which log the cursor belongs to; it changes when a backup was restored."""
+        return self._session.epoch
 
     def events(self, *, signals: bool = False) -> AsyncIterator[Any]:
         """Every durable event once and in order, across reconnects, until the client is closed.
@@ -391,6 +398,7 @@ def connect(
     token: TokenSource | None = None,
     user: str | None = None,
     cursor: int | None = None,
+    epoch: str | None = None,
     buffer: int = 1000,
     outbox: int = 1000,
     timeout: float = 10.0,
@@ -405,6 +413,8 @@ def connect(
             when the server says that the token has expired.
         user: who to be on a server in dev mode, which needs no token.
         cursor: where to go on from; without one, from the moment of connecting.
+        epoch: the log's, as `epoch` told it when the cursor was stored; where the server's
+            database was restored from a backup since, there is a `Gap` instead of a mistake.
         buffer: events kept for a slow program before reading stops; 0 for a program that wants
             none.
         outbox: messages on their way at most.
@@ -417,6 +427,7 @@ def connect(
         token=token,
         user=user,
         cursor=cursor,
+        epoch=epoch,
         buffer=buffer,
         outbox=outbox,
         timeout=timeout,

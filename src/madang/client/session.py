@@ -51,6 +51,7 @@ class Session:
         *,
         user: str | None,
         cursor: int | None,
+        epoch: str | None,
         buffer: int,
         outbox: int,
         open_timeout: float,
@@ -67,6 +68,8 @@ class Session:
             buffer, cursor, awaited=self._awaited, refill=self._refill
         )
         self.link = Link(self, token, timing, open_timeout=open_timeout, greeted=True)
+        self.epoch = epoch
+        self._head: int | None = None
         self.subscriptions: set[str] = set()
         self.wants_signals = False
         self.greeted = False
@@ -119,7 +122,11 @@ class Session:
         # Until `connected` says where the log stands, nothing is known to be newer than the gap.
         self.order.connected(None, resuming=cursor is not None)
         if cursor is not None:
-            self.link.put(encode({"type": "resume", "cursor": cursor, "id": RESUME_ID}))
+            self._resume_from(cursor)
+
+    def _resume_from(self, cursor: int) -> None:
+        frame = {"type": "resume", "cursor": cursor, "epoch": self.epoch, "id": RESUME_ID}
+        self.link.put(encode(frame))
 
     def lost(self, code: int) -> None:
         """Everything unanswered waits for the next connection."""
@@ -168,17 +175,20 @@ class Session:
         head = cursor_in(frame.get("cursor"))
         resuming = self.inbox.received is not None
         self.order.connected(head, resuming=resuming)
+        self._head = head
+        epoch = frame.get("epoch")
+        self.epoch = epoch if isinstance(epoch, str) else self.epoch
         if not resuming and head is not None:
             # From here on: a connection that breaks before the first event misses nothing either.
             self.inbox.put(None, head)
+            # Nothing was missed, but until the server hears so it may keep live events back.
+            self._resume_from(head)
         self.greeted = True
         for message in self.outbox.entries():
             if self._pause is None:
                 self._send(message)
         for call in self.calls.under_way():
             self.link.put(call.encoded)
-        if not resuming:
-            self._subscribe_again()
         self.link.live()
 
     async def _happened(self, event: Event) -> None:
@@ -195,7 +205,10 @@ class Session:
             self.inbox.put(event, event.cursor)
 
     async def _resumed(self, frame: Frame) -> None:
-        cursor = cursor_in(frame.get("cursor"))
+        # Events since the connection began may come after `resumed` although their cursors are
+        # below its: only up to the beginning is it certain that nothing is left to come.
+        told = (cursor_in(frame.get("cursor")), self._head)
+        cursor = min((one for one in told if one is not None), default=None)
         recovered = frame.get("recovered") is not False
         waiting = self.order.held()
         if not recovered:
