@@ -29,7 +29,7 @@ def serve(
         str | None,
         typer.Option(
             metavar="URL",
-            help="What connects several nodes: redis://HOST, or memory for one node alone (memory).",
+            help="What connects several nodes: redis://HOST, or memory for one alone (memory).",
         ),
     ] = None,
     data_dir: Annotated[
