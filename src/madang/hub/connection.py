@@ -12,27 +12,26 @@ from madang.protocol.codes import CloseCode
 if TYPE_CHECKING:
     from madang.hub.hub import Member
     from madang.model.identity import Identity
+    from madang.model.presence import Status
 
 
 class Detour:
     """What sets a connection apart from the fast path, for as long as something does.
 
-    `held` collects live events while the connection catches up (None: they go out), `muted` are
-    the conversations it unsubscribed from, and `caught_up` the seq from which on it has had all
-    of a conversation by an earlier `subscribe`, below the connection's own floor.
+    `held` collects live events while the connection catches up (None: they go out), up to
+    `room` bytes more; `muted` are the conversations it unsubscribed from.
     """
 
-    __slots__ = ("caught_up", "held", "held_bytes", "muted")
+    __slots__ = ("held", "muted", "room")
 
     def __init__(self) -> None:
         self.held: list[Outgoing] | None = None
-        self.held_bytes = 0
+        self.room = 0
         self.muted: set[str] = set()
-        self.caught_up: dict[str, int] = {}
 
     @property
     def needed(self) -> bool:
-        return self.held is not None or bool(self.muted) or bool(self.caught_up)
+        return self.held is not None or bool(self.muted)
 
 
 class Connection:
@@ -40,10 +39,10 @@ class Connection:
 
     `floor` is the cursor from which on this connection has had every event; catching up moves it
     down, never up. `heard` and `active` are ticks of the hub: when bytes last came, and when
-    something other than a ping did.
+    something other than a ping did. `status` is this device's part of its user's presence.
     """
 
-    __slots__ = ("active", "detour", "floor", "form", "heard", "identity", "member", "open")
+    __slots__ = ("active", "detour", "floor", "form", "heard", "identity", "member", "open", "status")
 
     def __init__(self) -> None:
         self.member: Member | None = None
@@ -53,6 +52,7 @@ class Connection:
         self.heard = 0
         self.active = 0
         self.open = True
+        self.status: Status = "online"
         self.detour: Detour | None = None
 
     # A gateway gives these three a body.
@@ -107,7 +107,7 @@ class Connection:
             self.detour = Detour()
         if self.detour.held is None:
             self.detour.held = []
-            self.detour.held_bytes = limit
+            self.detour.room = limit
 
     def release(self) -> None:
         """Send what was held, in order, and go on live."""
@@ -119,6 +119,12 @@ class Connection:
         frames = [frame for item in held if (frame := item.frame_for(self)) is not None]
         if frames and self.open:
             self.write_frames(frames)
+
+    def mute(self, conversation_id: str) -> None:
+        """Get nothing more of a conversation, until it is subscribed to again."""
+        if self.detour is None:
+            self.detour = Detour()
+        self.detour.muted.add(conversation_id)
 
     def settle(self) -> None:
         """Back to the fast path if nothing keeps the connection off it."""
@@ -136,7 +142,7 @@ class Connection:
             return True
         detour.held.append(item)
         frame = item.frame_for(self)
-        detour.held_bytes -= len(frame.text) if frame is not None else 0
-        if detour.held_bytes < 0:
+        detour.room -= len(frame.text) if frame is not None else 0
+        if detour.room < 0:
             self.close(CloseCode.TOO_SLOW, "Too slow: reconnect and resume")
         return False

@@ -7,10 +7,11 @@ every connection; joining the frames of a loop turn leaves one write per connect
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from madang.model.nouns import Event
+from madang.model.nouns import Event, Message
 from madang.protocol.websocket import deflated_text_frame, text_frame
 
 if TYPE_CHECKING:
@@ -95,6 +96,14 @@ class Outgoing:
         if frame is None and self.event is not None:
             frame = self._frames[dialect] = Frame(self._encoders[dialect](self.event))
         return frame
+
+    def refresh(self, message: Message) -> None:
+        """Tell of the message as it is now, if this is about it."""
+        event = self.event
+        if event is not None and event.message is not None and event.message.id == message.id:
+            self.event = replace(event, message=message)
+            self._frames = [None, None]
+            self.instead = None
 
     def frame_for(self, connection: Connection) -> Frame | None:
         """The frame that this one connection gets, if any."""

@@ -16,19 +16,22 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from madang.hub.connection import Connection
 from madang.hub.frame import Batch, Frame, Outgoing
 from madang.model.nouns import Event
+from madang.model.presence import Status
 
 RECENT_EVENTS = 256
 """Events a channel keeps in memory for those who come back soon."""
+RECENT_IN_ALL = 20_000
+"""And all channels together: some 40 MB at a kilobyte a message."""
 
 
 class Member:
     """A user on this node: the conversations they are in and the connections they hold.
 
     `since` is the cursor from which on this node has seen every event about the user; `departed`
-    are the events since then that ended a membership.
+    are the events since then that ended a membership. `presence` is what others were told.
     """
 
-    __slots__ = ("channels", "connections", "departed", "idle_since", "org_id", "since", "stamp", "user_id")
+    __slots__ = ("channels", "connections", "departed", "org_id", "presence", "since", "stamp", "user_id")
 
     def __init__(self, org_id: str, user_id: str, since: int) -> None:
         self.org_id = org_id
@@ -37,7 +40,7 @@ class Member:
         self.connections: tuple[Connection, ...] = ()
         self.channels: tuple[Channel, ...] | set[Channel] = ()
         self.departed: tuple[Outgoing, ...] = ()
-        self.idle_since = 0
+        self.presence: Status = "offline"
         self.stamp = 0
 
 
@@ -58,15 +61,24 @@ class Channel:
         self.pending: list[Outgoing] = []
         self.recent: deque[Outgoing] | None = None
 
-    def remember(self, outgoing: Outgoing) -> None:
-        """Keep an event for those who come back soon."""
+    def remember(self, outgoing: Outgoing, event: Event) -> None:
+        """Keep an event for those who come back soon, and bring those kept before up to date:
+        what is told late tells a message as it is now, and nothing of a deleted one."""
         if self.recent is None:
             self.recent = deque()
-        elif len(self.recent) >= RECENT_EVENTS:
+        elif event.type in ("message.edited", "message.deleted") and event.message is not None:
+            for earlier in self.recent:
+                earlier.refresh(event.message)
+        if len(self.recent) >= RECENT_EVENTS:
+            self.drop_oldest()
+        self.recent.append(outgoing)
+
+    def drop_oldest(self) -> None:
+        """Remember one event less."""
+        if self.recent:
             oldest = self.recent.popleft()
             assert oldest.event is not None
             self.since = oldest.event.cursor
-        self.recent.append(outgoing)
 
 
 _TUPLE_LIMIT = 24
@@ -90,6 +102,8 @@ class Hub:
         self._order = 0
         self._turn = 0
         self._dirty: list[Channel] = []
+        self._remembering: deque[Channel] = deque()
+        self._orgs: dict[str, Channel] = {}
 
     # Who is where.
 
@@ -157,8 +171,25 @@ class Hub:
         member = connection.member
         if member is None or connection not in member.connections:
             return
+        followed = self._orgs.get(member.org_id)
+        if followed is not None and member in followed.members:
+            followed.members.discard(member)
+            if not followed.members:
+                del self._orgs[member.org_id]
         member.connections = tuple(kept for kept in member.connections if kept is not connection)
         self.connections -= 1
+
+    def follow_org(self, connection: Connection) -> None:
+        """The connection gets every event of its org, instead of its user's own."""
+        user = connection.member
+        assert user is not None
+        self.detach(connection)
+        follower = Member(user.org_id, user.user_id, user.since)
+        channel = self._orgs.get(user.org_id)
+        if channel is None:
+            channel = self._orgs[user.org_id] = Channel(user.org_id, "", 0)
+        channel.members.add(follower)
+        self.attach(follower, connection)
 
     # What goes out.
 
@@ -171,9 +202,13 @@ class Hub:
         """
         self.heads[event.org_id] = event.cursor
         channel = self.channels.get(event.conversation_id)
-        if channel is None or 0 < event.seq <= channel.last_seq:
+        followed = self._orgs.get(event.org_id) if self._orgs else None
+        if channel is not None:
+            if 0 < event.seq <= channel.last_seq:
+                return None
+            channel.last_seq = event.seq
+        elif followed is None:
             return None
-        channel.last_seq = event.seq
         self._order += 1
         outgoing = Outgoing(
             self._order,
@@ -182,8 +217,14 @@ class Hub:
             encoders=self.encoders,
             instead=instead,
         )
-        channel.remember(outgoing)
-        self._enqueue(channel, outgoing)
+        if followed is not None:
+            self._enqueue(followed, outgoing)
+        if channel is not None:
+            channel.remember(outgoing, event)
+            self._remembering.append(channel)
+            if len(self._remembering) > RECENT_IN_ALL:
+                self._remembering.popleft().drop_oldest()
+            self._enqueue(channel, outgoing)
         return outgoing
 
     def signal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 MICROSECONDS = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -10,6 +11,7 @@ _EARLIEST_MILLISECONDS = 10**11
 _EARLIEST_MICROSECONDS = 10**14
 
 
+@lru_cache(maxsize=4096)  # Everything in one commit has the same time.
 def iso(microseconds: int) -> str:
     """`2026-01-31T09:30:00.123456Z`."""
     moment = _EPOCH + timedelta(microseconds=microseconds)

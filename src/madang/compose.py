@@ -1,0 +1,494 @@
+"""Settings in, a running server out: the only place that names concrete backends.
+
+`Madang` is the ASGI app, with its parts; `create_app` makes one to run or to mount, `serve` runs
+one with uvicorn, past ASGI for WebSocket frames.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import re
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
+from pydantic import Field
+from sqlalchemy import make_url
+from starlette.responses import RedirectResponse
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+import madang
+from madang import console
+from madang.bus.memory import MemoryBus
+from madang.clock import Clock, SystemClock
+from madang.delivery.catchup import Catchup
+from madang.delivery.delivery import Delivery
+from madang.delivery.members import Members
+from madang.delivery.presence import Presence
+from madang.gateways.entrance import Entrance, Surface
+from madang.gateways.websocket_asgi import AsgiGateway
+from madang.gateways.websocket_uvicorn import UvicornConnection, protocol_class
+from madang.hub.hub import Hub
+from madang.model.identity import DEFAULT_ORG
+from madang.model.nouns import Event, Message
+from madang.ports import Bus
+from madang.protocol.errors import Unavailable
+from madang.services.auth import mint
+from madang.services.limits import RateLimit
+from madang.services.messages import SendMessage
+from madang.services.publishing import PublishEvent, check_type
+from madang.services.trust import minting_key, token_verifier
+from madang.settings import Settings
+from madang.store import migrate
+from madang.store.sqlite import SqliteStore
+from madang.store.writer import GroupWriter
+from madang.surfaces import problems
+from madang.surfaces.admission import Admission
+from madang.surfaces.events import frames as events_frames
+from madang.surfaces.events import rest as events_rest
+from madang.surfaces.events.session import EventsSession
+from madang.surfaces.fields import Strict, UserRef
+from madang.surfaces.messenger import frames as messenger_frames
+from madang.surfaces.messenger import rest as messenger_rest
+from madang.surfaces.messenger.session import Messenger, MessengerPath
+from madang.surfaces.requests import BodyLimit, Callers, JsonResponse, JsonRoute
+
+log = structlog.get_logger(__name__)
+
+SIGNALS_PER_MESSAGE = 10
+"""Typing and reads are cheaper than messages: so many times as many of them are allowed."""
+SWEEP_SECONDS = 30
+DEV_TOKEN_SECONDS = 24 * 3600
+
+_MESSENGER = "/api/v1/messenger/ws"
+_EVENTS = "/api/v1/events/ws"
+
+
+class Madang:
+    """A server as an ASGI app: HTTP, WebSocket and lifespan.
+
+    Mounted into another app it starts with the first request, or with the other app if that one
+    uses `lifespan`. It may be given another `bus` and `clock`, as tests do.
+    """
+
+    def __init__(
+        self, settings: Settings, *, bus: Bus | None = None, clock: Clock | None = None
+    ) -> None:
+        self.settings = settings
+        self.verifier = token_verifier(settings)
+        self.clock: Clock = clock or SystemClock()
+        self.hub = Hub((messenger_frames.encode_event, events_frames.encode_event))
+        self._bus: Bus = bus or MemoryBus()
+        self._started = False
+        self._starting = asyncio.Lock()
+        self._epoch = ""
+        self._tasks: list[asyncio.Task[None]] = []
+        _prepare_database(settings.database_url)
+        self._assemble()
+
+    def _assemble(self) -> None:
+        settings, clock, hub = self.settings, self.clock, self.hub
+        self.store = SqliteStore(settings.database_url, clock)
+        self.members = Members(hub, self.store)
+        self.delivery = Delivery(hub, self.store, self._bus, self.members, clock)
+        self.writer = GroupWriter(self.store, clock, self.delivery.committed)
+        self.catchup = Catchup(
+            hub,
+            self.store,
+            clock,
+            limit=settings.output_limit_bytes,
+            most=settings.max_replay_events,
+        )
+        self.presence = Presence(
+            hub,
+            self.store,
+            clock,
+            away_after=round(settings.away_after),
+            grace=settings.offline_grace,
+        )
+        self.entrance = Entrance(
+            self._route,
+            clock,
+            origins=(*settings.cors_origins, *settings.allowed_origins),
+            dev=settings.dev,
+            most=settings.ws_max_connections,
+            heartbeat=round(settings.ws_heartbeat_interval),
+            timeout=round(settings.ws_connection_timeout),
+        )
+        self.entrance.every_second(self._tick)
+        per_minute = (
+            settings.rate_limit_messages_per_minute if settings.rate_limit_enabled else None
+        )
+        self.messages_limit = RateLimit(per_minute)
+        signals = None if per_minute is None else per_minute * SIGNALS_PER_MESSAGE
+        admission = Admission(self.verifier, self.members, hub, clock, dev=settings.dev)
+        self.messenger = Messenger(
+            admission=admission,
+            entrance=self.entrance,
+            hub=hub,
+            members=self.members,
+            delivery=self.delivery,
+            catchup=self.catchup,
+            presence=self.presence,
+            writer=self.writer,
+            clock=clock,
+            messages_limit=self.messages_limit,
+            signals_limit=RateLimit(signals),
+            max_content=settings.ws_message_size_limit,
+            typing_seconds=settings.typing_timeout,
+            heartbeat=round(settings.ws_heartbeat_interval),
+            epoch=lambda: self._epoch,
+        )
+        self.events = EventsSession(
+            admission=admission,
+            entrance=self.entrance,
+            hub=hub,
+            members=self.members,
+            catchup=self.catchup,
+            store=self.store,
+            clock=clock,
+        )
+        self._anyone = MessengerPath(self.messenger, None)
+        self._websocket = AsgiGateway(
+            self.entrance,
+            max_message=settings.ws_message_size_limit,
+            output_limit=settings.output_limit_bytes,
+        )
+        self.http = self._http()
+        self._http_stack = _with_middleware(self.http, settings)
+
+    # Where things are.
+
+    def _route(self, path: str) -> Surface | None:
+        if path == _MESSENGER:
+            return self._anyone
+        if path == _EVENTS:
+            return self.events
+        if path.startswith(_MESSENGER + "/"):
+            claimed = path.removeprefix(_MESSENGER + "/")
+            return MessengerPath(self.messenger, claimed) if "/" not in claimed else None
+        return None
+
+    def _http(self) -> FastAPI:
+        app = FastAPI(
+            title="Madang",
+            version=madang.__version__,
+            summary="A messaging server that loses nothing.",
+            docs_url="/docs",
+            redoc_url=None,
+        )
+        app.state.callers = Callers(self.verifier, self.clock)
+        problems.install(app)
+        app.include_router(
+            messenger_rest.router(
+                messenger_rest.Parts(
+                    self.store,
+                    self.writer,
+                    self.clock,
+                    self.presence,
+                    self.hub,
+                    self.entrance,
+                    self.messages_limit,
+                    self.settings.ws_message_size_limit,
+                )
+            )
+        )
+        app.include_router(
+            events_rest.router(
+                events_rest.Parts(
+                    self.store,
+                    self.writer,
+                    self.clock,
+                    self.hub,
+                    self.members,
+                    self.catchup,
+                    self.entrance,
+                    self.settings.output_limit_bytes,
+                )
+            )
+        )
+        _add_own_routes(app, self)
+        return app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._run_lifespan(receive, send)
+            return
+        if not self._started:
+            await self.start()
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await self._http_stack(scope, receive, send)
+
+    # A life.
+
+    async def start(self) -> None:
+        """Begin to serve. Does nothing the second time."""
+        async with self._starting:
+            if self._started:
+                return
+            self._epoch = await self.store.epoch()
+            self.entrance.start()
+            self._tasks.append(asyncio.create_task(self.delivery.run()))
+            self._started = True
+
+    async def stop(self) -> None:
+        """Send clients away, finish what was submitted, close the store."""
+        if not self._started:
+            return
+        self.entrance.drain()
+        await self.writer.close()
+        self.entrance.stop()
+        for task in self._tasks:
+            task.cancel()
+        self.delivery.close()
+        await self.presence.save()
+        await self.store.close()
+        self._started = False
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _: Any = None) -> AsyncIterator[None]:
+        """For the app that mounts this one: `FastAPI(lifespan=chat.lifespan)`."""
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
+
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception as failure:
+            log.exception("start failed")
+            await send({"type": "lifespan.startup.failed", "message": str(failure)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _tick(self, now: int) -> None:
+        self.presence.tick(now, self.entrance.connections)
+        if now % SWEEP_SECONDS == 0:
+            self.members.sweep(now)
+
+    # For the program that mounts it.
+
+    async def publish(
+        self,
+        type: str,
+        payload: Any = None,
+        *,
+        conversation_id: str | None = None,
+        user_id: str | None = None,
+        idempotency_key: str | None = None,
+        publisher: str = "server",
+        org: str = DEFAULT_ORG,
+    ) -> Event:
+        """Publish an event to a conversation or into a user's inbox, as `POST /api/v1/events`
+        does; on disk when this returns.
+
+        Raises:
+            MadangError: refused, with a `code` and a public `text`.
+        """
+        await self.start()
+        check_type(type)
+        if (conversation_id is None) == (user_id is None):
+            raise ValueError("one of conversation_id and user_id says to whom")
+        write = PublishEvent(
+            org, publisher, type, payload, conversation_id, user_id, idempotency_key
+        )
+        published = await self.writer.write(write)
+        event: Event = published.event
+        return event
+
+    async def send(
+        self,
+        conversation_id: str,
+        sender_id: str,
+        content: str,
+        *,
+        client_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        sender_type: Literal["user", "agent", "system"] = "user",
+        org: str = DEFAULT_ORG,
+    ) -> Message:
+        """Send a message as one of the conversation's participants; on disk when this returns."""
+        await self.start()
+        done = await self.writer.write(
+            SendMessage(
+                org,
+                conversation_id,
+                sender_id,
+                content,
+                sender_type,
+                client_id=client_id,
+                metadata=metadata,
+            )
+        )
+        message: Message = done.message
+        return message
+
+
+class _DevToken(Strict):
+    user_id: UserRef
+    roles: list[Literal["admin", "agent", "service"]] = Field(default_factory=list)
+
+
+def _add_own_routes(app: FastAPI, server: Madang) -> None:
+    """Health, the console, and what only a development server has."""
+    settings = server.settings
+    app.router.route_class = JsonRoute
+
+    @app.get("/healthz", include_in_schema=False)
+    async def alive() -> Any:
+        return JsonResponse({"status": "ok"})
+
+    @app.get("/readyz", include_in_schema=False)
+    async def ready() -> Any:
+        if server.entrance.draining:
+            raise Unavailable("Going away")
+        await server.store.epoch()
+        return JsonResponse({"status": "ok"})
+
+    @app.get("/", include_in_schema=False)
+    async def root(request: Request) -> Any:
+        return RedirectResponse(request.scope.get("root_path", "") + "/console/")
+
+    if settings.dev:
+
+        @app.post("/api/v1/dev/token", tags=["development"])
+        async def dev_token(body: _DevToken) -> Any:
+            """A token for anyone: exists only with --dev."""
+            token = mint(
+                minting_key(settings),
+                body.user_id,
+                now=server.clock.now(),
+                ttl=DEV_TOKEN_SECONDS,
+                roles=body.roles,
+            )
+            return JsonResponse({"token": token})
+
+    @app.get("/console/config.json", include_in_schema=False)
+    async def console_config() -> Any:
+        return JsonResponse({"dev": settings.dev, "version": madang.__version__})
+
+    files = StaticFiles(directory=console.console_directory(), html=True)
+    app.mount("/console", _only_page_files(files))
+
+
+_PAGE_FILE = re.compile(r"/?([\w./-]+\.(html|css|js|svg))?", re.ASCII)
+
+
+def _only_page_files(files: ASGIApp) -> ASGIApp:
+    """The console's directory is a package too: only what belongs to the page is served, with
+    the policy it is written for."""
+    policy = console.CONTENT_SECURITY_POLICY.encode()
+
+    async def serve_page(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if not _PAGE_FILE.fullmatch(path):
+            scope = {**scope, "path": scope.get("root_path", "") + "/none"}
+
+        async def with_policy(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message["headers"],
+                    (b"content-security-policy", policy),
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"referrer-policy", b"no-referrer"),
+                    (b"cache-control", b"no-cache"),
+                ]
+            await send(message)
+
+        await files(scope, receive, with_policy)
+
+    return serve_page
+
+
+def _with_middleware(app: FastAPI, settings: Settings) -> ASGIApp:
+    stack: ASGIApp = BodyLimit(app)
+    if settings.cors_origins:
+        stack = CORSMiddleware(
+            stack,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["*"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+        )
+    return stack
+
+
+def _prepare_database(url: str) -> None:
+    """A SQLite file is made and brought to this version by itself: there is nobody to ask."""
+    path = make_url(url).database
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        migrate.check(url)
+    except migrate.SchemaIsOld:
+        migrate.upgrade(url)
+
+
+def create_app(settings: Settings | None = None) -> Madang:
+    """A server to run with any ASGI server or to mount into another app.
+
+    Raises:
+        SettingsError: something that must be set is not; the text says what.
+    """
+    return Madang(settings or Settings())
+
+
+def websocket_class(app: Madang) -> type[UvicornConnection]:
+    """What `uvicorn.Config(ws=…)` takes so that frames go past ASGI."""
+    settings = app.settings
+    return protocol_class(
+        app.entrance,
+        max_message=settings.ws_message_size_limit,
+        output_limit=settings.output_limit_bytes,
+        compression=settings.ws_compression,
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Run a server until it is told to stop; then clients are sent away and acks are safe."""
+    import uvicorn
+
+    from madang import logs
+
+    logs.configure(settings.log_level, settings.log_format)
+
+    async def run() -> None:
+        app = create_app(settings)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                ws=websocket_class(app),
+                lifespan="on",
+                http="httptools",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+                forwarded_allow_ips=list(settings.trusted_proxies) or None,
+                backlog=4096,
+            )
+        )
+        # What lives from here on lives long: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 100)
+        await server.serve()
+
+    uvicorn_loop = uvicorn.Config(app="", loop="auto").get_loop_factory()
+    with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
+        runner.run(run())

@@ -1,0 +1,199 @@
+"""The door every WebSocket connection comes through, whichever gateway brings it: which surface a
+path leads to, which origins may come, how many; and the one timer over all connections."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import structlog
+
+from madang.clock import Clock, Timer
+from madang.hub.connection import Connection
+from madang.protocol.codes import CloseCode
+
+log = structlog.get_logger(__name__)
+
+SUBPROTOCOL = "madang.v1"
+TICK_SECONDS = 1.0
+CLOSING_SECONDS = 10
+"""How long a closing connection may take to send what it has and to answer the close frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """The request a WebSocket connection starts with. Header names are lower case."""
+
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    subprotocols: Sequence[str] = ()
+
+    @classmethod
+    def of_target(
+        cls, target: str, headers: Mapping[str, str], subprotocols: Sequence[str]
+    ) -> Upgrade:
+        """From a request target such as `/path?token=…`."""
+        path, _, query = target.partition("?")
+        return cls(unquote(path), dict(parse_qsl(query)) if query else {}, headers, subprotocols)
+
+    @property
+    def token(self) -> str | None:
+        """The JWT, wherever the client could put it."""
+        token = self.query.get("token")
+        if token:
+            return token
+        scheme, _, credentials = self.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and credentials:
+            return credentials.strip()
+        for offered in self.subprotocols:
+            if offered.startswith("bearer."):
+                return offered.removeprefix("bearer.")
+        return None
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What to answer of the offered subprotocols; never one that carries a token."""
+        return SUBPROTOCOL if SUBPROTOCOL in self.subprotocols else None
+
+
+class Surface(Protocol):
+    """What a WebSocket path leads to. Nothing here may block."""
+
+    def opened(self, connection: Connection, upgrade: Upgrade) -> None:
+        """The handshake is done; nothing was sent yet."""
+        ...
+
+    def received(self, connection: Connection, text: str) -> None:
+        """A whole text message."""
+        ...
+
+    def closed(self, connection: Connection) -> None:
+        """The connection is gone. Called once, also when `opened` refused it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a request gets no WebSocket: an HTTP status and a short text."""
+
+    status: int
+    text: str
+
+
+class Entrance:
+    """Admits connections and keeps their time.
+
+    Args:
+        routes: from a path (without a trailing slash) to its surface, or None.
+        origins: allowed foreign origins; `*` allows all. The server's own is always allowed.
+        most: connections at the same time; one more is told to try later.
+        heartbeat: seconds of silence after which a connection is pinged, again and again.
+        timeout: seconds of silence after which it is closed.
+    """
+
+    def __init__(
+        self,
+        routes: Callable[[str], Surface | None],
+        clock: Clock,
+        *,
+        origins: Sequence[str],
+        dev: bool,
+        most: int,
+        heartbeat: int,
+        timeout: int,
+    ) -> None:
+        self._routes = routes
+        self._clock = clock
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+        self._dev = dev
+        self._most = most
+        self._heartbeat = max(1, heartbeat)
+        self._timeout = max(2, timeout)
+        self._timer: Timer | None = None
+        self._closing: dict[Connection, tuple[int, Callable[[], None]]] = {}
+        self._every_second: list[Callable[[int], None]] = []
+        self.connections: set[Connection] = set()
+        self.now = int(clock.monotonic())
+        """Seconds; one integer shared by all that note the time of something."""
+        self.draining = False
+
+    def every_second(self, call: Callable[[int], None]) -> None:
+        """Call `call(now)` with each tick."""
+        self._every_second.append(call)
+
+    def find(self, path: str, headers: Mapping[str, str]) -> Surface | Refused:
+        """The surface a request may be upgraded for, or why not."""
+        surface = self._routes(path.rstrip("/") or "/")
+        if surface is None:
+            return Refused(404, "Not Found")
+        if not self._may_come(headers):
+            log.warning("foreign origin refused", origin=headers.get("origin"))
+            return Refused(403, "Origin not allowed: add it to CORS_ORIGINS")
+        if self.draining or len(self.connections) >= self._most:
+            return Refused(503, "Too many connections")
+        return surface
+
+    def _may_come(self, headers: Mapping[str, str]) -> bool:
+        origin = headers.get("origin", "").lower()
+        if not origin or origin in self._origins or "*" in self._origins:
+            return True
+        parts = urlsplit(origin)
+        if parts.netloc == headers.get("host", "").lower():
+            return True
+        return self._dev and parts.hostname in ("localhost", "127.0.0.1", "::1")
+
+    # Time.
+
+    def start(self) -> None:
+        self._timer = self._clock.call_later(TICK_SECONDS, self._tick)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def entered(self, connection: Connection) -> None:
+        """A handshake is done. Its first heartbeat falls anywhere in the interval, so that those
+        who came together are not all pinged together."""
+        self.connections.add(connection)
+        connection.heard = self.now - random.randrange(self._heartbeat)
+        connection.active = self.now
+
+    def gone(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self._closing.pop(connection, None)
+
+    def closing(self, connection: Connection, abort: Callable[[], None]) -> None:
+        """A close frame was sent: `abort` ends it the hard way if the client does not."""
+        self._closing[connection] = (self.now + CLOSING_SECONDS, abort)
+
+    def _tick(self) -> None:
+        self._timer = self._clock.call_later(TICK_SECONDS, self._tick)
+        self.now = now = int(self._clock.monotonic())
+        heartbeat, timeout = self._heartbeat, self._timeout
+        wall = self._clock.now() // 1_000_000
+        for connection in tuple(self.connections):
+            if not connection.open:
+                continue
+            identity = connection.identity
+            silent = now - connection.heard
+            if identity is not None and identity.expires_at <= wall:
+                connection.close(CloseCode.TOKEN_EXPIRED, "Token expired")
+            elif silent >= timeout:
+                connection.close(CloseCode.IDLE, "Nothing heard")
+            elif silent > 0 and silent % heartbeat == 0:
+                connection.ping()
+        for deadline, abort in list(self._closing.values()):
+            if now >= deadline:
+                abort()
+        for call in self._every_second:
+            call(now)
+
+    def drain(self) -> None:
+        """The server stops: no new connections, and everyone is told to come back."""
+        self.draining = True
+        for connection in tuple(self.connections):
+            connection.close(CloseCode.GOING_AWAY, "Server going away")

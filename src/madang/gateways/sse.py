@@ -1,0 +1,68 @@
+"""Server-Sent Events: a connection that only listens, each event with its cursor as `id`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+import orjson
+from sse_starlette import ServerSentEvent
+
+from madang.hub.connection import Connection
+from madang.hub.frame import Batch, Form, Frame
+
+
+class SseConnection(Connection):
+    """Frames wait here, bounded in bytes, until the response's generator takes them.
+
+    Args:
+        limit: unsent bytes at which the stream ends; the client resumes by `Last-Event-ID`.
+    """
+
+    __slots__ = ("_limit", "_outbox", "_unsent", "_wake")
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.form = Form.EVENTS
+        self._limit = limit
+        self._outbox: deque[Frame] = deque()
+        self._unsent = 0
+        self._wake = asyncio.Event()
+
+    def write(self, frame: Frame) -> None:
+        if not self.open:
+            return
+        self._outbox.append(frame)
+        self._unsent += len(frame.text)
+        if self._unsent > self._limit:
+            self.open = False
+        self._wake.set()
+
+    def write_batch(self, batch: Batch) -> None:
+        for frame in batch.frames(self.form >> 1):
+            self.write(frame)
+
+    def ping(self) -> None:
+        """The response sends comments by itself."""
+
+    def close(self, code: int, reason: str = "") -> None:
+        self.open = False
+        self._wake.set()
+
+    @property
+    def unsent(self) -> int:
+        return self._unsent
+
+    async def events(self) -> AsyncIterator[ServerSentEvent]:
+        """What was written, until the connection is closed."""
+        while True:
+            while self._outbox:
+                frame = self._outbox.popleft()
+                self._unsent -= len(frame.text)
+                cursor = orjson.loads(frame.text).get("cursor")
+                yield ServerSentEvent(frame.text.decode(), id=None if cursor is None else str(cursor))
+            if not self.open:
+                return
+            self._wake.clear()
+            await self._wake.wait()

@@ -1,0 +1,227 @@
+"""The WebSocket gateway for uvicorn: a protocol class that uvicorn hands the socket to at the
+upgrade (`uvicorn.Config(ws=…)`). REST and WebSocket share one port, and frames go past ASGI.
+
+One object is connection and protocol at once, without a task or a queue: what comes in is handled
+where it is read, what goes out is handed to the transport, which sends all writes of a loop turn
+with one system call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any, cast
+
+from madang.gateways.entrance import Entrance, Refused, Surface, Upgrade
+from madang.hub.connection import Connection
+from madang.hub.frame import Batch, Form, Frame
+from madang.protocol.codes import CloseCode
+from madang.protocol.websocket import (
+    Close,
+    Failure,
+    HandshakeError,
+    Limits,
+    Ping,
+    Pong,
+    Receiver,
+    close_frame,
+    negotiate_deflate,
+    ping_frame,
+    pong_frame,
+    read_upgrade,
+    upgrade_response,
+)
+
+_PING = ping_frame()
+
+
+class UvicornConnection(Connection, asyncio.Protocol):
+    """Made by uvicorn for each upgrade. `entrance` and the limits stand on the subclass that
+    `protocol_class` makes, so that a connection carries only what is its own."""
+
+    __slots__ = ("_connections", "_receiver", "_surface", "transport")
+
+    entrance: Entrance
+    limits: Limits
+    output_limit: int
+    compression: bool
+
+    def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
+        Connection.__init__(self)
+        self.transport: asyncio.Transport | None = None
+        self._receiver: Receiver | None = None
+        self._surface: Surface | None = None
+        self._connections: set[Any] = server_state.connections
+
+    # From uvicorn.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self._connections.add(self)
+        # One limit for all: passing it means the reader has fallen behind.
+        self.transport.set_write_buffer_limits(high=self.output_limit)
+
+    def data_received(self, data: bytes) -> None:
+        receiver = self._receiver
+        if receiver is None:
+            self._upgrade(data)
+            return
+        self.heard = self.entrance.now
+        surface = self._surface
+        for incoming in receiver.feed(data):
+            if type(incoming) is str:
+                if self.open and surface is not None:
+                    surface.received(self, incoming)
+            elif not self._control(incoming):
+                return
+
+    def pause_writing(self) -> None:
+        self.close(CloseCode.TOO_SLOW, "Too slow: reconnect and resume")
+
+    def resume_writing(self) -> None:
+        """What was too much has left; the connection is closing all the same."""
+
+    def eof_received(self) -> None:
+        """The client will send nothing more: the transport closes."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open = False
+        self._connections.discard(self)
+        self.entrance.gone(self)
+        surface, self._surface = self._surface, None
+        if surface is not None:
+            surface.closed(self)
+        self.transport = None
+        self._receiver = None
+
+    def shutdown(self) -> None:
+        """uvicorn stops."""
+        self.close(CloseCode.GOING_AWAY, "Server going away")
+
+    # The handshake.
+
+    def _upgrade(self, head: bytes) -> None:
+        lines = head.decode("latin-1").split("\r\n")
+        method, target, _ = lines[0].split(" ", 2)
+        pairs = [(name.lower(), value.strip()) for name, _, value in (h.partition(":") for h in lines[1:] if h)]
+        headers = dict(pairs)
+        found = self.entrance.find(target.partition("?")[0], headers)
+        if isinstance(found, Refused):
+            self._refuse(found.status, found.text)
+            return
+        try:
+            asked = read_upgrade(method, pairs)
+        except HandshakeError as error:
+            self._refuse(error.status, error.message, error.headers)
+            return
+        upgrade = Upgrade.of_target(target, headers, asked.subprotocols)
+        extensions = None
+        if self.compression and asked.extensions:
+            extensions = negotiate_deflate(asked.extensions)
+        transport = self.transport
+        assert transport is not None
+        transport.write(upgrade_response(asked.key, upgrade.subprotocol, extensions))
+        self._receiver = Receiver(self.limits, deflate=extensions is not None)
+        if extensions is not None:
+            self.form = Form.MESSENGER_DEFLATED
+        self._surface = found
+        self.entrance.entered(self)
+        found.opened(self, upgrade)
+
+    def _refuse(self, status: int, text: str, extra: Any = ()) -> None:
+        self.open = False
+        body = text.encode()
+        head = [
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+            "content-type: text/plain; charset=utf-8",
+            f"content-length: {len(body)}",
+            "connection: close",
+            *(f"{name}: {value}" for name, value in extra),
+        ]
+        if self.transport is not None:
+            self.transport.write("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+            self.transport.close()
+
+    # Frames that are not text.
+
+    def _control(self, incoming: bytes | str | Ping | Pong | Close | Failure) -> bool:
+        """Answer it; False where nothing after it counts."""
+        match incoming:
+            case Ping(payload):
+                if self.open and self.transport is not None:
+                    self.transport.write(pong_frame(payload))
+            case Pong():
+                pass
+            case Close(code):
+                self._answer_close(code)
+                return False
+            case Failure(code, reason):
+                self.close(code, reason)
+                return False
+            case _:
+                self.close(CloseCode.UNSUPPORTED, "Only text frames are understood")
+        return True
+
+    def _answer_close(self, code: int) -> None:
+        transport = self.transport
+        if transport is None:
+            return
+        if self.open:
+            self.open = False
+            transport.write(close_frame(None if code == 1005 else code))
+        transport.close()
+
+    # Connection.
+
+    def write(self, frame: Frame) -> None:
+        if self.open:
+            self.transport.write(frame.deflated if self.form & 1 else frame.wire)  # type: ignore[union-attr]
+
+    def write_batch(self, batch: Batch) -> None:
+        if self.open:
+            self.transport.write(batch.wire(self.form))  # type: ignore[union-attr]
+
+    def write_frames(self, frames: list[Frame]) -> None:
+        if self.open and self.transport is not None:
+            if self.form & 1:
+                self.transport.write(b"".join([frame.deflated for frame in frames]))
+            else:
+                self.transport.write(b"".join([frame.wire for frame in frames]))
+
+    def ping(self) -> None:
+        if self.open and self.transport is not None:
+            self.transport.write(_PING)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """The close frame goes out behind what was written; then the client has a while to answer
+        it. Closing the socket at once would reset it and could lose the close frame."""
+        transport = self.transport
+        if not self.open or transport is None:
+            return
+        self.open = False
+        transport.write(close_frame(code, reason))
+        self.entrance.closing(self, transport.abort)
+
+    @property
+    def unsent(self) -> int:
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+
+def protocol_class(
+    entrance: Entrance, *, max_message: int, output_limit: int, compression: bool
+) -> type[UvicornConnection]:
+    """The class to give to `uvicorn.Config(ws=…)`.
+
+    Args:
+        max_message: bytes of one message a client may send; more closes with 1009.
+        output_limit: unsent bytes at which a reader is closed with 4008.
+        compression: whether permessage-deflate is agreed to.
+    """
+    namespace = {
+        "__slots__": (),
+        "entrance": entrance,
+        "limits": Limits(max_message=max_message),
+        "output_limit": output_limit,
+        "compression": compression,
+    }
+    return type("BoundUvicornConnection", (UvicornConnection,), namespace)

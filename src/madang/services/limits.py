@@ -1,0 +1,42 @@
+"""Rate limits: how many messages and signals a user may send a minute.
+
+The generic cell rate algorithm (ITU-T I.371, as virtual scheduling): one number a user, no list of
+times. A user may send a whole minute's worth at once and then one at the even pace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from madang.protocol.errors import RateLimited
+
+_SECONDS = 60.0
+_SWEEP_AT = 10_000
+"""Users kept before those whose allowance is full again are dropped."""
+
+
+@dataclass(slots=True)
+class RateLimit:
+    """At most `per_minute` a key and minute; None allows everything."""
+
+    per_minute: int | None
+    text: str = "Too many messages"
+    _due: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def check(self, org_id: str, user_id: str, now: float) -> None:
+        """Count one, at `now` (monotonic seconds).
+
+        Raises:
+            RateLimited: with the milliseconds after which the next one passes.
+        """
+        if self.per_minute is None:
+            return
+        interval = _SECONDS / self.per_minute
+        key = (org_id, user_id)
+        due = max(self._due.get(key, 0.0), now) + interval
+        early = due - now - _SECONDS
+        if early > 1e-9:
+            raise RateLimited(self.text, retry_after=max(1, round(early * 1000)))
+        if len(self._due) >= _SWEEP_AT:
+            self._due = {kept: at for kept, at in self._due.items() if at > now}
+        self._due[key] = due

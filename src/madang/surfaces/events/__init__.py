@@ -1,0 +1,1 @@
+"""The event log itself: publish once, delivered to whoever comes back."""

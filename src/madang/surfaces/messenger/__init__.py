@@ -1,0 +1,1 @@
+"""The messenger: people writing to people, over one WebSocket and REST."""

@@ -1,0 +1,478 @@
+"""The messenger over REST. Every route asks a service or the store for what the caller may see,
+and words it as the WebSocket does."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+
+from madang.clock import Clock
+from madang.delivery.presence import Presence
+from madang.gateways.entrance import Entrance
+from madang.hub.hub import Hub
+from madang.model.identity import Identity
+from madang.model.ids import is_user_id, parse_uuid, wire_user_id
+from madang.model.nouns import ConversationView, Message, Participant
+from madang.model.times import iso, parse_iso
+from madang.ports import Store, Writer
+from madang.protocol.errors import Invalid, NotAParticipant, NotFound, invalid_id
+from madang.services.conversations import (
+    AddParticipants,
+    ArchiveConversation,
+    CreateConversation,
+    RemoveParticipant,
+    SetNotifications,
+    UpdateConversation,
+)
+from madang.services.limits import RateLimit
+from madang.services.messages import DeleteMessage, EditMessage, ReadMessage, SendMessage
+from madang.surfaces.content import check_content, sender_type
+from madang.surfaces.messenger import bodies, frames
+from madang.surfaces.requests import (
+    Caller,
+    ConversationPath,
+    JsonResponse,
+    JsonRoute,
+    Limit,
+    MessagePath,
+    needs_role,
+)
+
+ACTIVE_MICROSECONDS = 24 * 3600 * 1_000_000
+"""A conversation counts as active for a day after something was said in it."""
+MOST_PRESENCES = 1000
+_LARGEST_SEQ = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the routes work with."""
+
+    store: Store
+    writer: Writer
+    clock: Clock
+    presence: Presence
+    hub: Hub
+    entrance: Entrance
+    messages_limit: RateLimit
+    max_content: int
+
+
+def router(parts: Parts) -> APIRouter:
+    """The routes under `/api/v1/messenger`."""
+    routes = APIRouter(
+        prefix="/api/v1/messenger", route_class=JsonRoute, tags=["messenger"],
+        default_response_class=JsonResponse,
+    )
+    _add_conversations(routes, parts)
+    _add_messages(routes, parts)
+    _add_participants(routes, parts)
+    _add_people(routes, parts)
+    return routes
+
+
+def _add_conversations(routes: APIRouter, parts: Parts) -> None:
+    store, writer = parts.store, parts.writer
+
+    @routes.post("/conversations", status_code=201)
+    async def create_conversation(caller: Caller, body: bodies.NewConversation) -> Any:
+        """Open a direct conversation or a group. The same two people have one direct one: the
+        second time answers 200 with the first."""
+        opened = await writer.write(
+            CreateConversation(
+                caller.org,
+                caller.user_id,
+                body.kind,
+                tuple(body.participant_ids),
+                body.title,
+                body.metadata,
+            )
+        )
+        view = await _view(parts, caller, opened.view.conversation.id)
+        return JsonResponse(frames.conversation(view), 201 if opened.event else 200)
+
+    @routes.get("/conversations")
+    async def list_conversations(
+        caller: Caller, limit: Limit = 50, page: Annotated[str | None, Query(max_length=200)] = None
+    ) -> Any:
+        """Mine, newest activity first."""
+        found = await store.conversations(
+            caller.org, caller.user_id, before=_read_page(page), limit=limit
+        )
+        views: tuple[ConversationView, ...] = found.items
+        following = None
+        if found.has_more:
+            last = views[-1].conversation
+            following = _write_page(last.updated_at, last.id)
+        return JsonResponse(
+            {
+                "conversations": [frames.conversation(view) for view in views],
+                "has_more": found.has_more,
+                "next": following,
+            }
+        )
+
+    @routes.get("/conversations/{conversation_id}")
+    async def get_conversation(caller: Caller, conversation_id: ConversationPath) -> Any:
+        """One I am in."""
+        return JsonResponse(frames.conversation(await _view(parts, caller, conversation_id)))
+
+    @routes.patch("/conversations/{conversation_id}")
+    async def update_conversation(
+        caller: Caller, conversation_id: ConversationPath, body: bodies.ConversationChange
+    ) -> Any:
+        """Change title or metadata (admins). What is left out stays; a null title clears it."""
+        if body.model_fields_set:
+            await writer.write(
+                UpdateConversation(
+                    caller.org,
+                    conversation_id,
+                    caller.user_id,
+                    body.title,
+                    body.metadata,
+                    set_title="title" in body.model_fields_set,
+                )
+            )
+        return JsonResponse(frames.conversation(await _view(parts, caller, conversation_id)))
+
+    @routes.delete("/conversations/{conversation_id}")
+    async def archive_conversation(caller: Caller, conversation_id: ConversationPath) -> Any:
+        """Archive it (admins): read-only from then on."""
+        await writer.write(ArchiveConversation(caller.org, conversation_id, caller.user_id))
+        return JsonResponse(frames.conversation(await _view(parts, caller, conversation_id)))
+
+    @routes.get("/conversations/{conversation_id}/notification-settings")
+    async def get_notifications(caller: Caller, conversation_id: ConversationPath) -> Any:
+        """How much of the conversation I want to be told of."""
+        return JsonResponse(_notifications(await _me(parts, caller, conversation_id)))
+
+    @routes.put("/conversations/{conversation_id}/notification-settings")
+    async def set_notifications(
+        caller: Caller, conversation_id: ConversationPath, body: bodies.NotificationSettings
+    ) -> Any:
+        """Set it: all, mentions or none, and until when it is muted."""
+        until = None
+        if body.muted_until is not None:
+            until = parse_iso(body.muted_until)
+            if until is None:
+                raise Invalid("muted_until: must be an ISO 8601 time")
+        me = await writer.write(
+            SetNotifications(caller.org, conversation_id, caller.user_id, body.level, until)
+        )
+        return JsonResponse(_notifications(me))
+
+
+def _add_messages(routes: APIRouter, parts: Parts) -> None:
+    store, writer = parts.store, parts.writer
+
+    @routes.get("/conversations/{conversation_id}/messages")
+    async def list_messages(
+        caller: Caller,
+        conversation_id: ConversationPath,
+        before: str | None = None,
+        after: str | None = None,
+        around: str | None = None,
+        page: str | None = None,
+        limit: Limit = 50,
+    ) -> Any:
+        """Messages newest last, before, after or around a seq, a message id or a time."""
+        await _me(parts, caller, conversation_id)
+        if sum(place is not None for place in (before, after, around, page)) > 1:
+            raise Invalid("Only one of before, after, around and page can be given")
+        place = _Places(parts, caller, conversation_id)
+        onward = after is not None or (page or "").startswith("after-")
+        if page is not None:
+            direction, _, at = page.partition("-")
+            if direction not in ("before", "after") or not at.isascii() or not at.isdecimal():
+                raise Invalid("page: not one that was given out")
+            before, after = (at, None) if direction == "before" else (None, at)
+        found = await store.messages(
+            caller.org,
+            conversation_id,
+            before_seq=await place.seq("before", before, beyond=1),
+            after_seq=await place.seq("after", after),
+            around_seq=await place.seq("around", around),
+            limit=limit,
+        )
+        messages: tuple[Message, ...] = found.items
+        following = None
+        if found.has_more and messages and around is None:
+            following = f"after-{messages[-1].seq}" if onward else f"before-{messages[0].seq}"
+        return JsonResponse(
+            {
+                "messages": [frames.message(message) for message in messages],
+                "has_more": found.has_more,
+                "next": following,
+            }
+        )
+
+    @routes.post("/conversations/{conversation_id}/messages", status_code=201)
+    async def send_message(
+        caller: Caller,
+        conversation_id: ConversationPath,
+        body: bodies.NewMessage,
+        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+    ) -> Any:
+        """Send a message. A repeat (same `client_id` or `Idempotency-Key`) answers 200 with the
+        first one."""
+        check_content(
+            body.content, body.message_type, caller, parts.max_content, bool(body.attachments)
+        )
+        parts.messages_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
+        done = await writer.write(
+            SendMessage(
+                caller.org,
+                conversation_id,
+                caller.user_id,
+                body.content,
+                sender_type(caller),
+                body.message_type,
+                body.client_id or idempotency_key,
+                body.reply_to_id,
+                tuple(body.attachments or ()),
+                body.metadata,
+            )
+        )
+        return JsonResponse(frames.message(done.message), 201 if done.event else 200)
+
+    @routes.get("/messages/{message_id}")
+    async def get_message(caller: Caller, message_id: MessagePath) -> Any:
+        """One message of a conversation I am in."""
+        return JsonResponse(frames.message(await _message(parts, caller, message_id)))
+
+    @routes.patch("/messages/{message_id}")
+    async def edit_message(
+        caller: Caller, message_id: MessagePath, body: bodies.MessageChange
+    ) -> Any:
+        """Edit my message."""
+        check_content(body.content, "text", caller, parts.max_content, False)
+        parts.messages_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
+        done = await writer.write(
+            EditMessage(caller.org, message_id, caller.user_id, body.content)
+        )
+        return JsonResponse(frames.message(done.message))
+
+    @routes.delete("/messages/{message_id}")
+    async def delete_message(caller: Caller, message_id: MessagePath) -> Any:
+        """Delete my message, or any as an admin: its place stays, its content is gone."""
+        done = await writer.write(DeleteMessage(caller.org, message_id, caller.user_id))
+        return JsonResponse(frames.message(done.message))
+
+    @routes.get("/messages/{message_id}/receipts")
+    async def receipts(caller: Caller, message_id: MessagePath) -> Any:
+        """Who has read up to this message or further, its sender left out."""
+        message = await _message(parts, caller, message_id)
+        people = await store.participants(caller.org, message.conversation_id)
+        read = [
+            {"user_id": wire_user_id(person.user_id), "last_read_seq": person.last_read_seq}
+            for person in people
+            if person.last_read_seq >= message.seq and person.user_id != message.sender_id
+        ]
+        return JsonResponse(
+            {"message_id": message_id, "receipts": read, "has_more": False, "next": None}
+        )
+
+    @routes.post("/conversations/{conversation_id}/read")
+    async def read(
+        caller: Caller, conversation_id: ConversationPath, body: bodies.ReadUpTo
+    ) -> Any:
+        """I have read up to this message."""
+        await writer.write(
+            ReadMessage(caller.org, body.message_id, caller.user_id, conversation_id)
+        )
+        view = await _view(parts, caller, conversation_id)
+        return JsonResponse(
+            {
+                "message_id": body.message_id,
+                "conversation_id": conversation_id,
+                "unread_count": view.unread_count,
+            }
+        )
+
+
+def _add_participants(routes: APIRouter, parts: Parts) -> None:
+    writer = parts.writer
+
+    @routes.post("/conversations/{conversation_id}/participants")
+    async def add_participants(
+        caller: Caller, conversation_id: ConversationPath, body: bodies.NewParticipants
+    ) -> Any:
+        """Take people into a group (admins)."""
+        await writer.write(
+            AddParticipants(
+                caller.org, conversation_id, caller.user_id, tuple(body.user_ids), body.role
+            )
+        )
+        return JsonResponse(frames.conversation(await _view(parts, caller, conversation_id)))
+
+    @routes.delete("/conversations/{conversation_id}/participants/{user_id}")
+    async def remove_participant(
+        caller: Caller, conversation_id: ConversationPath, user_id: str
+    ) -> Any:
+        """Take someone out of a group (admins), or leave it oneself."""
+        if not is_user_id(user_id):
+            raise invalid_id("user_id")
+        event = await writer.write(
+            RemoveParticipant(caller.org, conversation_id, caller.user_id, user_id)
+        )
+        return JsonResponse(
+            {
+                "conversation_id": conversation_id,
+                "user_id": wire_user_id(user_id),
+                "by": wire_user_id(caller.user_id),
+                "seq": event.seq,
+                "cursor": event.cursor,
+            }
+        )
+
+
+def _add_people(routes: APIRouter, parts: Parts) -> None:
+    store, presence, hub = parts.store, parts.presence, parts.hub
+
+    async def told(caller: Identity, user_ids: list[str]) -> Any:
+        stored = await store.last_seen(caller.org, user_ids)
+        users = []
+        for user_id in user_ids:
+            status, devices = presence.status(caller.org, user_id)
+            seen = presence.seen_at(caller.org, user_id) or stored.get(user_id)
+            if devices:
+                seen = parts.clock.now()
+            users.append(
+                {
+                    "user_id": wire_user_id(user_id),
+                    "status": status,
+                    "last_seen": None if seen is None else iso(seen),
+                    "devices": devices,
+                }
+            )
+        return JsonResponse({"users": users, "has_more": False, "next": None})
+
+    async def seen_by(caller: Identity) -> set[str] | None:
+        """Whom the caller may see; None is everybody."""
+        if "admin" in caller.roles:
+            return None
+        return {*await store.contacts(caller.org, caller.user_id), caller.user_id}
+
+    @routes.get("/presence")
+    async def get_presence(caller: Caller, user_ids: str) -> Any:
+        """The presence of users (separated by commas) who share a conversation with me; the
+        others are left out, as are those who do not exist."""
+        asked = list(dict.fromkeys(user for user in user_ids.split(",") if user))
+        if len(asked) > MOST_PRESENCES:
+            raise Invalid(f"user_ids: at most {MOST_PRESENCES}")
+        allowed = await seen_by(caller)
+        return await told(caller, [u for u in asked if allowed is None or u in allowed])
+
+    @routes.get("/presence/online")
+    async def get_online(caller: Caller, zone: str | None = None) -> Any:
+        """Who of those who share a conversation with me is here, of a zone if one is named."""
+        allowed = await seen_by(caller)
+        online = [
+            member.user_id
+            for member in tuple(hub.members.values())
+            if member.org_id == caller.org
+            and (allowed is None or member.user_id in allowed)
+            and any(
+                zone is None or (c.identity is not None and c.identity.zone == zone)
+                for c in member.connections
+            )
+        ]
+        return await told(caller, sorted(online))
+
+    @routes.get("/stats")
+    async def stats(caller: Caller) -> Any:
+        """Numbers of the org and of this node (admins)."""
+        needs_role(caller, "admin")
+        counts = await store.counts(caller.org, parts.clock.now() - ACTIVE_MICROSECONDS)
+        members = [member for member in hub.members.values() if member.org_id == caller.org]
+        return JsonResponse(
+            {
+                **counts,
+                "online_users": sum(bool(member.connections) for member in members),
+                "total_connections": sum(len(member.connections) for member in members),
+            }
+        )
+
+
+# What the routes share.
+
+
+async def _view(parts: Parts, caller: Identity, conversation_id: str) -> ConversationView:
+    view = await parts.store.conversation(caller.org, conversation_id, caller.user_id)
+    if view is None:
+        raise NotAParticipant
+    return view
+
+
+async def _me(parts: Parts, caller: Identity, conversation_id: str) -> Participant:
+    me = await parts.store.participant(caller.org, conversation_id, caller.user_id)
+    if me is None:
+        raise NotAParticipant
+    return me
+
+
+async def _message(parts: Parts, caller: Identity, message_id: str) -> Message:
+    message = await parts.store.message(caller.org, message_id, caller.user_id)
+    if message is None:
+        raise NotFound("Message not found")
+    return message
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Seqs out of what `before`, `after` and `around` may be."""
+
+    parts: Parts
+    caller: Identity
+    conversation_id: str
+
+    async def seq(self, name: str, place: str | None, *, beyond: int = 0) -> int | None:
+        """`beyond` is added where the place is a time, so that `before` includes what was said
+        at the last moment before it."""
+        if place is None:
+            return None
+        store, org_id = self.parts.store, self.caller.org
+        if place.isascii() and place.isdecimal() and len(place) < 20:
+            number = int(place)
+            if number <= _LARGEST_SEQ:
+                return number
+            found = await store.seq_of(org_id, self.conversation_id, message_id=None, time=number)
+            return (found or 0) + beyond
+        message_id = parse_uuid(place)
+        if message_id is not None:
+            found = await store.seq_of(
+                org_id, self.conversation_id, message_id=message_id, time=None
+            )
+            if found is None:
+                raise NotFound("Message not found")
+            return found
+        time = parse_iso(place)
+        if time is None:
+            raise Invalid(f"{name}: must be a seq, a message id or a time")
+        found = await store.seq_of(org_id, self.conversation_id, message_id=None, time=time)
+        return (found or 0) + beyond
+
+
+def _notifications(me: Participant) -> dict[str, Any]:
+    until = None if me.muted_until is None else iso(me.muted_until)
+    return {"level": me.notification_level, "muted_until": until}
+
+
+def _write_page(updated_at: int, conversation_id: str) -> str:
+    return urlsafe_b64encode(f"{updated_at}:{conversation_id}".encode()).decode().rstrip("=")
+
+
+def _read_page(page: str | None) -> tuple[int, str] | None:
+    if page is None:
+        return None
+    try:
+        text = urlsafe_b64decode(page + "=" * (-len(page) % 4)).decode()
+        updated_at, _, conversation_id = text.partition(":")
+        if parse_uuid(conversation_id) is None:
+            raise ValueError
+        return int(updated_at), conversation_id
+    except ValueError:
+        raise Invalid("page: not one that was given out") from None

@@ -1,0 +1,142 @@
+"""What REST routes of all surfaces share: who asks, how bodies are read, how answers are written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Depends, Query, Request, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from madang.clock import Clock
+from madang.model.identity import Identity
+from madang.model.ids import parse_uuid
+from madang.protocol.codes import ErrorCode
+from madang.protocol.errors import Forbidden, Invalid, Unauthorized, invalid_id
+from madang.services.auth import TokenVerifier
+from madang.surfaces.problems import problem
+
+MAX_BODY = 1024 * 1024
+"""Bytes of a request's body: fifty thousand participants of a group fit."""
+
+
+class _OrjsonRequest(Request):
+    """Reads JSON as the WebSocket does: lone surrogates and other non-JSON are refused."""
+
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            try:
+                self._json = orjson.loads(await self.body())
+            except orjson.JSONDecodeError:
+                raise json.JSONDecodeError("Invalid JSON format", "", 0) from None
+        return self._json
+
+
+class JsonRoute(APIRoute):
+    """A route whose bodies are read by orjson."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def read_with_orjson(request: Request) -> Response:
+            return await handle(_OrjsonRequest(request.scope, request.receive))
+
+        return read_with_orjson
+
+
+class JsonResponse(Response):
+    """JSON by orjson: what is given must be ready for it."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return orjson.dumps(content)
+
+
+class BodyLimit:
+    """Refuses bodies above `limit` bytes with 413, also those whose length nobody announced."""
+
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refused = problem(413, ErrorCode.TOO_LARGE, "Request body too large")
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._limit:
+            await refused(scope, receive, send)
+            return
+        read = 0
+
+        async def count() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._limit:
+                raise HTTPException(413, "Request body too large")
+            return message
+
+        await self._app(scope, count, send)
+
+
+class Callers:
+    """Who asks: the identity that a request's token proves."""
+
+    def __init__(self, verifier: TokenVerifier, clock: Clock) -> None:
+        self._verifier = verifier
+        self._clock = clock
+
+    async def __call__(self, request: Request) -> Identity:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            token = request.query_params.get("token", "")
+        if not token:
+            raise Unauthorized("Missing token")
+        return await self._verifier.authenticate(token.strip(), self._clock.now())
+
+
+async def _caller(request: Request) -> Identity:
+    callers: Callers = request.app.state.callers
+    return await callers(request)
+
+
+Caller = Annotated[Identity, Depends(_caller)]
+"""Who asks; the app keeps its `Callers` in `app.state.callers`."""
+
+
+def needs_role(identity: Identity, *roles: str) -> None:
+    """Raises `Forbidden` unless the token grants one of the roles."""
+    if not identity.roles.intersection(roles):
+        raise Forbidden(f"A token with the role {' or '.join(roles)} is needed")
+
+
+def _uuid_named(name: str) -> Any:
+    def parse(request: Request) -> str:
+        found = parse_uuid(request.path_params[name])
+        if found is None:
+            raise invalid_id(name)
+        return found
+
+    return Depends(parse)
+
+
+ConversationPath = Annotated[str, _uuid_named("conversation_id")]
+MessagePath = Annotated[str, _uuid_named("message_id")]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+def integer(name: str, text: str | None) -> int | None:
+    """A whole number out of a query parameter."""
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise Invalid(f"{name}: must be a whole number") from None
