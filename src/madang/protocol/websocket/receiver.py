@@ -161,6 +161,10 @@ class _Message:
             self._checked += utf_8_decode(self.payload[self._checked :], "strict", False)[1]
         except UnicodeDecodeError:
             raise _Violation(_NOT_UTF8) from None
+        # Python waits for a surrogate's third byte, though its second already shows it.
+        cut = self.payload[self._checked :]
+        if len(cut) == 2 and cut[0] == 0xED and cut[1] >= 0xA0:
+            raise _Violation(_NOT_UTF8)
 
 
 class Receiver:
