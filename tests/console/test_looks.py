@@ -12,7 +12,7 @@ from tests.console.conftest import OpenConsole
 MakeGroup = Callable[..., Awaitable[str]]
 
 NAMELESS = """() => [...document.querySelectorAll('button, input, select, textarea, a, [role=listbox]')]
-  .filter((one) => {
+  .filter((one) => one.checkVisibility()).filter((one) => {
     const label = one.getAttribute('aria-label') || one.textContent.trim() || one.title
       || [...(one.labels ?? [])].map((l) => l.textContent.trim()).join('');
     return !label;

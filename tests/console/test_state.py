@@ -47,8 +47,8 @@ async def test_an_event_counts_once(run: Any) -> None:
     result = await run(
         """let state = loaded(0, []);
         for (const seq of [1, 1, 2, 2, 1]) state = convo.applyEvent(state, fresh(seq));
-        const { about } = state.conversations.get('c');
-        return [items(state), about.unread_count, state.cursor, [...state.stale]];"""
+        const { unread_count } = state.conversations.get('c').about;
+        return [items(state), unread_count, state.cursor, [...state.stale]];"""
     )
     assert result == [[1, 2], 2, 102, []]
 

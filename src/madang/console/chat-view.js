@@ -63,7 +63,8 @@ export function chatView(session, on) {
   list.addEventListener('pointerover', showTools);
   list.addEventListener('focusin', showTools);
   list.addEventListener('click', showTools);
-  list.addEventListener('pointerleave', () => { if (!toolsOn?.contains(document.activeElement)) hideTools(); });
+  // A click leaves the focus behind, a keyboard shows where it is: only that keeps the tools.
+  list.addEventListener('pointerleave', () => { if (!toolsOn?.matches(':focus-visible, :has(:focus-visible)')) hideTools(); });
   scroller.addEventListener('keydown', (event) => {
     if (event.key !== 'ArrowUp' && event.key !== 'ArrowDown') return;
     const lines = [...list.querySelectorAll('.line[data-id]')];
@@ -205,7 +206,8 @@ export function chatView(session, on) {
   draw();
   return {
     element,
-    focus: () => writer.focus(),
+    /** To the composer; a conversation opened just now is drawn first. */
+    focus() { draw(); writer.focus(); },
     dispose() {
       unwatch();
       resized.disconnect();

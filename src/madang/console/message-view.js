@@ -78,7 +78,7 @@ export function messageTools(session, message, handlers) {
   const admin = about?.participants?.some((p) => uid(p.user_id) === session.me && p.role === 'admin');
   const gone = Boolean(message.deleted_at);
   const picker = h('div', { class: 'picker', hidden: true },
-    EMOJI.map((emoji) => h('button', { type: 'button', 'aria-label': t('reactWith', { emoji }), onclick: () => handlers.onReact(message, emoji) }, emoji)));
+    EMOJI.map((emoji) => h('button', { type: 'button', 'aria-label': t('reactWith', { emoji }), onclick: () => { picker.hidden = true; handlers.onReact(message, emoji); } }, emoji)));
   return h('div', { class: 'message-tools', role: 'toolbar', 'aria-label': t('actions') },
     gone ? null : iconButton('smile', t('react'), () => { picker.hidden = !picker.hidden; }),
     gone ? null : iconButton('reply', t('reply'), () => handlers.onReply(message)),

@@ -132,6 +132,7 @@ export class Session {
       this.latency = null;
       this.outbox = afterLoss(this.outbox);
       this.#saidTyping = 0;
+      this.state = { ...this.state, typing: new Map() };
     }
     this.#changed();
   }
