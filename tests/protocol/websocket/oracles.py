@@ -138,7 +138,7 @@ def _inside_frame(protocol: WebsocketsProtocol) -> bool:
 def _begins_surrogate(decoder: Any) -> bool:
     """Whether what Python's decoder holds back can only become half of a surrogate pair. It waits
     for the third byte, for the sake of error handlers that would let it pass."""
-    held = decoder.getstate()[0]
+    held: bytes = decoder.getstate()[0]
     return len(held) == 2 and b"\xed\xa0" <= held <= b"\xed\xbf"
 
 

@@ -48,7 +48,9 @@ _CLOSE_SHORT = Failure(1002, "close frame of one byte")
 _CLOSE_CODE = Failure(1002, "close code not allowed")
 _CLOSE_REASON = Failure(1007, "close reason is not UTF-8")
 _NOT_UTF8 = Failure(1007, "text is not UTF-8")
-_NOT_DEFLATE = Failure(1007, "message cannot be inflated")
+# Also for bad UTF-8 once inflated: zlib drops what it made before the fault in the same piece, so
+# which of the two shows first would depend on the cutting.
+_DAMAGED = Failure(1007, "compressed message is damaged")
 _TOO_BIG = Failure(1009, "message too big")
 _TOO_MANY_FRAGMENTS = Failure(1009, "too many fragments")
 
@@ -78,6 +80,7 @@ class _Message:
     """
 
     __slots__ = (
+        "_bad_text",
         "_checked",
         "_inflater",
         "_text",
@@ -92,6 +95,7 @@ class _Message:
     def __init__(self, *, text: bool, compressed: bool) -> None:
         self._text = text
         self._inflater = Inflater() if compressed else None
+        self._bad_text = _DAMAGED if compressed else _NOT_UTF8
         self._checked = 0  # bytes of ``payload`` that are whole characters
         self.payload = bytearray()
         self.wire = 0
@@ -136,7 +140,7 @@ class _Message:
         try:
             return self.payload.decode()
         except UnicodeDecodeError:
-            raise _Violation(_NOT_UTF8) from None
+            raise _Violation(self._bad_text) from None
 
     def _inflate(self, piece: bytes | None, limit: int) -> None:
         """Inflate a piece, or with ``None`` what is left at the message's end."""
@@ -148,7 +152,7 @@ class _Message:
             else:
                 self.payload += self._inflater.feed(piece, most)
         except InflateError:
-            raise _Violation(_NOT_DEFLATE) from None
+            raise _Violation(_DAMAGED) from None
         if len(self.payload) > limit:
             if self._text:  # a bad byte before the limit comes first, however the bytes were cut
                 del self.payload[limit:]
@@ -160,11 +164,11 @@ class _Message:
         try:
             self._checked += utf_8_decode(self.payload[self._checked :], "strict", False)[1]
         except UnicodeDecodeError:
-            raise _Violation(_NOT_UTF8) from None
+            raise _Violation(self._bad_text) from None
         # Python waits for a surrogate's third byte, though its second already shows it.
         cut = self.payload[self._checked :]
         if len(cut) == 2 and cut[0] == 0xED and cut[1] >= 0xA0:
-            raise _Violation(_NOT_UTF8)
+            raise _Violation(self._bad_text)
 
 
 class Receiver:
