@@ -13,8 +13,8 @@ from madang.protocol.errors import MadangError, NotAParticipant, Unavailable
 from madang.store import writer as writer_module
 from madang.store.sqlite import SqliteStore
 from madang.store.writer import GroupWriter
-from tests.store.conftest import SteppedClock
-from tests.store.writes import Break, Clash, Create, Join, Leave, Publish, Send
+from tests.store.conftest import SteppedClock, statements
+from tests.store.writes import Break, Clash, Create, Join, Leave, Publish, React, Read, Send
 
 ROOM = "room-1"
 
@@ -33,3 +33,250 @@ async def test_send_read_back_and_catch_up(store: SqliteStore, writer: GroupWrit
     assert [e.message for e in events[1:]] == sent
     assert await store.head("default") == events[-1].cursor
     assert await store.events_for_user("default", "eve", 0, None, 100) == []
+
+
+async def test_numbers_are_dense_and_rising_under_many_writers_and_orgs(
+    store: SqliteStore, writer: GroupWriter, delivered: list[Event]
+) -> None:
+    orgs = ["default", "other"]
+    rooms = {org: [f"{org}-{n}" for n in range(3)] for org in orgs}
+    for org in orgs:
+        for room in rooms[org]:
+            await writer.write(Create(room, ["ann"], org_id=org))
+    delivered.clear()
+
+    async def talk(org: str, room: str) -> None:
+        for n in range(20):
+            await writer.write(Send(room, "ann", str(n), org_id=org))
+
+    await asyncio.gather(*(talk(org, r) for org in orgs for r in rooms[org] for _ in range(3)))
+
+    for org in orgs:
+        log = await store.events_of_org(org, 0, None, 1000)
+        cursors = [event.cursor for event in log]
+        assert cursors == sorted(set(cursors))
+        assert [e for e in delivered if e.org_id == org] == log[3:]
+        for room in rooms[org]:
+            seqs = [event.seq for event in log if event.conversation_id == room]
+            assert seqs == list(range(1, 62))
+    # The rows of one org do not exist for the other.
+    with pytest.raises(NotAParticipant):
+        await writer.write(Send("default-0", "ann", org_id="other"))
+    assert await store.events_of_conversation("other", "default-0", 0, None, 10) == []
+
+
+async def test_cursor_rises_when_the_clock_goes_back(
+    writer: GroupWriter, clock: SteppedClock, delivered: list[Event]
+) -> None:
+    await writer.write(Create(ROOM, ["ann"]))
+    start = clock.time
+    clock.time += 1_000_000
+    await writer.write(Send(ROOM, "ann"))
+    clock.time -= 60_000_000
+    await writer.write(Send(ROOM, "ann"))
+    clock.time += 120_000_000
+    await writer.write(Send(ROOM, "ann"))
+
+    assert [event.cursor - start for event in delivered] == [0, 1_000_000, 1_000_001, 61_000_000]
+
+
+async def test_a_repeat_has_one_effect_within_a_batch_and_across(
+    store: SqliteStore, writer: GroupWriter, delivered: list[Event]
+) -> None:
+    await writer.write(Create(ROOM, ["ann", "ben"]))
+    first, again = await asyncio.gather(
+        writer.write(Send(ROOM, "ann", "one", client_id="c1")),
+        writer.write(Send(ROOM, "ann", "two", client_id="c1")),
+    )
+    later = await writer.write(Send(ROOM, "ann", "three", client_id="c1"))
+    of_ben = await writer.write(Send(ROOM, "ben", "mine", client_id="c1"))
+
+    assert first == again == later
+    assert of_ben.content == "mine"
+    assert [e.type for e in delivered] == ["conversation.created", "message.new", "message.new"]
+
+    published = await asyncio.gather(
+        *(writer.write(Publish(ROOM, "job", payload={"n": n}, key="k")) for n in range(3))
+    )
+    published.append(await writer.write(Publish(ROOM, "job", payload={"n": 9}, key="k")))
+    assert [event.data for event in published] == [{"n": 0}] * 4
+    assert len({event.cursor for event in published}) == 1
+
+    keyed = await asyncio.gather(
+        *(writer.write(Create(f"direct-{n}", ["ann", "ben"], direct_key="k")) for n in range(2))
+    )
+    keyed.append(await writer.write(Create("direct-3", ["ann", "ben"], direct_key="k")))
+    assert {conversation.id for conversation in keyed} == {"direct-0"}
+
+
+async def test_a_refusal_leaves_the_rest_of_the_batch(
+    store: SqliteStore, writer: GroupWriter
+) -> None:
+    await writer.write(Create(ROOM, ["ann"]))
+    results = await asyncio.gather(
+        writer.write(Send(ROOM, "ann", "1")),
+        writer.write(Send(ROOM, "eve", "2")),
+        writer.write(Send("nowhere", "ann", "3")),
+        writer.write(Send(ROOM, "ann", "4")),
+        return_exceptions=True,
+    )
+    assert [type(result).__name__ for result in results] == [
+        "Message",
+        "NotAParticipant",
+        "NotAParticipant",
+        "Message",
+    ]
+    page = await store.messages("default", ROOM)
+    assert [message.content for message in page.items] == ["1", "4"]
+
+
+@pytest.mark.parametrize("place", [0, 3, 7])
+async def test_only_the_write_that_breaks_a_batch_fails(
+    store: SqliteStore, writer: GroupWriter, delivered: list[Event], place: int
+) -> None:
+    await writer.write(Create(ROOM, ["ann"]))
+    taken = await writer.write(Send(ROOM, "ann", "taken"))
+    writes: list[Any] = [Send(ROOM, "ann", str(n)) for n in range(8)]
+    writes[place] = Clash(ROOM, taken.id)
+    writes[place - 1] = Break()
+    results: list[Any] = await asyncio.gather(*map(writer.write, writes), return_exceptions=True)
+
+    for n, result in enumerate(results):
+        if n in (place, (place - 1) % 8):
+            assert isinstance(result, MadangError)
+            assert result.code is ErrorCode.INTERNAL
+            assert "UNIQUE" not in result.text
+        else:
+            assert result.content == str(n)
+    log = await store.events_of_org("default", 0, None, 100)
+    assert [event.seq for event in log] == list(range(1, 9))
+    assert delivered[1:] == log[1:]
+
+
+async def test_what_no_database_can_hold_fails_alone(
+    store: SqliteStore, writer: GroupWriter
+) -> None:
+    await writer.write(Create(ROOM, ["ann"]))
+    results: Any = await asyncio.gather(
+        writer.write(Send(ROOM, "ann", "\ud800")),
+        writer.write(Send(ROOM, "ann", "a\0b", client_id="x\0y")),
+        return_exceptions=True,
+    )
+    surrogate, nul = results
+    assert isinstance(surrogate, MadangError)
+    page = await store.messages("default", ROOM)
+    assert [message.content for message in page.items] == ["a\0b"]
+    # A look-up that stopped at the NUL would find nothing, or another.
+    assert await writer.write(Send(ROOM, "ann", "again", client_id="x\0y")) == nul
+    assert (await writer.write(Send(ROOM, "ann", "other", client_id="x"))).content == "other"
+
+
+async def test_acks_come_in_order_and_before_delivery(
+    store: SqliteStore, clock: SteppedClock
+) -> None:
+    order: list[str] = []
+    writer = GroupWriter(store, clock, lambda events: order.extend(str(e.seq) for e in events))
+    await writer.write(Create(ROOM, ["ann"]))
+    order.clear()
+    for n in range(3):
+        writer.submit(Send(ROOM, "ann"), lambda result, error, n=n: order.append(f"ack {n}"))  # type: ignore[misc]
+    await writer.close()
+    assert order == ["ack 0", "ack 1", "ack 2", "2", "3", "4"]
+
+
+async def test_a_cancelled_waiter_does_not_undo_its_write(
+    store: SqliteStore, writer: GroupWriter
+) -> None:
+    await writer.write(Create(ROOM, ["ann"]))
+    waiting = asyncio.create_task(writer.write(Send(ROOM, "ann", "kept")))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await writer.close()
+    page = await store.messages("default", ROOM)
+    assert [message.content for message in page.items] == ["kept"]
+
+
+async def test_close_finishes_what_was_submitted_and_refuses_the_rest(
+    store: SqliteStore, clock: SteppedClock
+) -> None:
+    writer = GroupWriter(store, clock, lambda events: None)
+    await writer.write(Create(ROOM, ["ann"]))
+    sends = [asyncio.ensure_future(writer.write(Send(ROOM, "ann"))) for _ in range(2500)]
+    await asyncio.sleep(0)
+    await writer.close()
+    assert [(await send).seq for send in sends] == list(range(2, 2502))
+    with pytest.raises(Unavailable):
+        await writer.write(Send(ROOM, "ann"))
+
+
+async def test_the_queue_is_bounded_in_writes_and_bytes(
+    writer: GroupWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await writer.write(Create(ROOM, ["ann"]))
+    monkeypatch.setattr(writer_module, "MAX_WAITING", 3)
+    results = await asyncio.gather(
+        *(writer.write(Send(ROOM, "ann")) for _ in range(5)), return_exceptions=True
+    )
+    assert [isinstance(result, Unavailable) for result in results] == [False] * 3 + [True] * 2
+    monkeypatch.setattr(writer_module, "MAX_WAITING_BYTES", 2 * writer_module.DEFAULT_SIZE)
+    results = await asyncio.gather(
+        *(writer.write(Send(ROOM, "ann")) for _ in range(3)), return_exceptions=True
+    )
+    assert [isinstance(result, Unavailable) for result in results] == [False, False, True]
+    await writer.write(Send(ROOM, "ann"))
+
+
+async def test_a_failing_callback_does_not_keep_the_others_back(
+    writer: GroupWriter, delivered: list[Event]
+) -> None:
+    await writer.write(Create(ROOM, ["ann"]))
+
+    def fail(result: Any, error: MadangError | None) -> None:
+        raise RuntimeError("the caller's mistake")
+
+    writer.submit(Send(ROOM, "ann", "1"), fail)
+    assert (await writer.write(Send(ROOM, "ann", "2"))).seq == 3
+    assert [event.seq for event in delivered] == [1, 2, 3]
+
+
+async def test_a_change_is_seen_by_the_next_write_of_the_same_batch(
+    store: SqliteStore, writer: GroupWriter
+) -> None:
+    await writer.write(Create(ROOM, ["ann", "ben"]))
+    results: Any = await asyncio.gather(
+        writer.write(Join(ROOM, "cat")),
+        writer.write(Send(ROOM, "cat")),
+        writer.write(Leave(ROOM, "cat")),
+        writer.write(Send(ROOM, "cat")),
+        writer.write(Join(ROOM, "cat", "admin")),
+        writer.write(Leave(ROOM, "ben")),
+        return_exceptions=True,
+    )
+    joined, sent, left, refused, back, roster = results
+    assert [p.user_id for p in joined] == ["ann", "ben", "cat"]
+    assert sent.seq == 3
+    assert [p.user_id for p in left] == ["ann", "ben"]
+    assert isinstance(refused, NotAParticipant)
+    assert [p.role for p in back] == ["admin", "member", "admin"]
+    assert roster == await store.participants("default", ROOM)
+
+
+async def test_a_batch_of_any_size_has_the_same_number_of_statements(
+    store: SqliteStore, writer: GroupWriter
+) -> None:
+    rooms = [f"room-{n}" for n in range(20)]
+    for room in rooms:
+        await writer.write(Create(room, ["ann", "ben"]))
+    counted: list[int] = []
+    for size in (1, 20, 200):
+        with statements(store.engines[0]) as seen:
+            sent = await asyncio.gather(
+                *(
+                    writer.write(Send(rooms[n % 20], "ann", client_id=f"{size}-{n}"))
+                    for n in range(size)
+                )
+            )
+            await asyncio.gather(*(writer.write(Read(m.id, "ben")) for m in sent))
+            await asyncio.gather(*(writer.write(React(m.id, "ben", "👍")) for m in sent))
+        counted.append(len(seen))
+    assert counted[0] == counted[1] == counted[2], counted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -49,7 +50,9 @@ def commit_batch(
             _log.warning("the store refused a commit", error=_reason(error), writes=len(writes))
             return Committed([(None, Unavailable())] * len(writes), ())
         if len(writes) == 1:
-            _log.exception("a write failed", write=type(writes[0]).__name__, org=org_id)
+            # The traceback as text: a renderer that shows locals would show people's messages.
+            trace = "".join(traceback.format_exception(error))
+            _log.error("a write failed", write=type(writes[0]).__name__, org=org_id, trace=trace)
             return Committed([(None, InternalError())], ())
     middle = len(writes) // 2
     first = commit_batch(begin, is_storage, org_id, writes[:middle], now)

@@ -12,10 +12,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, update
 
 from madang.store.sqlite import create_sqlite_engine
-from madang.store.tables import epochs
+from madang.store.tables import epochs, gaps, orgs
 
 
 class SchemaError(Exception):
@@ -79,15 +79,33 @@ def check(database_url: str) -> None:
     raise SchemaError(f"The database is at schema {found}, which a newer version of Madang made.")
 
 
-def new_epoch(database_url: str) -> str:
-    """Give the log a new epoch, after the database came back from a backup: cursors that clients
-    hold are then answered with `recovered: false` instead of a part of what they missed."""
+def new_epoch(database_url: str, now: int) -> str:
+    """Give the log a new epoch at the time `now` (microseconds), after the database came back from
+    a backup.
+
+    A client's cursor that was given out for an event which is lost is then answered with
+    `recovered: false` instead of a part of what it missed, although the client shows nothing but
+    the cursor: no event will ever have a cursor of the time between the backup and `now`. Cursors
+    from before the backup stay good.
+    """
     engine = create_sqlite_engine(database_url)
     try:
         with engine.connect() as connection, connection.begin():
+            heads = connection.execute(select(orgs.c.id, orgs.c.last_cursor)).tuples().all()
+            lost = [(org_id, max(now, head), head) for org_id, head in heads]
+            for org_id, until, after in (*lost, (_ANY_OTHER_ORG, now, 0)):
+                connection.execute(
+                    insert(gaps).values(org_id=org_id, until_cursor=until, after_cursor=after)
+                )
+            connection.execute(
+                update(orgs).where(orgs.c.last_cursor < now).values(last_cursor=now)
+            )
             return _set_epoch(connection)
     finally:
         engine.dispose()
+
+
+_ANY_OTHER_ORG = ""
 
 
 def _set_epoch(connection: Connection) -> str:

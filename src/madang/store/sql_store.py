@@ -167,6 +167,9 @@ class SqlStore(ABC):
     ) -> Participant | None:
         return await self._read(conversations.participant, org_id, conversation_id, user_id)
 
+    async def is_lost(self, org_id: str, cursor: int) -> bool:
+        return await self._read(events.is_lost, org_id, cursor)
+
     async def acked_cursor(self, org_id: str, user_id: str, client_id: str) -> int | None:
         return await self._read(people.acked_cursor, org_id, user_id, client_id)
 

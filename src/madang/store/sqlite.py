@@ -83,6 +83,8 @@ def create_sqlite_engine(url: str, *, read_only: bool = False) -> Engine:
     engine = create_engine(
         parsed,
         poolclass=NullPool,
+        # An error's text goes to the log; what people wrote does not.
+        hide_parameters=True,
         # One for each statement in use: bulk statements come in a few dozen sizes.
         connect_args={
             "timeout": BUSY_SECONDS,

@@ -51,6 +51,18 @@ epochs = Table(
     Column("epoch", String(32), nullable=False),
 )
 
+# Cursors that were given out for events the database has lost: those between the head of a restored
+# backup and the moment its new epoch began, both left out. The row of the org "" is for orgs that
+# the backup did not know.
+gaps = Table(
+    "gaps",
+    metadata,
+    Column("org_id", Name, primary_key=True),
+    Column("until_cursor", Micros, primary_key=True),
+    Column("after_cursor", Micros, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 conversations = Table(
     "conversations",
     metadata,

@@ -23,6 +23,19 @@ from madang.store.tables import events
 _EPOCH = text("SELECT epoch FROM epochs")
 _HEAD = text("SELECT last_cursor FROM orgs WHERE id = :org")
 _OLDEST = text("SELECT oldest_cursor FROM orgs WHERE id = :org")
+_IS_LOST = text(
+    """
+    SELECT EXISTS (
+        SELECT 1 FROM gaps WHERE org_id = :org AND :cursor > after_cursor AND :cursor < until_cursor
+    ) OR EXISTS (
+        SELECT 1 FROM gaps AS g
+        WHERE g.org_id = '' AND :cursor > g.after_cursor AND :cursor < g.until_cursor
+        AND NOT EXISTS (
+            SELECT 1 FROM gaps AS o WHERE o.org_id = :org AND o.until_cursor >= g.until_cursor
+        )
+    )
+    """
+)
 
 
 def epoch(connection: Connection) -> str:
@@ -35,6 +48,10 @@ def head(connection: Connection, org_id: str) -> int:
 
 def oldest_cursor(connection: Connection, org_id: str) -> int:
     return scalar(connection, _OLDEST, org=org_id) or 0
+
+
+def is_lost(connection: Connection, org_id: str, cursor: int) -> bool:
+    return bool(scalar(connection, _IS_LOST, org=org_id, cursor=cursor))
 
 
 _EVENT = f"{columns('e', events)}, {JOINED_MESSAGE}"

@@ -84,7 +84,7 @@ def devices(connection: Connection, org_id: str, user_id: str | None) -> list[Ma
 
 def last_seen(connection: Connection, org_id: str, user_ids: Sequence[str]) -> dict[str, int]:
     found = connection.execute(_LAST_SEEN, {"org": org_id, "users": list(user_ids)})
-    return dict(found.tuples().all())
+    return {row[0]: row[1] for row in found}
 
 
 def save_last_seen(connection: Connection, seen: Sequence[Mapping[str, Any]]) -> None:

@@ -89,6 +89,15 @@ def upgrade() -> None:
     )
 
     op.create_table(
+        "gaps",
+        sa.Column("org_id", sa.String(length=100), nullable=False),
+        sa.Column("until_cursor", sa.BigInteger(), nullable=False),
+        sa.Column("after_cursor", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("org_id", "until_cursor", name="pk_gaps"),
+        sqlite_with_rowid=False,
+    )
+
+    op.create_table(
         "messages",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("org_id", sa.String(length=100), nullable=False),
@@ -169,6 +178,7 @@ def downgrade() -> None:
     op.drop_table("participants")
     op.drop_table("orgs")
     op.drop_table("messages")
+    op.drop_table("gaps")
     op.drop_table("events")
     op.drop_table("epochs")
     op.drop_table("devices")
