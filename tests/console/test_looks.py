@@ -11,7 +11,8 @@ from tests.console.conftest import OpenConsole
 
 MakeGroup = Callable[..., Awaitable[str]]
 
-NAMELESS = """() => [...document.querySelectorAll('button, input, select, textarea, a, [role=listbox]')]
+NAMELESS = """() => [...document.querySelectorAll(
+  'button, input, select, textarea, a, [role=listbox]')]
   .filter((one) => one.checkVisibility()).filter((one) => {
     const label = one.getAttribute('aria-label') || one.textContent.trim() || one.title
       || [...(one.labels ?? [])].map((l) => l.textContent.trim()).join('');
@@ -48,7 +49,8 @@ FAINT = """() => {
     if (!own || !one.checkVisibility() || one.closest('option, :disabled')) continue;
     const [a, b] = [light(rgba(getComputedStyle(one).color)), light(behind(one))];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < 4.5) faint.push(`${ratio.toFixed(2)} ${one.className} ${one.textContent.slice(0, 30)}`);
+    const text = one.textContent.slice(0, 30);
+    if (ratio < 4.5) faint.push(`${ratio.toFixed(2)} ${one.className} ${text}`);
   }
   return [...new Set(faint)];
 }"""

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from playwright.async_api import Browser, Route
 
-from tests.console.conftest import OpenConsole
+from madang.console import console_directory
 
 MESSAGE = """
 const message = (seq, more = {}) => ({ id: `m${seq}`, conversation_id: 'c', seq, sender_id: 'bob',
-  content: `text ${seq}`, reactions: {}, attachments: [], created_at: '2026-01-01T00:00:00Z', ...more });
+  content: `text ${seq}`, reactions: {}, attachments: [], created_at: '2026-01-01T00:00:00Z',
+  ...more });
 const about = (last_seq, more = {}) => ({ id: 'c', kind: 'group', title: 'Yard', status: 'active',
   participants: [{ user_id: 'alice', role: 'admin', last_read_seq: 0 },
                  { user_id: 'bob', role: 'member', last_read_seq: 0 }],
   last_message: null, last_seq, unread_count: 0, muted: false, ...more });
-const fresh = (seq, more = {}) => ({ type: 'message.new', conversation_id: 'c', seq, cursor: 100 + seq,
-  data: message(seq), ...more });
+const fresh = (seq, more = {}) => ({ type: 'message.new', conversation_id: 'c', seq,
+  cursor: 100 + seq, data: message(seq), ...more });
 const items = (state) => state.conversations.get('c')?.items.map((item) => item.seq);
 const loaded = (seq, messages) => convo.applyPage(convo.applySnapshot(convo.emptyState('alice'),
   [about(seq)]), 'c', { messages, has_more: false }, 'latest');
@@ -24,12 +26,22 @@ const loaded = (seq, messages) => convo.applyPage(convo.applySnapshot(convo.empt
 
 
 @pytest.fixture
-async def run(open_console: OpenConsole) -> Any:
-    """Runs JavaScript with the modules at hand and answers what it returns."""
-    console = await open_console()
+async def run(browser: Browser) -> Any:
+    """Runs JavaScript with the modules at hand and answers what it returns; needs no server."""
+    page = await browser.new_page()
+
+    async def serve(route: Route) -> None:
+        name = route.request.url.rpartition("/")[2]
+        if name.endswith(".js"):
+            await route.fulfill(path=console_directory() / name, content_type="text/javascript")
+        else:
+            await route.fulfill(body="<!doctype html>", content_type="text/html")
+
+    await page.route("**/*", serve)
+    await page.goto("http://modules.test/console/")
 
     async def run(script: str) -> Any:
-        return await console.page.evaluate(
+        return await page.evaluate(
             f"""async () => {{
               const convo = await import('./conversations.js');
               const wire = await import('./protocol.js');
@@ -54,9 +66,9 @@ async def test_an_event_counts_once(run: Any) -> None:
 
 
 async def test_a_jump_marks_the_conversation_to_be_read_again(run: Any) -> None:
-    assert await run(
-        "return [...convo.applyEvent(loaded(1, [message(1)]), fresh(5)).stale];"
-    ) == ["c"]
+    assert await run("return [...convo.applyEvent(loaded(1, [message(1)]), fresh(5)).stale];") == [
+        "c"
+    ]
 
 
 async def test_an_old_snapshot_and_the_events_since_equal_a_fresh_one(run: Any) -> None:
@@ -114,11 +126,14 @@ async def test_who_is_removed_sees_the_conversation_no_more(run: Any) -> None:
 
 
 async def test_ids_of_digits_are_the_same_as_numbers_and_as_text(run: Any) -> None:
-    assert await run(
-        """const state = convo.applySnapshot(convo.emptyState('7'), [about(0)]);
+    assert (
+        await run(
+            """const state = convo.applySnapshot(convo.emptyState('7'), [about(0)]);
         const mine = fresh(1, { data: message(1, { sender_id: 7 }) });
         return convo.applyEvent(state, mine).conversations.get('c').about.unread_count;"""
-    ) == 0
+        )
+        == 0
+    )
 
 
 async def test_close_codes_say_what_to_do(run: Any) -> None:
@@ -146,7 +161,8 @@ async def test_replies_are_not_taken_for_events(run: Any) -> None:
 
 async def test_the_outbox_sends_again_only_what_may_be_lost(run: Any) -> None:
     assert await run(
-        """const letter = (client_id, state) => ({ client_id, conversation_id: 'c', content: 'x', state });
+        """const letter = (client_id, state) =>
+          ({ client_id, conversation_id: 'c', content: 'x', state });
         const all = [letter('a', 'sending'), letter('b', 'failed'), letter('c', 'waiting')];
         const large = { ...letter('d', 'waiting'), content: '가'.repeat(22000) };
         return [box.afterLoss(all).map((one) => one.state), box.arrived(all, 'b').length,

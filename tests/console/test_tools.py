@@ -110,6 +110,26 @@ async def test_an_action_form_sends_what_it_shows(
     assert yard in await panel.locator(".action-answer pre").inner_text()
 
 
+async def test_a_published_event_is_seen_in_the_conversation(
+    open_console: OpenConsole, make_group: MakeGroup
+) -> None:
+    yard = await make_group("Yard", "alice")
+    console = await open_console("alice")
+    await console.open("alice", "Yard")
+    await console.say("alice", "before")
+    await console.bubbles("alice", "before").wait_for()
+    panel = console.panel("alice")
+    await panel.get_by_role("tab", name="Actions").click()
+    await panel.locator('[data-action="POST /events"]').click()
+    await expect(panel.locator('.action-form [name="conversation_id"]')).to_have_value(yard)
+    await panel.locator(".action-form button[type=submit]").click()
+    await expect(panel.locator(".action-answer .ok")).to_contain_text("201")
+    await expect(panel.locator(".event .event-type")).to_have_text("task_interaction")
+    await panel.locator('[data-action="GET /stats"]').click()
+    await panel.locator(".action-form button[type=submit]").click()
+    await expect(panel.locator(".action-answer pre")).to_contain_text("online_users")
+
+
 async def test_a_raw_frame_goes_out_as_written(open_console: OpenConsole) -> None:
     console = await open_console("alice")
     panel = console.panel("alice")

@@ -5,8 +5,8 @@ other host) under a Content-Security-Policy without inline script or style. This
 nothing of Madang; whoever serves it asks ``console_directory`` where the files are.
 
 Relative addresses in ``index.html`` need the page to be at ``/console/``: a server answers
-``/console`` with a redirect there that keeps the query (Starlette's ``Mount`` does). It also answers
-``/console/config.json`` with ``{"dev": bool, "version": str}``.
+``/console`` with a redirect there that keeps the query (Starlette's ``Mount`` does). It also
+answers ``/console/config.json`` with ``{"dev": bool, "version": str}``.
 """
 
 from __future__ import annotations

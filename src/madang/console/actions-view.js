@@ -118,7 +118,7 @@ export function actionsView(session) {
       if (session.command(action.frame(read.values))) fill(answer, h('p', {}, t('sentNote')));
       return;
     }
-    const token = action.fields.some((field) => field.name === 'token') ? undefined : inputs.get('token')?.value.trim() || undefined;
+    const token = inputs.get('token')?.value.trim() || (action.role ? await session.tokenWith(action.role) : undefined);
     const result = await session.rest.call({ ...action.call(read.values), token });
     fill(answer, h('p', { class: result.ok ? 'ok' : 'problem' }, h('strong', {}, result.status || '–'), ` · ${Math.round(result.ms)} ms`),
       h('pre', { tabindex: '0', 'aria-label': t('answer') }, typeof result.body === 'string' ? result.body : JSON.stringify(result.body, null, 2)));

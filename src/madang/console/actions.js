@@ -10,6 +10,7 @@
  * @typedef {object} Action
  * @property {string} id @property {string} group @property {string} label
  * @property {Field[]} fields
+ * @property {'admin' | 'service'} [role]  what the caller's token must have
  * @property {(values: Values) => object} [frame]
  * @property {(values: Values) => import('./rest.js').Call} [call]
  */
@@ -31,11 +32,11 @@ function frame(group, type, ...fields) {
  * A REST call; `:name` in the path takes a field out of the form, the rest becomes the query of a
  * GET and the body of anything else.
  * @param {string} group @param {string} method @param {string} path @param {Field[]} fields
- * @param {{base?: string, idempotent?: boolean}} [more] @returns {Action}
+ * @param {{base?: string, idempotent?: boolean, role?: 'admin' | 'service'}} [more] @returns {Action}
  */
-function call(group, method, path, fields, { base = MESSENGER, idempotent = false } = {}) {
+function call(group, method, path, fields, { base = MESSENGER, idempotent = false, role } = {}) {
   return {
-    id: `${method} ${path}`, group, label: `${method} ${path.replace(/:conversation_id|:message_id|:user_id/g, (name) => (name === ':user_id' ? '{user}' : '{id}'))}`, fields,
+    role, id: `${method} ${path}`, group, label: `${method} ${path.replace(/:conversation_id|:message_id|:user_id/g, (name) => (name === ':user_id' ? '{user}' : '{id}'))}`, fields,
     call: (values) => {
       const rest = { ...values };
       /** @type {Record<string, string>} */
@@ -111,12 +112,12 @@ export const ACTIONS = [
   call('restPeople', 'DELETE', '/conversations/:conversation_id/participants/:user_id', [conversation, { name: 'user_id', from: 'other' }]),
   call('restPeople', 'GET', '/presence', [{ name: 'user_ids', from: 'other' }]),
   call('restPeople', 'GET', '/presence/online', [{ name: 'zone', optional: true }]),
-  call('restPeople', 'GET', '/stats', []),
+  call('restPeople', 'GET', '/stats', [], { role: 'admin' }),
 
   call('log', 'POST', '/events', [
     { name: 'type', value: 'task_interaction' }, { name: 'payload', kind: 'json', value: '{"task": 1, "state": "done"}' },
     { name: 'conversation_id', from: 'conversation', optional: true }, { name: 'user_id', optional: true }, { name: 'idempotency_key', optional: true },
-  ], { base: 'api/v1' }),
+  ], { base: 'api/v1', role: 'service' }),
   call('log', 'GET', '/events', [{ name: 'cursor', from: 'cursor', optional: true }, limit], { base: 'api/v1' }),
   call('log', 'GET', '/devices', [], { base: EVENTS }),
 ];

@@ -43,7 +43,7 @@ const saveSoon = () => { saveTimer ||= setTimeout(save, SAVE_EVERY_MS); };
 
 /** @param {import('./session.js').Credentials} credentials @param {Partial<import('./memory.js').SavedPanel>} [saved] */
 function addPanel(credentials, saved = {}) {
-  const session = new Session(String((keys += 1)), credentials, saved);
+  const session = new Session(String((keys += 1)), credentials, saved, config.dev);
   /** @type {Panel} */
   const panel = { session, look: saved.look ?? { tools: matchMedia(ROOMY).matches, tab: 'frames' }, view: null };
   panels.push(panel);

@@ -41,9 +41,11 @@ export class Session {
   /** @type {Set<(notice: {kind: string, text: string}) => void>} */ #listeners = new Set();
   #timers = new Set();
 
-  /** @param {string} key @param {Credentials} credentials @param {Partial<Saved>} [saved] */
-  constructor(key, credentials, saved = {}) {
+  /** @param {string} key @param {Credentials} credentials @param {Partial<Saved>} [saved]
+   * @param {boolean} [dev]  the server runs with --dev */
+  constructor(key, credentials, saved = {}, dev = false) {
     this.key = key;
+    this.dev = dev;
     this.credentials = credentials;
     this.state = { ...this.state, me: credentials.devUser ?? convo.uid(readToken(credentials.token ?? '')?.sub), cursor: saved.cursor ?? 0 };
     this.selected = saved.selected ?? null;
@@ -120,9 +122,19 @@ export class Session {
   }
 
   async #mintDevToken() {
-    const answer = await this.rest.call({ method: 'POST', path: 'api/v1/dev/token', body: { user_id: this.credentials.devUser } });
-    this.#devToken = answer.body?.token;
-    return answer.ok;
+    this.#devToken = await this.#minted([]);
+  }
+
+  /** A token of mine with a role as well, which a development server gives to whoever asks; elsewhere
+   * nothing, and the call goes out with the token there is. @param {'admin' | 'service'} role */
+  tokenWith(role) {
+    return this.dev ? this.#minted([role]) : Promise.resolve(undefined);
+  }
+
+  /** @param {string[]} roles @returns {Promise<string | undefined>} */
+  async #minted(roles) {
+    const answer = await this.rest.call({ method: 'POST', path: 'api/v1/dev/token', body: { user_id: this.credentials.devUser ?? this.me, roles } });
+    return answer.ok ? answer.body?.token : undefined;
   }
 
   /** @param {import('./connection.js').Line} line */
