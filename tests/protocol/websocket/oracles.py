@@ -132,7 +132,7 @@ def _inside_frame(protocol: WebsocketsProtocol) -> bool:
     generator: Any = protocol.parser
     while generator.gi_yieldfrom is not None:
         generator = generator.gi_yieldfrom
-    return generator.gi_code.co_name != "at_eof"
+    return str(generator.gi_code.co_name) != "at_eof"
 
 
 def _begins_surrogate(decoder: Any) -> bool:

@@ -1,9 +1,12 @@
 """What a receiver hands out, and the limits it keeps. Plain immutable values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
-__all__ = ["Close", "Failure", "Incoming", "Limits", "Ping", "Pong"]
+__all__ = ["MAX_SHORT_PAYLOAD", "Close", "Failure", "Incoming", "Limits", "Ping", "Pong"]
+
+MAX_SHORT_PAYLOAD = 125
+"""Bytes of the longest payload whose length fits the header's own seven bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,13 @@ class Limits:
     max_message: int = 65536
     expect_mask: bool = True
     max_fragments: int = 1024
+    short_text: int = field(init=False, repr=False, compare=False)
+    """Bytes of the longest payload that the receiver's short way takes, -1 for none: worked out
+    once here and not for each chunk, where it would be a fifth of a short message's time."""
+
+    def __post_init__(self) -> None:
+        short = min(MAX_SHORT_PAYLOAD, self.max_message) if self.expect_mask else -1
+        object.__setattr__(self, "short_text", short)
 
 
 @dataclass(frozen=True, slots=True)
