@@ -6,7 +6,7 @@ import socket
 import tempfile
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +78,8 @@ def demo(
         threading.Thread(
             target=_furnish_and_greet, args=(settings, tokens), name="demo", daemon=True
         ).start()
-        serve(settings)
+        with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends; the server has drained by then
+            serve(settings)
 
 
 def _furnish_and_greet(settings: Settings, tokens: dict[str, str]) -> None:

@@ -37,8 +37,6 @@ def line(event: Mapping[str, Any]) -> Text:
         (f"{_printable(_actor(event)):<14}", "bold"),
         " ",
         _printable(_text(event)),
-        no_wrap=True,
-        overflow="ellipsis",
     )
 
 
@@ -68,7 +66,7 @@ def _actor(event: Mapping[str, Any]) -> str:
 
 
 def _text(event: Mapping[str, Any]) -> str:
-    found = _first(event, "content", "emoji", "title")
+    found = _first(event, "content", "emoji", "title", "kind")
     if found is not None:
         return str(found)
     payload = event.get("payload")

@@ -76,6 +76,8 @@ def serve(
             )
         try:
             run(settings)
+        except KeyboardInterrupt:
+            pass  # the server has drained by now; Ctrl-C is how it is ended, not a failure
         except SchemaError as error:
             refuse(str(error))
 

@@ -111,7 +111,7 @@ async def _follow(
     from madang.cli.event_line import line
     from madang.client.backoff import Backoff
 
-    console = Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False)
     backoff = Backoff(random.random)
     address = f"ws{base.removeprefix('http').rstrip('/')}{PATH}"
     while True:
@@ -136,7 +136,11 @@ async def _follow(
                     if as_json:
                         typer.echo(text)
                     else:
-                        console.print(line(event))
+                        # One line on a screen; whole where a program reads it.
+                        cut = console.is_terminal
+                        console.print(
+                            line(event), no_wrap=True, overflow="ellipsis", soft_wrap=not cut
+                        )
         except ConnectionClosed as closed:
             pass_on = closed.rcvd
             if pass_on is not None and pass_on.code == NOT_ALLOWED:

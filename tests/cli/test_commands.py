@@ -1,0 +1,162 @@
+"""The commands that need no server: what they print, and how they refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import madang
+from madang.cli import app
+from madang.clock import SystemClock
+from madang.services.keys import dev_secret
+from madang.services.trust import token_verifier
+from madang.settings import load
+
+SECRET = "a secret of more than thirty-two characters"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"madang {madang.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("", "serve", "demo", "token", "tail", "settings", "bench"),
+        *("db", "db upgrade", "db current", "db new-epoch"),
+    ],
+)
+def test_help_fits_a_terminal(command: str) -> None:
+    shown = run(*command.split(), "--help")
+    assert shown.exit_code == 0
+    assert max(len(line) for line in shown.output.splitlines()) <= 80
+    assert "…" not in shown.output
+
+
+# --- token --------------------------------------------------------------------------------------
+
+
+def test_a_token_signed_with_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+    shown = run(
+        *("token", "alice", "--role", "admin", "--role", "agent", "--org", "acme"),
+        *("--zone", "seoul", "--name", "김민지", "--ttl", "60"),
+    )
+    assert shown.exit_code == 0
+    now = SystemClock().now()
+    identity = token_verifier(load()).verify(shown.stdout.strip(), now)
+    assert (identity.user_id, identity.org, identity.zone) == ("alice", "acme", "seoul")
+    assert identity.name == "김민지"
+    assert identity.roles == {"admin", "agent"}
+    assert 55 <= identity.expires_at - now / 1_000_000 <= 60
+
+
+def test_a_token_for_a_development_server(directory: Path) -> None:
+    dev_secret(directory / "elsewhere")
+    shown = run("token", "42", "--data-dir", "elsewhere")
+    verifier = token_verifier(load(dev=True, data_dir=Path("elsewhere")))
+    assert verifier.verify(shown.stdout.strip(), SystemClock().now()).user_id == "42"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["alice"], "No secret to sign with"),
+        (["alice", "--role", "root"], "unknown role root"),
+        (["", "--ttl", "5"], "a user id is 1 to 100"),
+    ],
+)
+def test_no_token(monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str) -> None:
+    if "No secret" not in words:
+        monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+    refused = run("token", *arguments)
+    assert refused.exit_code == 2
+    assert refused.stdout == ""
+    assert words in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+# --- settings -----------------------------------------------------------------------------------
+
+
+def test_settings_show_value_and_source(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    monkeypatch.setenv("MADANG_PORT", "9001")
+    monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+    (directory / ".env").write_text("CORS_ORIGINS=https://[b]a.kr\n")
+    monkeypatch.setenv("MADANG_PROT", "1")
+    shown = run("settings")
+    rows = {line.split()[0]: line.split() for line in shown.stdout.splitlines()}
+    assert rows["port"] == ["port", "9001", "environment:", "MADANG_PORT"]
+    assert rows["cors_origins"][1:] == ["https://[b]a.kr", ".env:", "CORS_ORIGINS"]
+    assert rows["host"] == ["host", "127.0.0.1", "default"]
+    assert SECRET not in shown.output
+    assert "MADANG_PROT is set, and no setting has that name." in shown.stderr
+
+
+def test_settings_as_a_page() -> None:
+    assert run("settings", "--markdown").stdout.startswith("# Settings\n")
+
+
+@pytest.mark.parametrize("command", ["serve", "settings", "token alice", "tail", "db current"])
+def test_a_bad_setting_is_one_sentence(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("MADANG_PORT", "many")
+    refused = run(*command.split())
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("MADANG_PORT (environment) is 'many': ")
+    assert len(refused.stderr.splitlines()) == 1
+
+
+# --- serve, before it serves --------------------------------------------------------------------
+
+
+def test_serve_refuses_to_start_without_a_key(directory: Path) -> None:
+    refused = run("serve")
+    assert refused.exit_code == 2
+    assert "MADANG_JWT_SECRET_KEY" in refused.stderr
+    assert "--dev" in refused.stderr
+    assert list(directory.iterdir()) == [], "nothing was made"
+
+
+# --- db -----------------------------------------------------------------------------------------
+
+
+def test_database_from_nothing_to_a_new_epoch(directory: Path) -> None:
+    assert "without a schema" in run("db", "current").stdout
+    refused = run("db", "new-epoch")
+    assert refused.exit_code == 2
+    assert "madang db upgrade" in refused.stderr
+    assert run("db", "upgrade").stdout.startswith("Now at schema ")
+    assert (directory / "madang-data" / "madang.sqlite3").exists()
+    assert run("db", "upgrade").stdout.startswith("Already at schema ")
+    first, second = run("db", "new-epoch").stdout, run("db", "new-epoch").stdout
+    assert first.startswith("The log's epoch is now ")
+    assert first != second
+
+
+def test_a_database_may_be_a_plain_path(directory: Path) -> None:
+    assert run("db", "upgrade", "--database", "mine.sqlite3").exit_code == 0
+    assert (directory / "mine.sqlite3").exists()
+
+
+# --- bench --------------------------------------------------------------------------------------
+
+
+def test_bench_needs_a_checkout() -> None:
+    refused = run("bench")
+    assert refused.exit_code == 2
+    assert "make bench" in refused.stderr
+
+
+def test_bench_runs_the_one_of_the_checkout(directory: Path) -> None:
+    (directory / "bench").mkdir()
+    (directory / "bench" / "__main__.py").write_text(
+        "import sys, pathlib\npathlib.Path('ran').write_text(' '.join(sys.argv[1:]))\nsys.exit(3)\n"
+    )
+    assert run("bench", "--only", "rooms").exit_code == 3
+    assert (directory / "ran").read_text() == "--only rooms"
