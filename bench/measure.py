@@ -10,9 +10,6 @@ from bench.load.driver import Load
 from bench.processes import TICKS_PER_SECOND, Server, Usage, cores
 from bench.records import Record
 
-# Above this share of the server's core used by other programs, a figure says so.
-CROWDED = 0.05
-
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -60,12 +57,10 @@ def _core_seconds() -> float:
 
 
 def with_shares(record: Record, runs: Sequence[Measured]) -> Record:
-    """The record with the median CPU shares of the runs it comes from, and a warning where other
-    programs kept the server from its core."""
-    others = statistics.median(run.others_share for run in runs)
+    """The record with the median CPU shares of the runs it comes from."""
     return replace(
         record,
-        note=f"others took {others:.0%} of the core" if others > CROWDED else record.note,
         server_cpu=statistics.median(run.server_share for run in runs),
         load_cpu=statistics.median(run.load_share for run in runs),
+        others=statistics.median(run.others_share for run in runs),
     )

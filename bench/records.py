@@ -9,7 +9,8 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The runs of one metric. `server_cpu` and `load_cpu` are shares of their core, 0 to 1."""
+    """The runs of one metric. `server_cpu` and `load_cpu` are shares of their core, 0 to 1;
+    `others` is what other programs took of the server's core meanwhile."""
 
     scenario: str
     case: str
@@ -20,6 +21,7 @@ class Record:
     more_is_better: bool = True
     server_cpu: float | None = None
     load_cpu: float | None = None
+    others: float | None = None
     note: str = ""
 
     @property

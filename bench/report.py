@@ -15,6 +15,8 @@ _TITLES = {peer.name: peer.title for peer in PEERS}
 _HEADINGS = {scenario.name: scenario.title for scenario in SCENARIOS}
 _COLUMNS = ("", "median", "min to max", "Madang is", "of the ceiling", "server core", "load core")
 _REFERENCE, _CEILING = "madang", "ceiling"
+# Above this share of the server's core taken by other programs, a row says so.
+CROWDED = 0.05
 
 
 def figure(value: float, unit: str) -> str:
@@ -38,6 +40,12 @@ def _share(part: float | None) -> str:
     return "" if part is None or math.isnan(part) else f"{part:.0%}"
 
 
+def _server_share(record: Record) -> str:
+    own = _share(record.server_cpu)
+    crowded = record.others is not None and record.others > CROWDED
+    return f"{own} (others {_share(record.others)})" if crowded else own
+
+
 def _cells(record: Record, by_peer: dict[str, Record]) -> tuple[str, ...]:
     title = _TITLES.get(record.peer, record.peer)
     if not record.runs:
@@ -53,7 +61,7 @@ def _cells(record: Record, by_peer: dict[str, Record]) -> tuple[str, ...]:
         f"{figure(min(record.runs), '')} to {figure(max(record.runs), '')}",
         _times(record, by_peer.get(_REFERENCE)),
         _share(of_ceiling),
-        _share(record.server_cpu),
+        _server_share(record),
         _share(record.load_cpu),
     )
 

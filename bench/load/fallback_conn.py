@@ -5,7 +5,7 @@ import struct
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 MASK = b"\x37\xfa\x21\x3d"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -100,11 +100,11 @@ class Conn(asyncio.Protocol):
         self.to: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.to = transport
+        # uvloop's transports are ones by behaviour, not by class.
+        self.to = cast(asyncio.Transport, transport)
         plan = self.load.plan
         extra = f"{plan.header}\r\n" if plan.header else ""
-        transport.write(
+        self.to.write(
             f"GET {self.path} HTTP/1.1\r\nHost: {plan.address}:{plan.port}\r\n"
             "Upgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{extra}\r\n".encode()

@@ -92,27 +92,33 @@ class Connects:
 
     def run(self, peer: Peer, effort: Effort) -> Iterator[Record]:
         size = effort.sized(self.connections)
-        rates, shares = [], []
+        rates, shares, costs = [], [], []
         with served(peer) as server:
             for _ in range(effort.repeats):
                 with loading(peer.idle(server, size), port=server.port) as load:
+                    before = server.usage().cpu_seconds
                     result = load.connect()
+                    costs.append((server.usage().cpu_seconds - before) * 1e6 / size)
                     rates.append(size / result["seconds"])
                     shares.append(result["load_cpu"])
                     load.command(QUIET, limit_seconds=QUIET_LIMIT_SECONDS)
                     load.command("drop", limit_seconds=30)
                     load.command("hold 1", limit_seconds=10)
         note = "" if peer.checks_tokens else "checks no token"
+        case = f"{size} connections"
+        load_cpu = median(shares)
         yield Record(
             self.name,
-            f"{size} connections",
+            case,
             peer.name,
             "connects",
             "/s",
             tuple(rates),
-            load_cpu=median(shares),
+            load_cpu=load_cpu,
             note=note,
         )
+        metric = "server CPU per connect"
+        yield Record(self.name, case, peer.name, metric, "µs", tuple(costs), False, note=note)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,10 @@ class Durable:
             rates = tuple(r.result[key] / r.seconds for r in runs)
             yield with_shares(Record(self.name, case, peer, metric, "/s", rates), runs)
 
+        costs = tuple(r.server_cpu_seconds * 1e6 / r.result["landed"] for r in runs)
+        metric = "server CPU per message"
+        yield with_shares(Record(self.name, case, peer, metric, "µs", costs, False), runs)
+
     def _latencies(self, peer: str, case: str, runs: list[Measured]) -> Iterator[Record]:
         for key in ("p50", "p99"):
             values = tuple(r.result[f"{key}_ms"] for r in runs)
