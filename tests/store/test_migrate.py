@@ -70,7 +70,7 @@ async def test_the_epoch_is_made_once_and_changes_when_asked(tmp_path: Path) -> 
     assert first
     migrate.upgrade(url)
     assert await store.epoch() == first
-    second = migrate.new_epoch(url)
+    second = migrate.new_epoch(url, SystemClock().now())
     assert second != first
     assert await store.epoch() == second
     await store.close()

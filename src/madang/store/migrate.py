@@ -85,21 +85,19 @@ def new_epoch(database_url: str, now: int) -> str:
 
     A client's cursor that was given out for an event which is lost is then answered with
     `recovered: false` instead of a part of what it missed, although the client shows nothing but
-    the cursor: no event will ever have a cursor of the time between the backup and `now`. Cursors
-    from before the backup stay good.
+    the cursor: no event will ever have a cursor between the backup's head and `now`. Cursors from
+    before the backup stay good.
     """
     engine = create_sqlite_engine(database_url)
     try:
         with engine.connect() as connection, connection.begin():
-            heads = connection.execute(select(orgs.c.id, orgs.c.last_cursor)).tuples().all()
+            heads = connection.execute(select(orgs.c.id, orgs.c.last_cursor)).all()
             lost = [(org_id, max(now, head), head) for org_id, head in heads]
             for org_id, until, after in (*lost, (_ANY_OTHER_ORG, now, 0)):
                 connection.execute(
                     insert(gaps).values(org_id=org_id, until_cursor=until, after_cursor=after)
                 )
-            connection.execute(
-                update(orgs).where(orgs.c.last_cursor < now).values(last_cursor=now)
-            )
+            connection.execute(update(orgs).where(orgs.c.last_cursor < now).values(last_cursor=now))
             return _set_epoch(connection)
     finally:
         engine.dispose()

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from madang.clock import Clock
 from madang.model.nouns import ConversationView, Event, Message, Participant
-from madang.ports import Page, Write
+from madang.ports import Loss, Page, Write
 from madang.store.queries import conversations, events, messages, people
 from madang.store.writer import Committed
 
@@ -167,8 +167,8 @@ class SqlStore(ABC):
     ) -> Participant | None:
         return await self._read(conversations.participant, org_id, conversation_id, user_id)
 
-    async def is_lost(self, org_id: str, cursor: int) -> bool:
-        return await self._read(events.is_lost, org_id, cursor)
+    async def why_lost(self, org_id: str, cursor: int) -> Loss | None:
+        return await self._read(events.why_lost, org_id, cursor)
 
     async def acked_cursor(self, org_id: str, user_id: str, client_id: str) -> int | None:
         return await self._read(people.acked_cursor, org_id, user_id, client_id)

@@ -162,10 +162,11 @@ events = Table(
     Column("data", Text, nullable=False),
     Column("idempotency_key", Text),
     Column("created_at", Micros, nullable=False),
-    # On SQLite this index also holds the primary key, so it answers "which cursor has seq N".
-    UniqueConstraint("conversation_id", "seq"),
     sqlite_with_rowid=False,
 )
+# On SQLite an index also holds the primary key, so this one alone answers "which cursor has seq N";
+# but as an index: of a constraint's SQLite does not know it.
+Index("uq_events_conversation_id_seq", events.c.conversation_id, events.c.seq, unique=True)
 Index(
     "uq_events_org_id_actor_id_idempotency_key",
     events.c.org_id,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, text
 
 from madang.model.nouns import Event
+from madang.ports import Loss
 from madang.store import rows
 from madang.store.queries.conversations import conversations_as_told
 from madang.store.queries.reading import (
@@ -23,17 +24,25 @@ from madang.store.tables import events
 _EPOCH = text("SELECT epoch FROM epochs")
 _HEAD = text("SELECT last_cursor FROM orgs WHERE id = :org")
 _OLDEST = text("SELECT oldest_cursor FROM orgs WHERE id = :org")
-_IS_LOST = text(
+_WHY_LOST = text(
     """
-    SELECT EXISTS (
-        SELECT 1 FROM gaps WHERE org_id = :org AND :cursor > after_cursor AND :cursor < until_cursor
-    ) OR EXISTS (
-        SELECT 1 FROM gaps AS g
-        WHERE g.org_id = '' AND :cursor > g.after_cursor AND :cursor < g.until_cursor
-        AND NOT EXISTS (
-            SELECT 1 FROM gaps AS o WHERE o.org_id = :org AND o.until_cursor >= g.until_cursor
+    SELECT CASE
+        WHEN :cursor > coalesce((SELECT last_cursor FROM orgs WHERE id = :org), 0)
+        THEN 'unknown_cursor'
+        WHEN :cursor < (SELECT oldest_cursor FROM orgs WHERE id = :org)
+        THEN 'expired'
+        WHEN EXISTS (
+            SELECT 1 FROM gaps
+            WHERE org_id = :org AND :cursor > after_cursor AND :cursor < until_cursor
+        ) OR EXISTS (
+            SELECT 1 FROM gaps AS g
+            WHERE g.org_id = '' AND :cursor > g.after_cursor AND :cursor < g.until_cursor
+            AND NOT EXISTS (
+                SELECT 1 FROM gaps AS o WHERE o.org_id = :org AND o.until_cursor >= g.until_cursor
+            )
         )
-    )
+        THEN 'other_epoch'
+    END
     """
 )
 
@@ -50,8 +59,9 @@ def oldest_cursor(connection: Connection, org_id: str) -> int:
     return scalar(connection, _OLDEST, org=org_id) or 0
 
 
-def is_lost(connection: Connection, org_id: str, cursor: int) -> bool:
-    return bool(scalar(connection, _IS_LOST, org=org_id, cursor=cursor))
+def why_lost(connection: Connection, org_id: str, cursor: int) -> Loss | None:
+    found: Loss | None = scalar(connection, _WHY_LOST, org=org_id, cursor=cursor)
+    return found
 
 
 _EVENT = f"{columns('e', events)}, {JOINED_MESSAGE}"
@@ -106,7 +116,8 @@ _HALVE = (
 )
 
 # Seqs being dense, `limit` events of each conversation from the first one on are enough to find
-# the `limit` first of all: the work has a bound however far behind the user is.
+# the `limit` first of all: the work has a bound however far behind the user is. The `+` keeps
+# SQLite from reading the whole org's log by its cursors instead.
 _WANTED = f"""
     WITH RECURSIVE search (conversation_id, low, high) AS (
         SELECT c.id, 0, c.last_seq
@@ -116,13 +127,13 @@ _WANTED = f"""
     ),
     wanted (cursor) AS (
         SELECT e.cursor FROM search AS s CROSS JOIN events AS e
-        ON e.conversation_id = s.conversation_id AND e.org_id = :org
+        ON e.conversation_id = s.conversation_id
         AND e.seq >= s.high AND e.seq < s.high + :limit
-        WHERE s.high - s.low = 1 AND e.cursor > :after AND e.cursor <= :until
+        WHERE s.high - s.low = 1 AND +e.cursor > :after AND +e.cursor <= :until
         UNION
         SELECT e.cursor FROM events AS e
         WHERE e.org_id = :org AND e.user_id = :user AND e.type = 'participant.left'
-        AND e.cursor > :after AND e.cursor <= :until
+        AND e.cursor > :after AND +e.cursor <= :until
         ORDER BY 1 LIMIT :limit
     )
     """

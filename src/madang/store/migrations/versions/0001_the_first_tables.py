@@ -68,8 +68,10 @@ def upgrade() -> None:
         sa.Column("idempotency_key", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("org_id", "cursor", name="pk_events"),
-        sa.UniqueConstraint("conversation_id", "seq", name="uq_events_conversation_id_seq"),
         sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "uq_events_conversation_id_seq", "events", ["conversation_id", "seq"], unique=True
     )
     op.create_index(
         "ix_events_left",
