@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from madang.model.nouns import Conversation, ConversationView, Event, Message, Participant
 from madang.protocol.errors import MadangError
@@ -164,6 +164,11 @@ class Page:
     has_more: bool
 
 
+Loss = Literal["unknown_cursor", "expired", "other_epoch"]
+"""A cursor beyond the log; one whose events are no longer kept; one that was given out for an event
+that a restored backup did not have."""
+
+
 class Store(Protocol):
     """Reading the durable side. Every method is confined to one org; those that take `user_id`
     return only what that user may see.
@@ -204,6 +209,10 @@ class Store(Protocol):
 
     async def oldest_cursor(self, org_id: str) -> int:
         """Events up to this cursor are no longer kept (0: all are)."""
+        ...
+
+    async def why_lost(self, org_id: str, cursor: int) -> Loss | None:
+        """Why the events after this cursor cannot be told whole, if so."""
         ...
 
     async def conversation(

@@ -54,6 +54,7 @@ def new_epoch(database: Database = None, data_dir: DataDir = None) -> None:
     Run it while no server is running.
     """
     from madang.cli.refusal import refuse
+    from madang.clock import SystemClock
     from madang.store import migrate
 
     url = _address(database, data_dir)
@@ -61,7 +62,8 @@ def new_epoch(database: Database = None, data_dir: DataDir = None) -> None:
         migrate.check(url)
     except migrate.SchemaError as error:
         refuse(str(error))
-    typer.echo(f"The log's epoch is now {migrate.new_epoch(url)}.")
+    epoch = migrate.new_epoch(url, SystemClock().now())
+    typer.echo(f"The log's epoch is now {epoch}.")
 
 
 def _address(database: str | None, data_dir: Path | None) -> str:

@@ -19,7 +19,7 @@ from madang.hub.connection import Connection
 from madang.hub.frame import Outgoing
 from madang.hub.hub import Hub, Member
 from madang.model.nouns import Event
-from madang.ports import Store
+from madang.ports import Loss, Store
 from madang.protocol.codes import CloseCode
 from madang.protocol.errors import MadangError, NotAParticipant, Unavailable
 
@@ -32,7 +32,7 @@ IN_ONE_WRITE = 256 * 1024
 """Bytes handed to a connection at once; after that it must have sent them."""
 DRAIN_POLL_SECONDS = 0.01
 
-Reason = Literal["unknown_cursor", "expired", "too_many", "other_epoch", "unavailable"]
+Reason = Loss | Literal["too_many"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +138,7 @@ class Catchup:
     ) -> None:
         sent = _send(connection, found)
         connection.floor = min(connection.floor, cursor)
-        head = self._hub.heads.get(_member(connection).org_id, 0)
-        ended(CaughtUp(max(head, cursor), sent))
+        ended(CaughtUp(max(self._reached(connection), cursor), sent))
         connection.release()
 
     async def _resume(
@@ -153,7 +152,7 @@ class Catchup:
         async with self._admitted:
             self._hub.flush()
             org_id, floor = member.org_id, connection.floor
-            reason = await self._lost(org_id, cursor)
+            reason: Reason | None = await self._store.why_lost(org_id, cursor)
             had = self._subscribed.get(connection, {})
             found: list[Event] = []
             at = cursor
@@ -172,22 +171,24 @@ class Catchup:
                 else:
                     at = page[-1].cursor
             if reason is not None:
-                ended(CaughtUp(self._hub.heads.get(org_id, 0), 0, False, reason))
+                self._hub.flush()
+                ended(CaughtUp(self._reached(connection), 0, False, reason))
                 return
             kept = [event for event in found if event.seq <= had.get(event.conversation_id, event.seq)]
             sent = await self._send_slowly(connection, member, kept, whole_org=whole_org)
             connection.floor = min(connection.floor, cursor)
             self._hub.flush()
-            ended(CaughtUp(max(self._hub.heads.get(org_id, 0), cursor), sent))
+            ended(CaughtUp(max(self._reached(connection), cursor), sent))
 
-    async def _lost(self, org_id: str, cursor: int) -> Reason | None:
-        """Why the events after this cursor cannot be told whole, if so."""
-        head = max(self._hub.heads.get(org_id, 0), await self._store.head(org_id))
-        if cursor > head:
-            return "unknown_cursor"
-        if cursor < await self._store.oldest_cursor(org_id):
-            return "expired"
-        return None
+    def _reached(self, connection: Connection) -> int:
+        """Up to where the connection has had everything: the head, or what is still held back for
+        it. A client may keep this cursor and drop before the held events reach it."""
+        detour = connection.detour
+        if detour is not None and detour.held:
+            first = detour.held[0].event
+            assert first is not None, "only events are held"
+            return first.cursor - 1
+        return self._hub.heads.get(_member(connection).org_id, 0)
 
     # One conversation after a seq.
 

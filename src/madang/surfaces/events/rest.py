@@ -106,12 +106,18 @@ def router(parts: Parts) -> APIRouter:
             found = await store.events_for_user(
                 caller.org, caller.user_id, after, None, limit + 1
             )
+        reason = await store.why_lost(caller.org, after)
+        if reason is not None:
+            # A part of what was missed would look like all of it.
+            content = {"events": [], "cursor": after, "has_more": False}
+            return JsonResponse({**content, "recovered": False, "reason": reason})
         page = found[:limit]
         return JsonResponse(
             {
                 "events": [frames.event(event) for event in page],
                 "cursor": page[-1].cursor if page else after,
                 "has_more": len(found) > limit,
+                "recovered": True,
             }
         )
 
