@@ -71,6 +71,11 @@ class Server:
             roles=roles,
         )
 
+    def command(self) -> list[str]:
+        """What is started."""
+        command = [sys.executable, "-m", "madang", "serve", "--port", str(self.port)]
+        return [*command, "--dev"] if self.dev else command
+
     def start(self) -> None:
         """Start the process and wait until it answers."""
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -80,10 +85,9 @@ class Server:
             "MADANG_DATA_DIR": str(self.directory),
             **{f"MADANG_{name.upper()}": value for name, value in self.settings.items()},
         }
-        command = [sys.executable, "-m", "madang", "serve", "--port", str(self.port)]
         with (self.directory / "server.log").open("ab") as output:
             self.process = subprocess.Popen(
-                [*command, *(["--dev"] if self.dev else [])],
+                self.command(),
                 env=environment,
                 cwd=self.directory,
                 stdout=output,
