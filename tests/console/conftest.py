@@ -1,7 +1,8 @@
 """A real browser for the console's tests.
 
 Each test gets pages through ``open_console``; whatever a page logged as an error, and every
-breach of its Content-Security-Policy, fails the test that opened it, unless the test said to expect it.
+breach of its Content-Security-Policy, fails the test that opened it, unless the test said to
+expect it.
 """
 
 from __future__ import annotations

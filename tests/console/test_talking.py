@@ -219,3 +219,63 @@ async def test_dev_mode_lets_a_name_in_and_makes_a_conversation(
     await expect(panel.locator(".chat-title h2")).to_have_text("dave")
     await console.say("carol", "hello, dave")
     await console.bubbles("carol", "hello, dave").wait_for()
+
+
+async def test_a_restart_is_named_and_an_offline_user_stays_offline(
+    server: Any, open_console: OpenConsole
+) -> None:
+    lost = ("WebSocket connection", "ERR_CONNECTION", "Failed to load resource")
+    console = await open_console("alice", "bob", expected=lost)
+    bob = console.panel("bob")
+    await bob.get_by_role("button", name="Disconnect").click()
+    await expect(bob.locator(".state")).to_have_text("Offline")
+    server.terminate()
+    trouble = console.panel("alice").locator(".trouble")
+    await expect(trouble).to_contain_text("The server is restarting.")
+    server.start()
+    await console.live("alice")
+    await expect(bob.locator(".state")).to_have_text("Offline")
+    await bob.get_by_role("button", name="Reconnect").first.click()
+    await console.live("bob")
+
+
+async def test_who_is_removed_is_told_and_sees_no_more(
+    open_console: OpenConsole, make_group: MakeGroup
+) -> None:
+    await make_group("Yard", "alice", "bob")
+    console = await open_console("alice", "bob")
+    for user in ("alice", "bob"):
+        await console.open(user, "Yard")
+    await console.say("alice", "still together")
+    await console.bubbles("bob", "still together").wait_for()
+    alice, bob = console.panel("alice"), console.panel("bob")
+    await alice.get_by_role("tab", name="Actions").click()
+    await alice.locator('[data-action$="participants/:user_id"]').click()
+    await alice.locator('.action-form [name="user_id"]').fill("bob")
+    await alice.locator(".action-form button[type=submit]").click()
+    await expect(bob.locator(".conversation")).to_have_count(0)
+    await expect(console.page.locator(".toast")).to_contain_text("no longer in “Yard”")
+    await expect(bob.locator(".chat").get_by_text("still together")).to_have_count(0)
+
+
+async def test_older_messages_come_when_scrolling_up(
+    server: Server, open_console: OpenConsole, make_group: MakeGroup
+) -> None:
+    yard = await make_group("Yard", "alice")
+    wanted = [f"message {n}" for n in range(120)]
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
+        for text in wanted:
+            await http.post(
+                f"/api/v1/messenger/conversations/{yard}/messages",
+                json={"content": text},
+                headers={"Authorization": f"Bearer {server.token('alice')}"},
+            )
+    console = await open_console("alice")
+    await console.open("alice", "Yard")
+    panel = console.panel("alice")
+    await expect(panel.locator(".line")).to_have_count(50)
+    for lines in (100, 120):
+        await panel.locator(".scroller").evaluate("(one) => { one.scrollTop = 0; }")
+        await expect(panel.locator(".line")).to_have_count(lines)
+    assert await console.texts("alice") == wanted
+    await expect(panel.locator(".older")).to_have_text("The beginning of this conversation")

@@ -185,7 +185,14 @@ export function chatView(session, on) {
     const entry = session.entry;
     empty.hidden = Boolean(entry);
     body.hidden = !entry;
-    if (!entry) { drawnFor = ''; return; }
+    if (!entry) {
+      // Nothing of a conversation that was closed or taken away stays in the page.
+      hideTools();
+      drawn.clear();
+      fill(list);
+      drawnFor = '';
+      return;
+    }
     const fresh = entry.about.id !== drawnFor;
     if (fresh) { drawn.clear(); hideTools(); atEnd = true; jump.hidden = true; drawnFor = entry.about.id; }
     const lastBefore = list.lastElementChild;

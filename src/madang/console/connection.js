@@ -27,6 +27,7 @@ export class Connection {
   /** @type {WebSocket | null} */ #socket = null;
   /** @type {Line} */ line = { phase: 'idle', attempt: 0 };
   #attempt = 0;
+  /** @type {{why: string, code: number, reason: string} | null} */ #about = null;
   #liveSince = 0;
   #retryTimer = 0;
   #pingTimer = 0;
@@ -38,7 +39,10 @@ export class Connection {
   constructor(open, listeners) {
     this.open = open;
     this.listeners = listeners;
-    this.onOnline = () => (this.#socket ? this.#probe() : this.line.phase === 'waiting' || this.line.phase === 'offline' && this.line.why === 'network' ? this.connect() : undefined);
+    this.onOnline = () => {
+      if (this.#socket) this.#probe();
+      else if (this.line.phase === 'waiting' || this.line.why === 'network') this.connect();
+    };
     this.onOffline = () => this.#probe();
     addEventListener('online', this.onOnline);
     addEventListener('offline', this.onOffline);
@@ -70,6 +74,7 @@ export class Connection {
   markLive() {
     if (!this.#socket) return;
     this.#liveSince = Date.now();
+    this.#about = null;
     this.#set({ phase: 'live', attempt: 0 });
     if (!this.#pinged.size) this.ping();
   }
@@ -163,9 +168,11 @@ export class Connection {
   #retry(policy, code, reason) {
     const lived = this.#liveSince && Date.now() - this.#liveSince > STABLE_AFTER_MS;
     const first = this.#liveSince > 0 && (lived || this.#attempt === 0);
+    // An attempt that never got through says nothing new: the reason shown is that of the close.
+    if (this.#liveSince || policy.why !== 'lost' || !this.#about) this.#about = { why: policy.why, code, reason };
     this.#liveSince = 0;
     if (lived) this.#attempt = 0;
-    const about = { why: policy.why, code, reason };
+    const about = this.#about;
     if (policy.action === 'stop') {
       this.#set({ phase: 'refused', ...about, attempt: this.#attempt });
       return;
