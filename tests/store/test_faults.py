@@ -197,3 +197,17 @@ async def test_readers_never_see_a_cursor_before_the_ones_below_it(
     log = await store.events_of_org("default", start, None, 1000)
     assert len(log) == 600
     assert seen == [log, log, log]
+
+
+async def test_the_write_ahead_log_is_kept_short_while_writing(
+    url: str, store: SqliteStore, writer: GroupWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("madang.store.sqlite.CHECKPOINT_EVENTS", 100)
+    path = Path(url.removeprefix("sqlite:///"))
+    log = path.with_name(f"{path.name}-wal")
+    await writer.write(Create(ROOM, ["ann"]))
+    for _ in range(100):
+        await asyncio.gather(*(writer.write(Send(ROOM, "ann", "x" * 2000)) for _ in range(20)))
+    # What was written is in the file, and the log was begun anew many times.
+    assert path.stat().st_size > 3_500_000
+    assert log.stat().st_size < 3_500_000

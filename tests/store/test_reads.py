@@ -184,13 +184,15 @@ async def test_catch_up_goes_by_index_and_skips_what_has_nothing_new(
     with store.engines[1].connect() as connection:
         query = text(f"EXPLAIN QUERY PLAN {event_queries._EVENTS_FOR_USER.text}")
         plan = [str(row[3]) for row in connection.execute(query, values)]
-        for step in (
-            "SEARCH p USING COVERING INDEX ix_participants_org_id_user_id (org_id=? AND user_id=?)",
-            "SEARCH e USING COVERING INDEX uq_events_conversation_id_seq "
-            "(conversation_id=? AND seq>? AND seq<?)",
-            "SEARCH e USING INDEX ix_events_left (org_id=? AND user_id=? AND cursor>?)",
+        for index, columns in (
+            ("COVERING INDEX ix_participants_org_id_user_id", "org_id=? AND user_id=?"),
+            (
+                "COVERING INDEX uq_events_conversation_id_seq",
+                "conversation_id=? AND seq>? AND seq<?",
+            ),
+            ("INDEX ix_events_left", "org_id=? AND user_id=? AND cursor>?"),
         ):
-            assert step in plan, plan
+            assert any(f"USING {index} ({columns})" in step for step in plan), plan
         # The org's log is only looked into for the events that were found.
         assert [s for s in plan if "PRIMARY KEY (org_id=? AND cursor>" in s] == [], plan
         tables = ("SCAN e", "SCAN m", "SCAN c", "SCAN p")

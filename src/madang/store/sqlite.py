@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import structlog
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
 from madang.clock import Clock
 from madang.ports import Write
@@ -26,6 +27,8 @@ from madang.protocol.errors import Unavailable
 from madang.store.commits import commit_batch
 from madang.store.sql_store import SqlStore
 from madang.store.writer import Committed
+
+_log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +38,11 @@ READERS = 4
 
 BUSY_SECONDS = 5.0
 """How long to wait for another process (a backup, a migration) that holds the write lock."""
+
+CHECKPOINT_EVENTS = 1000
+"""Events between checkpoints: 10 to 30 MiB of write-ahead log."""
+
+_CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 
 _STORAGE_ERRORS = {
     sqlite3.SQLITE_BUSY,
@@ -57,7 +65,8 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -65536",
-    "PRAGMA wal_autocheckpoint = 8000",
+    # 64 MiB: only if the checkpoints of `_Checkpoints` do not get through.
+    "PRAGMA wal_autocheckpoint = 16000",
 )
 _READER_PRAGMAS = (
     "PRAGMA query_only = ON",
@@ -128,6 +137,15 @@ class _Thread:
                 self.close()
             raise
 
+    def checkpoint(self) -> None:
+        """Move what is left of the write-ahead log into the file, without waiting for readers."""
+        if self._connection is not None:
+            try:
+                driver = self._connection.connection.driver_connection
+                driver.execute(_CHECKPOINT).fetchall()  # type: ignore[union-attr]
+            except sqlite3.Error as error:
+                _log.warning("a checkpoint failed; a later one will do its work", error=str(error))
+
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -135,6 +153,51 @@ class _Thread:
                 connection.close()
             except SQLAlchemyError:
                 connection.invalidate()
+
+
+class _Checkpoints:
+    """Moving the write-ahead log into the file while the writer goes on.
+
+    Most of the work is a checkpoint on a connection and in a thread of its own; the writer then
+    does the little that came meanwhile, after which its next commit begins the log anew. Done by
+    the writer alone, every few thousand rows would hold the commits up for as long as the disk
+    takes.
+    """
+
+    def __init__(self, engine: Engine, writer: _Thread, writing: Executor) -> None:
+        self._engine = engine
+        self._writer = writer
+        self._writing = writing
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="madang-checkpoint")
+        self._connection: PoolProxiedConnection | None = None
+        self._since = 0
+        self._running = False
+
+    def after_commit(self, events: int) -> None:
+        """Called in the writer's thread after each commit."""
+        self._since += events
+        if self._since >= CHECKPOINT_EVENTS and not self._running:
+            self._since, self._running = 0, True
+            self._executor.submit(self._most)
+
+    def _most(self) -> None:
+        try:
+            if self._connection is None:
+                self._connection = self._engine.raw_connection()
+            self._connection.driver_connection.execute(_CHECKPOINT).fetchall()  # type: ignore[union-attr]
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            _log.warning("a checkpoint failed; a later one will do its work", error=str(error))
+        self._writing.submit(self._rest)
+
+    def _rest(self) -> None:
+        self._running = False
+        self._writer.checkpoint()
+
+    def close(self) -> None:
+        """Wait for the one that runs; before the writer's thread is closed."""
+        self._executor.shutdown()
+        if self._connection is not None:
+            self._connection.close()
 
 
 class SqliteStore(SqlStore):
@@ -150,6 +213,7 @@ class SqliteStore(SqlStore):
         self._engine = create_sqlite_engine(url)
         self._read_engine = create_sqlite_engine(url, read_only=True)
         self._writer = _Thread(self._engine)
+        self._checkpoints = _Checkpoints(self._engine, self._writer, self._writing)
         self._readers: list[_Thread] = []
         self._own = threading.local()
 
@@ -160,8 +224,13 @@ class SqliteStore(SqlStore):
 
     def commit(self, org_id: str, writes: Sequence[Write], now: int) -> Awaitable[Committed]:
         return asyncio.get_running_loop().run_in_executor(
-            self._writing, commit_batch, self._writer.begin, is_storage, org_id, writes, now
+            self._writing, self._commit, org_id, writes, now
         )
+
+    def _commit(self, org_id: str, writes: Sequence[Write], now: int) -> Committed:
+        committed = commit_batch(self._writer.begin, is_storage, org_id, writes, now)
+        self._checkpoints.after_commit(len(committed.events))
+        return committed
 
     async def _write(
         self,
@@ -214,6 +283,7 @@ class SqliteStore(SqlStore):
         self._reading.shutdown()
         for reader in self._readers:
             reader.close()
+        self._checkpoints.close()
         self._writing.shutdown()
         self._writer.close()
         self._engine.dispose()
