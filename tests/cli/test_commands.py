@@ -144,6 +144,33 @@ def test_a_database_may_be_a_plain_path(directory: Path) -> None:
     assert (directory / "mine.sqlite3").exists()
 
 
+@pytest.mark.parametrize("command", ["serve --dev", "db upgrade", "db current", "db new-epoch"])
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("postgresql://madang:tiger@db.example/madang", "'postgresql'"),
+        ("sqlite:////proc/nowhere/madang.sqlite3", "/proc/nowhere"),
+        ("sqlite:///text.sqlite3", "not a database"),
+    ],
+)
+def test_a_database_that_cannot_be_used(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, command: str, address: str, words: str
+) -> None:
+    (directory / "text.sqlite3").write_text("a letter, and no database at all" * 40)
+    monkeypatch.setenv("DATABASE_URL", address)
+    refused = run(*command.split())
+    assert refused.exit_code == 2
+    assert words in refused.stderr
+    assert "tiger" not in refused.output
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_bus_that_there_is_not_yet() -> None:
+    refused = run("serve", "--dev", "--bus", "redis://127.0.0.1:6379")
+    assert refused.exit_code == 2
+    assert "--bus memory" in refused.stderr
+
+
 # --- bench --------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-from madang.cli.refusal import settings_errors_as_sentences
+from madang.cli.refusal import (
+    database_errors_as_sentences,
+    require_sqlite,
+    settings_errors_as_sentences,
+)
 from madang.cli.serve import database_address
 from madang.settings import load
 
@@ -29,10 +33,11 @@ def upgrade(database: Database = None, data_dir: DataDir = None) -> None:
     """Create the schema, or bring it to this version; does nothing where it is current."""
     from madang.store import migrate
 
-    url = _address(database, data_dir)
-    before = migrate.current(url)
-    migrate.upgrade(url)
-    after = migrate.current(url)
+    with database_errors_as_sentences():
+        url = _address(database, data_dir)
+        before = migrate.current(url)
+        migrate.upgrade(url)
+        after = migrate.current(url)
     typer.echo(f"Already at schema {after}." if before == after else f"Now at schema {after}.")
 
 
@@ -41,7 +46,8 @@ def current(database: Database = None, data_dir: DataDir = None) -> None:
     """Print the schema the database is at, and the one this version needs."""
     from madang.store import migrate
 
-    found = migrate.current(_address(database, data_dir))
+    with database_errors_as_sentences():
+        found = migrate.current(_address(database, data_dir))
     typer.echo(f"database {found or 'without a schema'}, this version {migrate.newest()}")
 
 
@@ -53,22 +59,20 @@ def new_epoch(database: Database = None, data_dir: DataDir = None) -> None:
     told that they cannot catch up from there, and load afresh, instead of missing a part silently.
     Run it while no server is running.
     """
-    from madang.cli.refusal import refuse
     from madang.clock import SystemClock
     from madang.store import migrate
 
-    url = _address(database, data_dir)
-    try:
+    with database_errors_as_sentences():
+        url = _address(database, data_dir)
         migrate.check(url)
-    except migrate.SchemaError as error:
-        refuse(str(error))
-    epoch = migrate.new_epoch(url, SystemClock().now())
+        epoch = migrate.new_epoch(url, SystemClock().now())
     typer.echo(f"The log's epoch is now {epoch}.")
 
 
 def _address(database: str | None, data_dir: Path | None) -> str:
     with settings_errors_as_sentences():
         settings = load(database_url=database_address(database), data_dir=data_dir)
+    require_sqlite(settings)
     if database is None:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     return settings.database_url

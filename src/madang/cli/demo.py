@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from madang.cli.refusal import settings_errors_as_sentences
+from madang.cli.refusal import database_errors_as_sentences, settings_errors_as_sentences
 from madang.settings import Settings, load
 
 TOKEN_TTL = 30 * 24 * 60 * 60
@@ -45,7 +45,7 @@ def demo(
     from madang.services.auth import mint
     from madang.services.trust import minting_key, token_verifier
 
-    with ExitStack() as stack, settings_errors_as_sentences():
+    with ExitStack() as stack, settings_errors_as_sentences(), database_errors_as_sentences():
         if fresh:
             data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="madang-demo-")))
         settings = load(

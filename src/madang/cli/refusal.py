@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from madang.settings import SettingsError
+from madang.settings import Settings, SettingsError
 
 UNUSABLE = 2
 """Exit code for something the caller has to change: an option, a setting, a database."""
@@ -29,3 +29,29 @@ def settings_errors_as_sentences() -> Iterator[None]:
         yield
     except SettingsError as error:
         refuse(str(error))
+
+
+def require_sqlite(settings: Settings) -> None:
+    """End the command where the database is of a kind that this version does not speak to."""
+    if not settings.database_url.startswith("sqlite:"):
+        kind = settings.database_url.partition(":")[0]
+        refuse(f"DATABASE_URL names a database of the kind {kind!r}; it must be sqlite:///FILE.")
+
+
+@contextmanager
+def database_errors_as_sentences() -> Iterator[None]:
+    """A database that cannot be opened, or is not ours, ends the command with a sentence."""
+    from sqlalchemy.exc import DBAPIError
+
+    from madang.store.migrate import SchemaError
+
+    try:
+        yield
+    except SchemaError as error:
+        refuse(str(error))
+    except DBAPIError as error:
+        refuse(f"The database cannot be used: {error.orig}.")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        refuse(f"{error.filename}: {error.strerror}.")

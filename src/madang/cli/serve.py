@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from madang.cli.refusal import refuse, settings_errors_as_sentences
+from madang.cli.refusal import (
+    database_errors_as_sentences,
+    refuse,
+    require_sqlite,
+    settings_errors_as_sentences,
+)
 from madang.settings import load
 
 
@@ -55,7 +61,6 @@ def serve(
     """
     from madang.compose import serve as run
     from madang.services.trust import is_short, token_verifier
-    from madang.store.migrate import SchemaError
 
     with settings_errors_as_sentences():
         settings = load(
@@ -74,12 +79,12 @@ def serve(
                 fg="yellow",
                 err=True,
             )
-        try:
+        require_sqlite(settings)
+        if settings.redis_url is not None:
+            refuse("This version runs as one node: unset REDIS_URL, or say --bus memory.")
+        with database_errors_as_sentences(), suppress(KeyboardInterrupt):
+            # Ctrl-C is how a server is ended and no failure; it has drained by the time this ends.
             run(settings)
-        except KeyboardInterrupt:
-            pass  # the server has drained by now; Ctrl-C is how it is ended, not a failure
-        except SchemaError as error:
-            refuse(str(error))
 
 
 def database_address(text: str | None) -> str | None:
