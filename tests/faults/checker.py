@@ -115,7 +115,8 @@ def _views(history: History) -> Iterable[str]:
             seen[one.conversation_id].append((one.seq, one.id))
         for conversation_id, found in seen.items():
             if found != truth[conversation_id]:
-                yield f"{who} sees {conversation_id} otherwise: {_differ(truth[conversation_id], found)}"
+                difference = _differ(truth[conversation_id], found)
+                yield f"{who} sees {conversation_id} otherwise: {difference}"
         for conversation_id in truth.keys() - seen.keys():
             yield f"{who} sees nothing of {conversation_id}"
 
