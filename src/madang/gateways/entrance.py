@@ -141,8 +141,11 @@ class Entrance:
         origin = headers.get("origin", "").lower()
         if not origin or origin in self._origins or "*" in self._origins:
             return True
-        parts = urlsplit(origin)
-        if parts.netloc == headers.get("host", "").lower():
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        if parts.netloc and parts.netloc == headers.get("host", "").lower():
             return True
         return self._dev and parts.hostname in ("localhost", "127.0.0.1", "::1")
 

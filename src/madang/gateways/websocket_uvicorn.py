@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 from typing import Any, cast
+from urllib.parse import unquote
 
 from madang.gateways.entrance import Entrance, Refused, Surface, Upgrade
 from madang.hub.connection import Connection
@@ -105,7 +106,7 @@ class UvicornConnection(Connection, asyncio.Protocol):
         method, target, _ = lines[0].split(" ", 2)
         pairs = [(name.lower(), value.strip()) for name, _, value in (h.partition(":") for h in lines[1:] if h)]
         headers = dict(pairs)
-        found = self.entrance.find(target.partition("?")[0], headers)
+        found = self.entrance.find(unquote(target.partition("?")[0]), headers)
         if isinstance(found, Refused):
             self._refuse(found.status, found.text)
             return
@@ -157,10 +158,18 @@ class UvicornConnection(Connection, asyncio.Protocol):
                 return False
             case Failure(code, reason):
                 self.close(code, reason)
+                self._end_output()
                 return False
             case _:
                 self.close(CloseCode.UNSUPPORTED, "Only text frames are understood")
         return True
+
+    def _end_output(self) -> None:
+        """After a broken frame no close frame can be read any more: the client, which waits for
+        the server to close first (RFC 6455, 7.1.1), sees the end of the stream instead."""
+        transport = self.transport
+        if transport is not None and transport.can_write_eof() and not transport.is_closing():
+            transport.write_eof()
 
     def _answer_close(self, code: int) -> None:
         transport = self.transport

@@ -7,6 +7,9 @@ from functools import lru_cache
 
 MICROSECONDS = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST = -62_135_596_800 * MICROSECONDS
+LATEST = 253_402_300_800 * MICROSECONDS - 1
+"""From the first to the last moment that ISO 8601 writes with four digits of the year."""
 _EARLIEST_MILLISECONDS = 10**11
 _EARLIEST_MICROSECONDS = 10**14
 
@@ -19,14 +22,16 @@ def iso(microseconds: int) -> str:
 
 
 def parse_iso(text: str) -> int | None:
-    """Microseconds of an ISO 8601 time; one without a zone is UTC. None where it is not one."""
+    """Microseconds of an ISO 8601 time; one without a zone is UTC. None where it is not one, or
+    one that `iso` could not write."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    found = (moment - _EPOCH) // timedelta(microseconds=1)
+    return found if EARLIEST <= found <= LATEST else None
 
 
 def cursor_of(number: float) -> int:

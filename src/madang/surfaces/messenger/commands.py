@@ -26,7 +26,7 @@ class Command(Strict):
 
 class Subscribe(Command):
     conversation_id: Uuid
-    after: int | None = Field(default=None, ge=0)
+    after: int | None = Field(default=None, ge=0, lt=2**62)
 
 
 class Unsubscribe(Command):

@@ -25,7 +25,7 @@ from madang.hub.connection import Connection
 from madang.hub.frame import Frame
 from madang.hub.hub import Hub, Member
 from madang.model.ids import uuid7, wire_user_id
-from madang.model.times import cursor_of, iso
+from madang.model.times import LATEST, MICROSECONDS, cursor_of, iso
 from madang.ports import SignalTold, Write, Writer
 from madang.protocol.errors import Invalid, InvalidJson, MadangError, NotAParticipant
 from madang.services.auth import AuthError
@@ -412,7 +412,7 @@ class Messenger:
             connection.write(Frame(frames.error(problem, command.id)))
             return
         connection.identity = identity
-        expires_at = iso(identity.expires_at * 1_000_000)
+        expires_at = iso(min(identity.expires_at * MICROSECONDS, LATEST))
         connection.write(
             Frame(frames.frame("token.refreshed", command.id, expires_at=expires_at))
         )
