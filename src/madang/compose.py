@@ -32,6 +32,7 @@ from madang.delivery.delivery import Delivery
 from madang.delivery.members import Members
 from madang.delivery.presence import Presence
 from madang.gateways.entrance import Entrance, Surface
+from madang.gateways.http_uvicorn import LateAddressProtocol
 from madang.gateways.websocket_asgi import AsgiGateway
 from madang.gateways.websocket_uvicorn import UvicornConnection, protocol_class
 from madang.hub.hub import Hub
@@ -284,7 +285,7 @@ class Madang:
 
     async def publish(
         self,
-        type: str,
+        type: str,  # noqa: A002 - the log's own word
         payload: Any = None,
         *,
         conversation_id: str | None = None,
@@ -474,7 +475,7 @@ def serve(settings: Settings) -> None:
                 port=settings.port,
                 ws=websocket_class(app),
                 lifespan="on",
-                http="httptools",
+                http=LateAddressProtocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,

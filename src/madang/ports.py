@@ -104,7 +104,7 @@ class Transaction(Protocol):
     def append(
         self,
         conversation_id: str,
-        type: str,
+        type: str,  # noqa: A002 - the log's own word
         actor_id: str,
         *,
         user_id: str | None = None,
@@ -197,7 +197,9 @@ class Store(Protocol):
         conversations the user is in now, and each `participant.left` about the user."""
         ...
 
-    async def events_of_org(self, org_id: str, after: int, until: int | None, limit: int) -> list[Event]: ...
+    async def events_of_org(
+        self, org_id: str, after: int, until: int | None, limit: int
+    ) -> list[Event]: ...
 
     async def events_of_conversation(
         self, org_id: str, conversation_id: str, after_seq: int, until_seq: int | None, limit: int
@@ -259,9 +261,10 @@ class Store(Protocol):
         """None where the conversation does not exist or the user is not in it."""
         ...
 
-
     async def acked_cursor(self, org_id: str, user_id: str, client_id: str) -> int | None: ...
-    async def save_ack(self, org_id: str, user_id: str, client_id: str, cursor: int, now: int) -> None:
+    async def save_ack(
+        self, org_id: str, user_id: str, client_id: str, cursor: int, now: int
+    ) -> None:
         """Keep a device's cursor; never moves back."""
         ...
 

@@ -175,9 +175,6 @@ class Settings(BaseSettings):
     )
 
     # --- catching up ------------------------------------------------------------------------
-    catch_up_page: int = Field(
-        500, ge=1, le=10_000, description="Events read from the log at once in a catch-up."
-    )
     max_replay_events: int = Field(
         20_000,
         ge=1,

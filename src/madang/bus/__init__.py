@@ -1,1 +1,1 @@
-"""Between nodes: implementations of `ports.Bus`. Knows nothing of the hub, the store or a socket."""
+"""Between nodes: implementations of `ports.Bus`. Knows neither hub nor store nor socket."""

@@ -26,8 +26,6 @@ class Outgoing:
     answer: asyncio.Future[Message]
     awaited: bool
     """Somebody waits for the answer (`send`); else it is retried until it is refused for good."""
-    sent: bool = False
-    """Sent on the present connection."""
 
 
 class Outbox:
@@ -83,15 +81,9 @@ class Outbox:
         finally:
             self._waiting -= 1
 
-    def connection_lost(self) -> None:
-        """Nothing has been sent on the connection to come."""
-        for entry in self._entries.values():
-            entry.sent = False
-
-    def largest_sent(self) -> Outgoing | None:
-        """The biggest message under way: the one to blame when the server closed with 1009."""
-        under_way = [entry for entry in self._entries.values() if entry.sent]
-        return max(under_way, key=lambda entry: len(entry.encoded), default=None)
+    def largest(self) -> Outgoing | None:
+        """The biggest message: the one to blame when the server closed with 1009."""
+        return max(self._entries.values(), key=lambda entry: len(entry.encoded), default=None)
 
     def settle(self, client_id: object, message: Message) -> bool:
         """The server has it; False where nothing of that id was waiting."""

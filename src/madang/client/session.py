@@ -84,7 +84,7 @@ class Session:
             raise self.link.error or Disconnected("The client is closed")
         self.outbox.add(message)
         if self.greeted and self._pause is None:
-            self._send(message)
+            self.link.put(message.encoded)
         self.inbox.nudge()
 
     def request(self, call: Call) -> None:
@@ -93,10 +93,6 @@ class Session:
         if self.greeted:
             self.link.put(call.encoded)
         self.inbox.nudge()
-
-    def _send(self, message: Outgoing) -> None:
-        message.sent = True
-        self.link.put(message.encoded)
 
     def _awaited(self) -> bool:
         return len(self.calls) > 0 or self.outbox.awaited()
@@ -130,10 +126,9 @@ class Session:
 
     def lost(self, code: int) -> None:
         """Everything unanswered waits for the next connection."""
-        self.greeted = False
-        if code == CloseCode.TOO_LARGE and (blamed := self.outbox.largest_sent()) is not None:
+        greeted, self.greeted = self.greeted, False
+        if code == CloseCode.TOO_LARGE and greeted and (blamed := self.outbox.largest()):
             self.outbox.refuse(blamed.client_id, TooLarge("Message too large"))
-        self.outbox.connection_lost()
 
     def stopped(self, error: MadangError | None) -> None:
         """Nobody will be answered any more."""
@@ -186,7 +181,7 @@ class Session:
         self.greeted = True
         for message in self.outbox.entries():
             if self._pause is None:
-                self._send(message)
+                self.link.put(message.encoded)
         for call in self.calls.under_way():
             self.link.put(call.encoded)
         self.link.live()
@@ -197,7 +192,6 @@ class Session:
         verdict = self.order.place(event)
         if verdict is Verdict.HOLE:
             log.info("seq %d of %s came too early: catching up", event.seq, event.conversation_id)
-            self.inbox.spilled = True  # nothing after the hole may pass it
             self.link.restart()
         elif verdict is Verdict.NEW:
             if event.type == "participant.left" and event.user_id == self.user_id:
@@ -231,7 +225,6 @@ class Session:
 
     def _resume_refused(self, error: MadangError) -> None:
         log.info("resume refused: %s", error)
-        self.inbox.spilled = True  # live events must not overtake what was missed
         self.link.restart(error.retry_after if error.retry_after is not None else BUSY_PAUSE)
 
     async def _subscribed(self, frame: Frame) -> None:
@@ -281,7 +274,7 @@ class Session:
             self._pause = None
             if self.greeted:
                 for message in self.outbox.entries():
-                    self._send(message)
+                    self.link.put(message.encoded)
 
         if self._pause is None:
             self._pause = asyncio.create_task(pause(), name="madang-client-pause")

@@ -174,7 +174,9 @@ class Catchup:
                 self._hub.flush()
                 ended(CaughtUp(self._reached(connection), 0, False, reason))
                 return
-            kept = [event for event in found if event.seq <= had.get(event.conversation_id, event.seq)]
+            kept = [
+                event for event in found if event.seq <= had.get(event.conversation_id, event.seq)
+            ]
             sent = await self._send_slowly(connection, member, kept, whole_org=whole_org)
             connection.floor = min(connection.floor, cursor)
             self._hub.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 import orjson
 import structlog
@@ -187,7 +188,7 @@ class Presence:
             )
         )
 
-    def _audience(self, member: Member) -> set[Member]:
+    def _audience(self, member: Member) -> AbstractSet[Member]:
         heard: set[Member] = set()
         for channel in member.channels:
             if len(channel.members) <= LARGEST_AUDIENCE:

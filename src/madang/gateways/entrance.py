@@ -4,6 +4,7 @@ path leads to, which origins may come, how many; and the one timer over all conn
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -118,7 +119,8 @@ class Entrance:
         self._every_second: list[Callable[[int], None]] = []
         self.connections: set[Connection] = set()
         self.now = int(clock.monotonic())
-        """Seconds; one integer shared by all that note the time of something."""
+        """Seconds; one integer object shared by all that note the time of something."""
+        self._lately = deque([self.now], maxlen=self._heartbeat)
         self.draining = False
 
     def every_second(self, call: Callable[[int], None]) -> None:
@@ -162,7 +164,7 @@ class Entrance:
         """A handshake is done. Its first heartbeat falls anywhere in the interval, so that those
         who came together are not all pinged together."""
         self.connections.add(connection)
-        connection.heard = self.now - random.randrange(self._heartbeat)
+        connection.heard = random.choice(self._lately)
         connection.active = self.now
 
     def gone(self, connection: Connection) -> None:
@@ -176,6 +178,7 @@ class Entrance:
     def _tick(self) -> None:
         self._timer = self._clock.call_later(TICK_SECONDS, self._tick)
         self.now = now = int(self._clock.monotonic())
+        self._lately.append(now)
         heartbeat, timeout = self._heartbeat, self._timeout
         wall = self._clock.now() // 1_000_000
         for connection in tuple(self.connections):

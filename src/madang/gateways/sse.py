@@ -61,7 +61,9 @@ class SseConnection(Connection):
                 frame = self._outbox.popleft()
                 self._unsent -= len(frame.text)
                 cursor = orjson.loads(frame.text).get("cursor")
-                yield ServerSentEvent(frame.text.decode(), id=None if cursor is None else str(cursor))
+                yield ServerSentEvent(
+                    frame.text.decode(), id=None if cursor is None else str(cursor)
+                )
             if not self.open:
                 return
             self._wake.clear()

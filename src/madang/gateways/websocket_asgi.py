@@ -68,7 +68,7 @@ class AsgiConnection(Connection):
     async def run(self, receive: Receive, send: Send, received: Callable[[str], None]) -> None:
         """Carry messages both ways until either side is done."""
         sender = asyncio.ensure_future(self._send_all(send))
-        self._abort = sender.cancel
+        self._abort = lambda: _cancel(sender)
         reader = asyncio.ensure_future(self._receive_all(receive, received))
         try:
             await asyncio.wait((sender, reader), return_when=asyncio.FIRST_COMPLETED)
@@ -102,6 +102,10 @@ class AsgiConnection(Connection):
                 self.close(CloseCode.UNSUPPORTED, "Only text frames are understood")
             elif self.open:
                 received(text)
+
+
+def _cancel(task: asyncio.Future[None]) -> None:
+    task.cancel()
 
 
 class AsgiGateway:

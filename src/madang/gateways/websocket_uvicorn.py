@@ -104,7 +104,10 @@ class UvicornConnection(Connection, asyncio.Protocol):
     def _upgrade(self, head: bytes) -> None:
         lines = head.decode("latin-1").split("\r\n")
         method, target, _ = lines[0].split(" ", 2)
-        pairs = [(name.lower(), value.strip()) for name, _, value in (h.partition(":") for h in lines[1:] if h)]
+        pairs = [
+            (name.lower(), value.strip())
+            for name, _, value in (h.partition(":") for h in lines[1:] if h)
+        ]
         headers = dict(pairs)
         found = self.entrance.find(unquote(target.partition("?")[0]), headers)
         if isinstance(found, Refused):

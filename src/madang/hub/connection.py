@@ -3,6 +3,7 @@ live events back while older ones are being caught up."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ class Detour:
         return self.held is not None or bool(self.muted)
 
 
-class Connection:
+class Connection(ABC):
     """A gateway's connection, from the hub's side.
 
     `floor` is the cursor from which on this connection has had every event; catching up moves it
@@ -42,7 +43,17 @@ class Connection:
     something other than a ping did. `status` is this device's part of its user's presence.
     """
 
-    __slots__ = ("active", "detour", "floor", "form", "heard", "identity", "member", "open", "status")
+    __slots__ = (
+        "active",
+        "detour",
+        "floor",
+        "form",
+        "heard",
+        "identity",
+        "member",
+        "open",
+        "status",
+    )
 
     def __init__(self) -> None:
         self.member: Member | None = None
@@ -55,28 +66,28 @@ class Connection:
         self.status: Status = "online"
         self.detour: Detour | None = None
 
-    # A gateway gives these three a body.
+    # A gateway gives these a body.
 
+    @abstractmethod
     def write(self, frame: Frame) -> None:
         """Send one frame; never blocks, never raises."""
-        ...
 
+    @abstractmethod
     def write_batch(self, batch: Batch) -> None:
         """Send a batch with one write."""
-        ...
 
+    @abstractmethod
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame after what was written before it, then close."""
-        ...
 
+    @abstractmethod
     def ping(self) -> None:
         """Send a WebSocket ping."""
-        ...
 
     @property
+    @abstractmethod
     def unsent(self) -> int:
         """Bytes that were written and have not left yet."""
-        ...
 
     # The hub calls these.
 

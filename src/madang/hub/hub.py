@@ -31,7 +31,16 @@ class Member:
     are the events since then that ended a membership. `presence` is what others were told.
     """
 
-    __slots__ = ("channels", "connections", "departed", "org_id", "presence", "since", "stamp", "user_id")
+    __slots__ = (
+        "channels",
+        "connections",
+        "departed",
+        "org_id",
+        "presence",
+        "since",
+        "stamp",
+        "user_id",
+    )
 
     def __init__(self, org_id: str, user_id: str, since: int) -> None:
         self.org_id = org_id
@@ -227,9 +236,7 @@ class Hub:
             self._enqueue(channel, outgoing)
         return outgoing
 
-    def signal(
-        self, conversation_id: str, frame: Frame, *, omit: Collection[Member] = ()
-    ) -> None:
+    def signal(self, conversation_id: str, frame: Frame, *, omit: Collection[Member] = ()) -> None:
         """Tell the members of a conversation something that is not kept."""
         channel = self.channels.get(conversation_id)
         if channel is not None:

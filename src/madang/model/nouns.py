@@ -23,7 +23,7 @@ NO_REACTIONS: Mapping[str, tuple[str, ...]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A conversation's own row. `direct_key` names the pair of a direct one, or an inbox's owner."""
+    """A conversation's own row. `direct_key` names the pair of a direct one, an inbox's owner."""
 
     id: str
     org_id: str

@@ -14,7 +14,7 @@ _EARLIEST_MILLISECONDS = 10**11
 _EARLIEST_MICROSECONDS = 10**14
 
 
-@lru_cache(maxsize=4096)  # Everything in one commit has the same time.
+@lru_cache(maxsize=256)  # Everything in one commit has the same time.
 def iso(microseconds: int) -> str:
     """`2026-01-31T09:30:00.123456Z`."""
     moment = _EPOCH + timedelta(microseconds=microseconds)

@@ -4,8 +4,8 @@ MadangError
 ├── InvalidJson, InvalidId, Invalid     the request itself is wrong
 ├── Unauthorized                        no valid token
 ├── NotAParticipant, NotFound, Forbidden, Conflict
-├── RateLimited, TooLarge               limits, with `retry_after` in milliseconds where one helps
-└── Unavailable                         the server cannot just now; the same request may succeed later
+├── RateLimited, TooLarge               limits, with `retry_after` (ms) where one helps
+└── Unavailable                         not just now; the same request may succeed later
 
 Inside raises, the boundary translates. `text` is public: it never holds an internal detail.
 """

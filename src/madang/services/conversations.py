@@ -124,9 +124,7 @@ class CreateConversation:
         )
         tx.add_conversation(conversation, people)
         view = ConversationView(replace(conversation, last_seq=1), people, None, 0, False)
-        event = tx.append(
-            conversation.id, "conversation.created", self.creator, conversation=view
-        )
+        event = tx.append(conversation.id, "conversation.created", self.creator, conversation=view)
         return Opened(view, event)
 
 
@@ -142,11 +140,11 @@ class _OnConversation:
         needs.conversations.add(self.conversation_id)
         needs.participants.add((self.conversation_id, self.user_id))
 
-    def _told(self, tx: Transaction, type: str, changed: Conversation) -> Event:
+    def _told(self, tx: Transaction, kind: str, changed: Conversation) -> Event:
         tx.save_conversation(changed)
         people = tuple(tx.participants(changed.id))
         view = seen_by_all(replace(changed, last_seq=tx.next_seq(changed.id)), people, tx)
-        return tx.append(changed.id, type, self.user_id, conversation=view)
+        return tx.append(changed.id, kind, self.user_id, conversation=view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +204,7 @@ class AddParticipants(_OnConversation):
         present = tx.participant(self.conversation_id, user_id)
         if present is None:
             role: Role = self.role or "member"
-            tx.add_participant(
-                Participant(self.conversation_id, user_id, role, None, 0, tx.now)
-            )
+            tx.add_participant(Participant(self.conversation_id, user_id, role, None, 0, tx.now))
         elif self.role is None or self.role == present.role:
             return None
         else:
@@ -280,8 +276,6 @@ class SetNotifications(_OnConversation):
 
     def apply(self, tx: Transaction) -> Participant:
         _, participant = access.participant_in(tx, self.conversation_id, self.user_id)
-        changed = replace(
-            participant, notification_level=self.level, muted_until=self.muted_until
-        )
+        changed = replace(participant, notification_level=self.level, muted_until=self.muted_until)
         tx.save_participant(changed)
         return changed

@@ -178,10 +178,10 @@ class AddReaction(_OnMessage):
             raise Conflict("Too many different reactions on this message")
         return self._told(tx, "reaction.added", tx.add_reaction(message, self.user_id, self.emoji))
 
-    def _told(self, tx: Transaction, type: str, message: Message) -> Done:
+    def _told(self, tx: Transaction, kind: str, message: Message) -> Done:
         event = tx.append(
             message.conversation_id,
-            type,
+            kind,
             self.user_id,
             user_id=self.user_id,
             message=message,

@@ -33,8 +33,28 @@ RESERVED_PREFIXES = (
     "chat_",
 )
 RESERVED_NAMES = frozenset(
-    "error system message typing file question subscribe subscribed unsubscribe unsubscribed "
-    "resume resumed ping pong ack cursor replay_complete moderate stop handover".split()
+    {
+        "ack",
+        "cursor",
+        "error",
+        "file",
+        "handover",
+        "message",
+        "moderate",
+        "ping",
+        "pong",
+        "question",
+        "replay_complete",
+        "resume",
+        "resumed",
+        "stop",
+        "subscribe",
+        "subscribed",
+        "system",
+        "typing",
+        "unsubscribe",
+        "unsubscribed",
+    }
 )
 
 

@@ -28,9 +28,7 @@ _CODE_OF_STATUS = {
 }
 
 
-def problem(
-    status: int, code: ErrorCode, text: str, *, retry_after: int | None = None
-) -> Response:
+def problem(status: int, code: ErrorCode, text: str, *, retry_after: int | None = None) -> Response:
     """A problem document. `retry_after` is in milliseconds, the header's in whole seconds."""
     content: dict[str, Any] = {
         "type": "about:blank",
@@ -45,9 +43,7 @@ def problem(
         headers["Retry-After"] = str(math.ceil(retry_after / 1000))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(
-        orjson.dumps(content), status, headers, media_type="application/problem+json"
-    )
+    return Response(orjson.dumps(content), status, headers, media_type="application/problem+json")
 
 
 def install(app: FastAPI) -> None:
@@ -55,7 +51,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(MadangError)
     async def refused(_: Request, error: MadangError) -> Response:
-        return problem(HTTP_STATUS[error.code], error.code, error.text, retry_after=error.retry_after)
+        return problem(
+            HTTP_STATUS[error.code], error.code, error.text, retry_after=error.retry_after
+        )
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

@@ -1,4 +1,4 @@
-"""What REST routes of all surfaces share: who asks, how bodies are read, how answers are written."""
+"""What REST routes of all surfaces share: who asks, how bodies are read and answers written."""
 
 from __future__ import annotations
 

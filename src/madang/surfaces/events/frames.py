@@ -9,7 +9,7 @@ import orjson
 
 from madang.model.nouns import Event
 from madang.model.times import iso
-from madang.surfaces.messenger.frames import event_fields
+from madang.surfaces.objects import event_fields
 
 
 def event(event: Event) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from madang.services.publishing import PublishEvent, check_type
 from madang.surfaces.events import frames
 from madang.surfaces.events.session import read_cursor
 from madang.surfaces.fields import ClientId, JsonValue, Strict, UserRef, Uuid
-from madang.surfaces.messenger.frames import frame
+from madang.surfaces.objects import frame
 from madang.surfaces.requests import Caller, JsonResponse, JsonRoute, needs_role
 
 SSE_PING_SECONDS = 15
@@ -103,9 +103,7 @@ def router(parts: Parts) -> APIRouter:
         if _whole_org(caller, scope):
             found = await store.events_of_org(caller.org, after, None, limit + 1)
         else:
-            found = await store.events_for_user(
-                caller.org, caller.user_id, after, None, limit + 1
-            )
+            found = await store.events_for_user(caller.org, caller.user_id, after, None, limit + 1)
         reason = await store.why_lost(caller.org, after)
         if reason is not None:
             # A part of what was missed would look like all of it.

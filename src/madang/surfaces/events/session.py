@@ -21,7 +21,7 @@ from madang.ports import Store
 from madang.protocol.codes import CloseCode
 from madang.protocol.errors import Invalid, InvalidJson, MadangError, Unavailable
 from madang.surfaces.admission import Admission
-from madang.surfaces.messenger.frames import error, frame
+from madang.surfaces.objects import error, frame
 
 log = structlog.get_logger(__name__)
 
@@ -199,9 +199,7 @@ class EventsSession:
             return
         device.started = True
         start = connection.floor if acked is None else acked
-        self._catchup.resume(
-            connection, start, self._ended(connection), whole_org=device.whole_org
-        )
+        self._catchup.resume(connection, start, self._ended(connection), whole_org=device.whole_org)
 
     def _ended(self, connection: Connection) -> Callable[[CaughtUp], None]:
         def ended(caught: CaughtUp) -> None:

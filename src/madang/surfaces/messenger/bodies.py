@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from madang.surfaces.fields import Attachments, ClientId, JsonObject, Strict, Text, Title, UserRef, Uuid
+from madang.surfaces.fields import (
+    Attachments,
+    ClientId,
+    JsonObject,
+    Strict,
+    Text,
+    Title,
+    UserRef,
+    Uuid,
+)
 
 Users = Annotated[list[UserRef], Field(max_length=50_000)]
 

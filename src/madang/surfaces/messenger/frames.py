@@ -1,126 +1,14 @@
-"""What a messenger client gets: events, replies and objects as JSON, each encoded in one place."""
+"""What a messenger client gets besides what all surfaces share: events and acknowledgements."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from madang.model.ids import wire_user_id
-from madang.model.nouns import ConversationView, Event, Message, Participant
+from madang.model.nouns import Event, Message
 from madang.model.times import iso
-from madang.protocol.errors import MadangError
-
-
-def message(message: Message) -> dict[str, Any]:
-    """MESSAGE."""
-    return {
-        "id": message.id,
-        "conversation_id": message.conversation_id,
-        "seq": message.seq,
-        "sender_id": wire_user_id(message.sender_id),
-        "sender_type": message.sender_type,
-        "message_type": message.message_type,
-        "content": message.content,
-        "metadata": message.metadata,
-        "reply_to_id": message.reply_to_id,
-        "attachments": message.attachments,
-        "reactions": {
-            emoji: [wire_user_id(user) for user in users]
-            for emoji, users in message.reactions.items()
-        }
-        if message.reactions
-        else {},
-        "created_at": iso(message.created_at),
-        "edited_at": None if message.edited_at is None else iso(message.edited_at),
-        "deleted_at": None if message.deleted_at is None else iso(message.deleted_at),
-        "client_id": message.client_id,
-    }
-
-
-def participant(person: Participant) -> dict[str, Any]:
-    """One of CONVERSATION's `participants`."""
-    return {
-        "user_id": wire_user_id(person.user_id),
-        "role": person.role,
-        "nickname": person.nickname,
-        "last_read_seq": person.last_read_seq,
-        "joined_at": iso(person.joined_at),
-    }
-
-
-def conversation(view: ConversationView) -> dict[str, Any]:
-    """CONVERSATION."""
-    row = view.conversation
-    return {
-        "id": row.id,
-        "kind": row.kind,
-        "title": row.title,
-        "metadata": row.metadata,
-        "status": row.status,
-        "participants": [participant(person) for person in view.participants],
-        "last_message": None if view.last_message is None else message(view.last_message),
-        "last_seq": row.last_seq,
-        "unread_count": view.unread_count,
-        "muted": view.muted,
-        "created_at": iso(row.created_at),
-        "updated_at": iso(row.updated_at),
-    }
-
-
-def _shared(view: ConversationView) -> dict[str, Any]:
-    """CONVERSATION without what differs from one participant to the next."""
-    told = conversation(view)
-    del told["unread_count"], told["muted"]
-    return told
-
-
-def event_fields(event: Event) -> dict[str, Any]:
-    """What an event says besides its type and place: the same words on every surface."""
-    fields: dict[str, Any] = {}
-    about = event.message
-    match event.type:
-        case "message.new":
-            assert about is not None
-            fields["data"] = message(about)
-        case "message.edited":
-            assert about is not None
-            fields["message_id"] = about.id
-            fields["data"] = message(about)
-        case "message.deleted":
-            assert about is not None
-            fields["message_id"] = about.id
-            fields["user_id"] = wire_user_id(event.actor_id)
-        case "message.read":
-            assert about is not None and event.user_id is not None
-            fields["message_id"] = about.id
-            fields["user_id"] = wire_user_id(event.user_id)
-            fields["last_read_seq"] = event.data["last_read_seq"]
-        case "reaction.added" | "reaction.removed":
-            assert about is not None and event.user_id is not None
-            fields["message_id"] = about.id
-            fields["user_id"] = wire_user_id(event.user_id)
-            fields["emoji"] = event.data["emoji"]
-        case "conversation.created":
-            assert event.conversation is not None
-            fields["data"] = conversation(event.conversation)
-        case "conversation.updated" | "conversation.archived":
-            assert event.conversation is not None
-            fields["data"] = _shared(event.conversation)
-        case "participant.joined":
-            assert event.user_id is not None
-            fields["user_id"] = wire_user_id(event.user_id)
-            fields["role"] = event.data["role"]
-        case "participant.left":
-            assert event.user_id is not None
-            fields["user_id"] = wire_user_id(event.user_id)
-            fields["by"] = wire_user_id(event.data["by"])
-        case _:
-            if event.user_id is not None:
-                fields["user_id"] = wire_user_id(event.user_id)
-            fields["payload"] = event.data.get("payload")
-    return fields
+from madang.surfaces.objects import event_fields, message
 
 
 def encode_event(event: Event) -> bytes:
@@ -144,14 +32,6 @@ def _event(event: Event) -> dict[str, Any]:
     }
 
 
-def frame(kind: str, reply_to: str | int | None = None, /, **fields: Any) -> bytes:
-    """A frame that is not an event."""
-    content: dict[str, Any] = {"type": kind, **fields}
-    if reply_to is not None:
-        content["reply_to"] = reply_to
-    return orjson.dumps(content)
-
-
 def sent(done: Message, event: Event | None, reply_to: str | int | None) -> bytes:
     """The acknowledgement of `message.send`."""
     content: dict[str, Any] = {
@@ -164,18 +44,6 @@ def sent(done: Message, event: Event | None, reply_to: str | int | None) -> byte
     }
     if event is not None:
         content["cursor"] = event.cursor
-    if reply_to is not None:
-        content["reply_to"] = reply_to
-    return orjson.dumps(content)
-
-
-def error(problem: MadangError, reply_to: Any = None, fields: Mapping[str, Any] | None = None) -> bytes:
-    """An error frame."""
-    content: dict[str, Any] = {"type": "error", "code": problem.code, "message": problem.text}
-    if problem.retry_after is not None:
-        content["retry_after"] = problem.retry_after
-    if fields:
-        content.update(fields)
     if reply_to is not None:
         content["reply_to"] = reply_to
     return orjson.dumps(content)

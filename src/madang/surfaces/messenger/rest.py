@@ -29,8 +29,9 @@ from madang.services.conversations import (
 )
 from madang.services.limits import RateLimit
 from madang.services.messages import DeleteMessage, EditMessage, ReadMessage, SendMessage
+from madang.surfaces import objects
 from madang.surfaces.content import check_content, sender_type
-from madang.surfaces.messenger import bodies, frames
+from madang.surfaces.messenger import bodies
 from madang.surfaces.requests import (
     Caller,
     ConversationPath,
@@ -64,7 +65,9 @@ class Parts:
 def router(parts: Parts) -> APIRouter:
     """The routes under `/api/v1/messenger`."""
     routes = APIRouter(
-        prefix="/api/v1/messenger", route_class=JsonRoute, tags=["messenger"],
+        prefix="/api/v1/messenger",
+        route_class=JsonRoute,
+        tags=["messenger"],
         default_response_class=JsonResponse,
     )
     _add_conversations(routes, parts)
@@ -92,7 +95,7 @@ def _add_conversations(routes: APIRouter, parts: Parts) -> None:
             )
         )
         view = await _view(parts, caller, opened.view.conversation.id)
-        return JsonResponse(frames.conversation(view), 201 if opened.event else 200)
+        return JsonResponse(objects.conversation(view), 201 if opened.event else 200)
 
     @routes.get("/conversations")
     async def list_conversations(
@@ -109,7 +112,7 @@ def _add_conversations(routes: APIRouter, parts: Parts) -> None:
             following = _write_page(last.updated_at, last.id)
         return JsonResponse(
             {
-                "conversations": [frames.conversation(view) for view in views],
+                "conversations": [objects.conversation(view) for view in views],
                 "has_more": found.has_more,
                 "next": following,
             }
@@ -118,7 +121,7 @@ def _add_conversations(routes: APIRouter, parts: Parts) -> None:
     @routes.get("/conversations/{conversation_id}")
     async def get_conversation(caller: Caller, conversation_id: ConversationPath) -> Any:
         """One I am in."""
-        return JsonResponse(frames.conversation(await _view(parts, caller, conversation_id)))
+        return JsonResponse(objects.conversation(await _view(parts, caller, conversation_id)))
 
     @routes.patch("/conversations/{conversation_id}")
     async def update_conversation(
@@ -136,13 +139,13 @@ def _add_conversations(routes: APIRouter, parts: Parts) -> None:
                     set_title="title" in body.model_fields_set,
                 )
             )
-        return JsonResponse(frames.conversation(await _view(parts, caller, conversation_id)))
+        return JsonResponse(objects.conversation(await _view(parts, caller, conversation_id)))
 
     @routes.delete("/conversations/{conversation_id}")
     async def archive_conversation(caller: Caller, conversation_id: ConversationPath) -> Any:
         """Archive it (admins): read-only from then on."""
         await writer.write(ArchiveConversation(caller.org, conversation_id, caller.user_id))
-        return JsonResponse(frames.conversation(await _view(parts, caller, conversation_id)))
+        return JsonResponse(objects.conversation(await _view(parts, caller, conversation_id)))
 
     @routes.get("/conversations/{conversation_id}/notification-settings")
     async def get_notifications(caller: Caller, conversation_id: ConversationPath) -> Any:
@@ -203,7 +206,7 @@ def _add_messages(routes: APIRouter, parts: Parts) -> None:
             following = f"after-{messages[-1].seq}" if onward else f"before-{messages[0].seq}"
         return JsonResponse(
             {
-                "messages": [frames.message(message) for message in messages],
+                "messages": [objects.message(message) for message in messages],
                 "has_more": found.has_more,
                 "next": following,
             }
@@ -236,12 +239,12 @@ def _add_messages(routes: APIRouter, parts: Parts) -> None:
                 body.metadata,
             )
         )
-        return JsonResponse(frames.message(done.message), 201 if done.event else 200)
+        return JsonResponse(objects.message(done.message), 201 if done.event else 200)
 
     @routes.get("/messages/{message_id}")
     async def get_message(caller: Caller, message_id: MessagePath) -> Any:
         """One message of a conversation I am in."""
-        return JsonResponse(frames.message(await _message(parts, caller, message_id)))
+        return JsonResponse(objects.message(await _message(parts, caller, message_id)))
 
     @routes.patch("/messages/{message_id}")
     async def edit_message(
@@ -250,16 +253,14 @@ def _add_messages(routes: APIRouter, parts: Parts) -> None:
         """Edit my message."""
         check_content(body.content, "text", caller, parts.max_content, False)
         parts.messages_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
-        done = await writer.write(
-            EditMessage(caller.org, message_id, caller.user_id, body.content)
-        )
-        return JsonResponse(frames.message(done.message))
+        done = await writer.write(EditMessage(caller.org, message_id, caller.user_id, body.content))
+        return JsonResponse(objects.message(done.message))
 
     @routes.delete("/messages/{message_id}")
     async def delete_message(caller: Caller, message_id: MessagePath) -> Any:
         """Delete my message, or any as an admin: its place stays, its content is gone."""
         done = await writer.write(DeleteMessage(caller.org, message_id, caller.user_id))
-        return JsonResponse(frames.message(done.message))
+        return JsonResponse(objects.message(done.message))
 
     @routes.get("/messages/{message_id}/receipts")
     async def receipts(caller: Caller, message_id: MessagePath) -> Any:
@@ -276,9 +277,7 @@ def _add_messages(routes: APIRouter, parts: Parts) -> None:
         )
 
     @routes.post("/conversations/{conversation_id}/read")
-    async def read(
-        caller: Caller, conversation_id: ConversationPath, body: bodies.ReadUpTo
-    ) -> Any:
+    async def read(caller: Caller, conversation_id: ConversationPath, body: bodies.ReadUpTo) -> Any:
         """I have read up to this message."""
         await writer.write(
             ReadMessage(caller.org, body.message_id, caller.user_id, conversation_id)
@@ -306,7 +305,7 @@ def _add_participants(routes: APIRouter, parts: Parts) -> None:
                 caller.org, conversation_id, caller.user_id, tuple(body.user_ids), body.role
             )
         )
-        return JsonResponse(frames.conversation(await _view(parts, caller, conversation_id)))
+        return JsonResponse(objects.conversation(await _view(parts, caller, conversation_id)))
 
     @routes.delete("/conversations/{conversation_id}/participants/{user_id}")
     async def remove_participant(

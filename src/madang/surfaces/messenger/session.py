@@ -40,6 +40,7 @@ from madang.services.messages import (
     SendMessage,
 )
 from madang.services.typing import Typing
+from madang.surfaces import objects
 from madang.surfaces.admission import Admission
 from madang.surfaces.content import check_content, sender_type
 from madang.surfaces.fields import error_of
@@ -113,9 +114,7 @@ class Messenger:
 
     # A connection's life.
 
-    def opened_for(
-        self, claimed: str | None, connection: Connection, upgrade: Upgrade
-    ) -> None:
+    def opened_for(self, claimed: str | None, connection: Connection, upgrade: Upgrade) -> None:
         """A connection whose path names the user `claimed`, or nobody."""
         welcome = partial(self._welcome, upgrade.query.get("cursor"))
         self._admission.admit(connection, upgrade, claimed, welcome, self.received)
@@ -135,7 +134,7 @@ class Messenger:
     def _welcome(self, cursor: str | None, connection: Connection, member: Member) -> None:
         connection.write(
             Frame(
-                frames.frame(
+                objects.frame(
                     "system",
                     event="connected",
                     message="Connected to messenger",
@@ -215,7 +214,7 @@ class Messenger:
         reply_to = None if content is None else content.get("id")
         if not isinstance(reply_to, str | int) or len(str(reply_to)) > 200:
             reply_to = None
-        connection.write(Frame(frames.error(problem, reply_to)))
+        connection.write(Frame(objects.error(problem, reply_to)))
 
     # Writes.
 
@@ -230,7 +229,7 @@ class Messenger:
             if not connection.open:
                 return
             if error is not None:
-                connection.write(Frame(frames.error(error, reply_to)))
+                connection.write(Frame(objects.error(error, reply_to)))
             else:
                 answer(connection, reply_to, result)
 
@@ -238,7 +237,13 @@ class Messenger:
 
     def _send(self, connection: Connection, command: commands.MessageSend) -> None:
         member = _member(connection)
-        check_content(command.content, command.message_type, connection.identity, self._max_content, bool(command.attachments))
+        check_content(
+            command.content,
+            command.message_type,
+            connection.identity,
+            self._max_content,
+            bool(command.attachments),
+        )
         self._messages_limit.check(member.org_id, member.user_id, self._clock.monotonic())
         write = SendMessage(
             member.org_id,
@@ -278,12 +283,12 @@ class Messenger:
         adding = command.type == "reaction.add"
         kind = AddReaction if adding else RemoveReaction
         write = kind(member.org_id, command.message_id, member.user_id, command.emoji)
-        answer = self._answer_same("reaction.added" if adding else "reaction.removed", emoji=command.emoji)
+        answer = self._answer_same(
+            "reaction.added" if adding else "reaction.removed", emoji=command.emoji
+        )
         self._submit(connection, write, command.id, answer)
 
-    def _answer_same(
-        self, kind: str, **fields: Any
-    ) -> Callable[[Connection, ReplyTo, Done], None]:
+    def _answer_same(self, kind: str, **fields: Any) -> Callable[[Connection, ReplyTo, Done], None]:
         """Where the reply is the event itself: the asking connection gets it once."""
 
         def answer(connection: Connection, reply_to: ReplyTo, done: Done) -> None:
@@ -292,10 +297,10 @@ class Messenger:
                 member = _member(connection)
                 told = {"message_id": about.id, "conversation_id": about.conversation_id}
                 if kind == "message.edited":
-                    told["data"] = frames.message(about)  # type: ignore[assignment]
+                    told["data"] = objects.message(about)  # type: ignore[assignment]
                 connection.write(
                     Frame(
-                        frames.frame(
+                        objects.frame(
                             kind, reply_to, **told, user_id=wire_user_id(member.user_id), **fields
                         )
                     )
@@ -325,7 +330,7 @@ class Messenger:
     def _tell_typing(
         self, org_id: str, conversation_id: str, user_id: str, is_typing: bool
     ) -> None:
-        text = frames.frame(
+        text = objects.frame(
             "typing.start" if is_typing else "typing.stop",
             user_id=wire_user_id(user_id),
             conversation_id=conversation_id,
@@ -335,13 +340,11 @@ class Messenger:
     def _set_presence(self, connection: Connection, command: commands.PresenceSet) -> None:
         self._presence.set(connection, command.status)
         connection.write(
-            Frame(frames.frame("presence.confirmed", command.id, status=command.status))
+            Frame(objects.frame("presence.confirmed", command.id, status=command.status))
         )
 
     def _ping(self, connection: Connection, command: commands.Ping) -> None:
-        connection.write(
-            Frame(frames.frame("pong", command.id, timestamp=iso(self._clock.now())))
-        )
+        connection.write(Frame(objects.frame("pong", command.id, timestamp=iso(self._clock.now()))))
 
     # Catching up.
 
@@ -354,7 +357,7 @@ class Messenger:
             told["recovered"] = caught.recovered
             if caught.reason is not None:
                 told["reason"] = caught.reason
-            connection.write(Frame(frames.frame("resumed", reply_to, **told)))
+            connection.write(Frame(objects.frame("resumed", reply_to, **told)))
 
         if command.epoch is not None and command.epoch != self._epoch():
             ended(CaughtUp(connection.floor, 0, False, "other_epoch"))
@@ -371,12 +374,12 @@ class Messenger:
                 told["reason"] = caught.reason
             connection.write(
                 Frame(
-                    frames.frame("subscribed", reply_to, conversation_id=conversation_id, **told)
+                    objects.frame("subscribed", reply_to, conversation_id=conversation_id, **told)
                 )
             )
 
         def failed(problem: MadangError) -> None:
-            connection.write(Frame(frames.error(problem, reply_to)))
+            connection.write(Frame(objects.error(problem, reply_to)))
 
         self._catchup.subscribe(connection, conversation_id, command.after, ended, failed)
 
@@ -387,9 +390,7 @@ class Messenger:
         connection.mute(command.conversation_id)
         connection.write(
             Frame(
-                frames.frame(
-                    "unsubscribed", command.id, conversation_id=command.conversation_id
-                )
+                objects.frame("unsubscribed", command.id, conversation_id=command.conversation_id)
             )
         )
 
@@ -403,19 +404,15 @@ class Messenger:
     async def _refreshed(self, connection: Connection, command: commands.TokenRefresh) -> None:
         member = _member(connection)
         try:
-            identity = await self._admission.verifier.authenticate(
-                command.token, self._clock.now()
-            )
+            identity = await self._admission.verifier.authenticate(command.token, self._clock.now())
             if (identity.org, identity.user_id) != (member.org_id, member.user_id):
                 raise AuthError("Invalid token", "another user's")
         except AuthError as problem:
-            connection.write(Frame(frames.error(problem, command.id)))
+            connection.write(Frame(objects.error(problem, command.id)))
             return
         connection.identity = identity
         expires_at = iso(min(identity.expires_at * MICROSECONDS, LATEST))
-        connection.write(
-            Frame(frames.frame("token.refreshed", command.id, expires_at=expires_at))
-        )
+        connection.write(Frame(objects.frame("token.refreshed", command.id, expires_at=expires_at)))
 
 
 class MessengerPath:
@@ -447,6 +444,4 @@ def _answer_sent(connection: Connection, reply_to: ReplyTo, done: Done) -> None:
 
 
 def _answer_read(connection: Connection, reply_to: ReplyTo, done: Done) -> None:
-    connection.write(
-        Frame(frames.frame("read.confirmed", reply_to, message_id=done.message.id))
-    )
+    connection.write(Frame(objects.frame("read.confirmed", reply_to, message_id=done.message.id)))
