@@ -249,7 +249,7 @@ class Rest:
 
     async def publish_event(
         self,
-        type: str,  # noqa: A002 (the name on the wire)
+        type: str,
         payload: Any = None,
         *,
         conversation_id: str | None = None,
