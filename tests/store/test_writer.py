@@ -280,3 +280,21 @@ async def test_a_batch_of_any_size_has_the_same_number_of_statements(
             await asyncio.gather(*(writer.write(React(m.id, "ben", "👍")) for m in sent))
         counted.append(len(seen))
     assert counted[0] == counted[1] == counted[2], counted
+
+
+async def test_orgs_share_the_writer_fairly(store: SqliteStore, clock: SteppedClock) -> None:
+    order: list[str] = []
+    writer = GroupWriter(store, clock, lambda events: order.append(events[0].org_id))
+    for org in ("loud", "quiet"):
+        await writer.write(Create(f"room-{org}", ["ann"], org_id=org))
+    order.clear()
+    loud = [
+        asyncio.ensure_future(writer.write(Send("room-loud", "ann", org_id="loud")))
+        for _ in range(5 * writer_module.MAX_BATCH)
+    ]
+    await asyncio.sleep(0)
+    await writer.write(Send("room-quiet", "ann", org_id="quiet"))
+    # Behind the batches that were under way, not behind all that waits.
+    assert order.count("loud") <= 2
+    await asyncio.gather(*loud)
+    await writer.close()

@@ -1,8 +1,8 @@
 """Running a read: its rows come back as one row of JSON, its lists go in as one JSON text.
 
-Why one row: Python's driver gives the interpreter's lock away at every step of a statement and
-takes it back after, and beside a busy event loop each taking can wait 5 ms. A page is one step.
-(Measured: docs/decisions/001-bulk-writes.md.)
+Why one row: Python's driver hands the interpreter's lock over at every step of a statement, and a
+page as one step is half again as quick, beside a busy event loop too
+(docs/decisions/001-bulk-writes.md).
 """
 
 from __future__ import annotations
