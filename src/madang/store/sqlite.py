@@ -180,6 +180,10 @@ class _Checkpoints:
             self._since, self._running = 0, True
             self._executor.submit(self._most)
 
+    def due(self) -> None:
+        """Checkpoint after the next commit that succeeds. In the writer's thread too."""
+        self._since = CHECKPOINT_EVENTS
+
     def _most(self) -> None:
         try:
             if self._connection is None:
@@ -229,7 +233,11 @@ class SqliteStore(SqlStore):
 
     def _commit(self, org_id: str, writes: Sequence[Write], now: int) -> Committed:
         committed = commit_batch(self._writer.begin, is_storage, org_id, writes, now)
-        self._checkpoints.after_commit(len(committed.events))
+        if any(isinstance(error, Unavailable) for _, error in committed.outcomes):
+            # A disk that was full fills again with the log, unless the log is begun anew.
+            self._checkpoints.due()
+        else:
+            self._checkpoints.after_commit(len(committed.events))
         return committed
 
     async def _write(
