@@ -81,8 +81,12 @@ class Socket:
         return await self.next(reply_to=number)
 
     async def so_far(self) -> list[Frame]:
-        """Everything that was sent to this device until now and not asked for: whatever the
-        server wrote before the answer to a ping is here when that answer is."""
+        """Everything that this device was to be sent until now, and has not been asked for.
+
+        What the server wrote before the answer to a ping is here when that answer is; and what
+        it had decided to write, before the answer to a second one.
+        """
+        await self.ask("ping")
         await self.ask("ping")
         frames, self.waiting = self.waiting, []
         return frames
@@ -134,7 +138,7 @@ class House:
             token = self.token(user)
         asked = "&".join(part for part in (f"token={token}" if token else "", query) if part)
         address = f"{self.server.ws}{path}" + (f"?{asked}" if asked else "")
-        connection = await connect(address, open_timeout=PATIENCE, max_size=None, **options)
+        connection = await connect(address, open_timeout=PATIENCE, max_size=None, max_queue=None, **options)
         self._open.push_async_callback(connection.close)
         return Socket(connection)
 

@@ -59,6 +59,7 @@ class Presence:
         self._changed: dict[Member, None] = {}
         self._told_at: dict[Member, float] = {}
         self._leaving: dict[Member, Timer] = {}
+        self._left_at: dict[Member, int] = {}
         self._timer: Timer | None = None
         self._seen: dict[tuple[str, str], int] = {}
         self._saving: asyncio.Task[None] | None = None
@@ -68,6 +69,7 @@ class Presence:
         leaving = self._leaving.pop(member, None)
         if leaving is not None:
             leaving.cancel()
+        self._left_at.pop(member, None)
         self._consider(member)
 
     def closed(self, member: Member) -> None:
@@ -80,13 +82,16 @@ class Presence:
                 self._leaving.pop(member, None)
                 self._consider(member)
 
-            self._seen[member.org_id, member.user_id] = self._clock.now()
+            self._left_at[member] = self._clock.now()
+            self._seen[member.org_id, member.user_id] = self._left_at[member]
             self._leaving[member] = self._clock.call_later(self._grace, gone)
 
     def acted(self, connection: Connection, now: int) -> None:
-        """The client sent something other than a ping."""
+        """The client sent something other than a ping: a device that is away by its silence is
+        back, one whose user said so stays away."""
+        was_silent = now - connection.active >= self._away_after
         connection.active = now
-        if connection.status == "away":
+        if was_silent and connection.status == "away":
             self.set(connection, "online")
 
     def set(self, connection: Connection, status: Status) -> None:
@@ -175,7 +180,7 @@ class Presence:
 
     def _frame(self, member: Member, status: Status) -> Frame:
         now = self._clock.now()
-        seen = self._seen.get((member.org_id, member.user_id), now) if status == "offline" else now
+        seen = self._left_at.pop(member, now) if status == "offline" else now
         return Frame(
             orjson.dumps(
                 {

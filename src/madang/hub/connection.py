@@ -137,6 +137,10 @@ class Connection(ABC):
             self.detour = Detour()
         self.detour.muted.add(conversation_id)
 
+    def mutes(self, conversation_id: str) -> bool:
+        """Whether it has unsubscribed from the conversation."""
+        return self.detour is not None and conversation_id in self.detour.muted
+
     def settle(self) -> None:
         """Back to the fast path if nothing keeps the connection off it."""
         if self.detour is not None and not self.detour.needed:

@@ -28,9 +28,14 @@ def open_to(
 ) -> tuple[Conversation, Participant]:
     """As `participant_in`, of a conversation that may still be written to."""
     conversation, participant = participant_in(tx, conversation_id, user_id)
+    check_open(conversation)
+    return conversation, participant
+
+
+def check_open(conversation: Conversation) -> None:
+    """Raises `Conflict` for an archived conversation, which is read-only."""
     if conversation.status != "active":
         raise Conflict("Conversation is archived")
-    return conversation, participant
 
 
 def admin_of(
@@ -68,6 +73,5 @@ def living_message(
     message, conversation, participant = message_seen_by(tx, message_id, user_id)
     if message.deleted_at is not None:
         raise NotFound("Message not found")
-    if conversation.status != "active":
-        raise Conflict("Conversation is archived")
+    check_open(conversation)
     return message, conversation, participant

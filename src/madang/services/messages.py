@@ -56,11 +56,12 @@ class SendMessage:
 
     def apply(self, tx: Transaction) -> Done:
         conversation_id, sender_id = self.conversation_id, self.sender_id
-        access.open_to(tx, conversation_id, sender_id)
+        conversation, _ = access.participant_in(tx, conversation_id, sender_id)
         if self.client_id is not None:
             first = tx.sent(conversation_id, sender_id, self.client_id)
             if first is not None:
                 return Done(first, None)
+        access.check_open(conversation)
         if self.reply_to_id is not None:
             parent = tx.message(self.reply_to_id)
             if parent is None or parent.conversation_id != conversation_id:

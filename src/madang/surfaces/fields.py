@@ -70,8 +70,12 @@ Title = Annotated[str, Field(max_length=200), AfterValidator(_no_nul)]
 Attachments = Annotated[list[JsonObject], Field(max_length=MAX_ATTACHMENTS)]
 
 
+_JOINERS = frozenset(("\u200d", *map(chr, range(0xE0020, 0xE0080))))
+"""Invisible parts of emoji: the joiner of families, the letters of flags (UTS #51, 1.4.9)."""
+
+
 def _emoji(text: str) -> str:
-    if not text.strip() or not all(c.isprintable() or c in "\u200d\ufe0f" for c in text):
+    if not text.strip() or not all(c.isprintable() or c in _JOINERS for c in text):
         raise PydanticCustomError("not_an_emoji", "must be an emoji or a short name")
     return text
 
@@ -85,12 +89,12 @@ def error_of(details: list[ErrorDetails]) -> MadangError:
     where = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
     name = where[0] if where else "request"
     kind = first["type"]
+    if kind == "extra_forbidden":
+        return Invalid(f"Unknown field: {'.'.join(where)[:100]}")
     if kind == "not_an_id" or (name.endswith("_id") and name not in _FREE_IDS):
         return invalid_id(name)
     if kind == "json_invalid":
         return InvalidJson("Invalid JSON format")
-    if kind == "extra_forbidden":
-        return Invalid(f"Unknown field: {'.'.join(where)[:100]}")
     if kind == "missing":
         return Invalid(f"Missing field: {'.'.join(where)}")
     return Invalid(f"{'.'.join(where)[:100]}: {first['msg']}")

@@ -46,6 +46,8 @@ ACTIVE_MICROSECONDS = 24 * 3600 * 1_000_000
 """A conversation counts as active for a day after something was said in it."""
 MOST_PRESENCES = 1000
 _LARGEST_SEQ = 10**9
+_TOO_MANY_DIGITS = 19
+"""A number of fewer fits the database's integers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,7 +436,7 @@ class _Places:
         if place is None:
             return None
         store, org_id = self.parts.store, self.caller.org
-        if place.isascii() and place.isdecimal() and len(place) < 20:
+        if place.isascii() and place.isdecimal() and len(place) < _TOO_MANY_DIGITS:
             number = int(place)
             if number <= _LARGEST_SEQ:
                 return number
@@ -470,7 +472,7 @@ def _read_page(page: str | None) -> tuple[int, str] | None:
     try:
         text = urlsafe_b64decode(page + "=" * (-len(page) % 4)).decode()
         updated_at, _, conversation_id = text.partition(":")
-        if parse_uuid(conversation_id) is None:
+        if parse_uuid(conversation_id) is None or len(updated_at) >= _TOO_MANY_DIGITS:
             raise ValueError
         return int(updated_at), conversation_id
     except ValueError:

@@ -194,9 +194,7 @@ class Messenger:
             log.info("unknown frame type", type=kind[:100])
             return
         if kind != "ping":
-            connection.active = self._entrance.now
-            if connection.status == "away" and kind != "presence.set":
-                self._presence.set(connection, "online")
+            self._presence.acted(connection, self._entrance.now)
             if self._settling and kind not in ("resume", "subscribe"):
                 if self._settling.pop(connection, None) is not None:
                     self._catchup.release(connection)
@@ -307,7 +305,10 @@ class Messenger:
                 )
             elif reply_to is not None:
                 reply = Frame(frames.encode_reply(done.event, reply_to))
-                self._delivery.reply(done.event, connection, reply)
+                if connection.mutes(done.event.conversation_id):
+                    connection.write(reply)
+                else:
+                    self._delivery.reply(done.event, connection, reply)
 
         return answer
 
