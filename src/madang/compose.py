@@ -285,7 +285,7 @@ class Madang:
 
     async def publish(
         self,
-        type: str,  # noqa: A002 - the log's own word
+        type: str,
         payload: Any = None,
         *,
         conversation_id: str | None = None,
@@ -452,6 +452,7 @@ def websocket_class(app: Madang) -> type[UvicornConnection]:
     settings = app.settings
     return protocol_class(
         app.entrance,
+        app.hub,
         max_message=settings.ws_message_size_limit,
         output_limit=settings.output_limit_bytes,
         compression=settings.ws_compression,
@@ -487,7 +488,7 @@ def serve(settings: Settings) -> None:
         # What lives from here on lives long: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 50, 100)
+        gc.set_threshold(100_000, 20, 100)
         await server.serve()
 
     uvicorn_loop = uvicorn.Config(app="", loop="auto").get_loop_factory()

@@ -104,7 +104,7 @@ class Transaction(Protocol):
     def append(
         self,
         conversation_id: str,
-        type: str,  # noqa: A002 - the log's own word
+        type: str,
         actor_id: str,
         *,
         user_id: str | None = None,

@@ -2,8 +2,8 @@
 upgrade (`uvicorn.Config(ws=…)`). REST and WebSocket share one port, and frames go past ASGI.
 
 One object is connection and protocol at once, without a task or a queue: what comes in is handled
-where it is read, what goes out is handed to the transport, which sends all writes of a loop turn
-with one system call.
+where it is read, what goes out is joined until the end of the loop's turn and sent with one
+system call (uvloop itself writes at once: docs/decisions/002-one-write-a-turn.md).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from madang.gateways.entrance import Entrance, Refused, Surface, Upgrade
 from madang.hub.connection import Connection
 from madang.hub.frame import Batch, Form, Frame
+from madang.hub.hub import Hub
 from madang.protocol.codes import CloseCode
 from madang.protocol.websocket import (
     Close,
@@ -40,9 +41,10 @@ class UvicornConnection(Connection, asyncio.Protocol):
     """Made by uvicorn for each upgrade. `entrance` and the limits stand on the subclass that
     `protocol_class` makes, so that a connection carries only what is its own."""
 
-    __slots__ = ("_connections", "_receiver", "_surface", "transport")
+    __slots__ = ("_connections", "_out", "_receiver", "_surface", "transport")
 
     entrance: Entrance
+    hub: Hub
     limits: Limits
     output_limit: int
     compression: bool
@@ -52,6 +54,7 @@ class UvicornConnection(Connection, asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._receiver: Receiver | None = None
         self._surface: Surface | None = None
+        self._out: list[bytes] | None = None
         self._connections: set[Any] = server_state.connections
 
     # From uvicorn.
@@ -179,6 +182,7 @@ class UvicornConnection(Connection, asyncio.Protocol):
         if transport is None:
             return
         if self.open:
+            self.flush()
             self.open = False
             transport.write(close_frame(None if code == 1005 else code))
         transport.close()
@@ -186,19 +190,31 @@ class UvicornConnection(Connection, asyncio.Protocol):
     # Connection.
 
     def write(self, frame: Frame) -> None:
-        if self.open:
-            self.transport.write(frame.deflated if self.form & 1 else frame.wire)  # type: ignore[union-attr]
+        """Waits for the end of the turn: what else this connection gets in it goes out with it."""
+        if not self.open:
+            return
+        wire = frame.deflated if self.form & 1 else frame.wire
+        if self._out is None:
+            self._out = [wire]
+            self.hub.flush_later(self)
+        else:
+            self._out.append(wire)
 
     def write_batch(self, batch: Batch) -> None:
         if self.open:
-            self.transport.write(batch.wire(self.form))  # type: ignore[union-attr]
+            if self._out is None:
+                self.transport.write(batch.wire(self.form))  # type: ignore[union-attr]
+            else:
+                self._out.append(batch.wire(self.form))
+
+    def flush(self) -> None:
+        out, self._out = self._out, None
+        if out is not None and self.transport is not None:
+            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def write_frames(self, frames: list[Frame]) -> None:
-        if self.open and self.transport is not None:
-            if self.form & 1:
-                self.transport.write(b"".join([frame.deflated for frame in frames]))
-            else:
-                self.transport.write(b"".join([frame.wire for frame in frames]))
+        for frame in frames:
+            self.write(frame)
 
     def ping(self) -> None:
         if self.open and self.transport is not None:
@@ -210,17 +226,19 @@ class UvicornConnection(Connection, asyncio.Protocol):
         transport = self.transport
         if not self.open or transport is None:
             return
+        self.flush()
         self.open = False
         transport.write(close_frame(code, reason))
         self.entrance.closing(self, transport.abort)
 
     @property
     def unsent(self) -> int:
-        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+        waiting = sum(map(len, self._out)) if self._out is not None else 0
+        return waiting + (self.transport.get_write_buffer_size() if self.transport else 0)
 
 
 def protocol_class(
-    entrance: Entrance, *, max_message: int, output_limit: int, compression: bool
+    entrance: Entrance, hub: Hub, *, max_message: int, output_limit: int, compression: bool
 ) -> type[UvicornConnection]:
     """The class to give to `uvicorn.Config(ws=…)`.
 
@@ -232,6 +250,7 @@ def protocol_class(
     namespace = {
         "__slots__": (),
         "entrance": entrance,
+        "hub": hub,
         "limits": Limits(max_message=max_message),
         "output_limit": output_limit,
         "compression": compression,

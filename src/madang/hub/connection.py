@@ -84,6 +84,9 @@ class Connection(ABC):
     def ping(self) -> None:
         """Send a WebSocket ping."""
 
+    def flush(self) -> None:
+        """Send what waits for the end of the loop's turn, if this gateway lets anything wait."""
+
     @property
     @abstractmethod
     def unsent(self) -> int:

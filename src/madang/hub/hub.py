@@ -111,6 +111,8 @@ class Hub:
         self._order = 0
         self._turn = 0
         self._dirty: list[Channel] = []
+        self._waiting: list[Connection] = []
+        self._scheduled = False
         self._remembering: deque[Channel] = deque()
         self._orgs: dict[str, Channel] = {}
 
@@ -245,10 +247,27 @@ class Hub:
 
     def _enqueue(self, channel: Channel, outgoing: Outgoing) -> None:
         if not channel.pending:
-            if not self._dirty:
-                asyncio.get_running_loop().call_soon(self.flush)
             self._dirty.append(channel)
+            self._end_turn_soon()
         channel.pending.append(outgoing)
+
+    def flush_later(self, connection: Connection) -> None:
+        """The connection has written something and waits for the end of the turn to send it."""
+        self._waiting.append(connection)
+        self._end_turn_soon()
+
+    def _end_turn_soon(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        """Replies first, then events, as they were written: one system call for each socket."""
+        self._scheduled = False
+        self.flush()
+        waiting, self._waiting = self._waiting, []
+        for connection in waiting:
+            connection.flush()
 
     def flush(self) -> None:
         """Send what is pending: one write for each connection."""

@@ -99,7 +99,8 @@ class CreateConversation:
     metadata: Mapping[str, Any] | None = None
 
     def needs(self, needs: Needs) -> None:
-        """Nothing that exists already but, for a direct one, its key."""
+        for other in self.participant_ids if self.kind == "direct" else ():
+            needs.keys.add(direct_key(self.creator, other))
 
     def apply(self, tx: Transaction) -> Opened:
         others = [user for user in dict.fromkeys(self.participant_ids) if user != self.creator]

@@ -92,6 +92,10 @@ class PublishEvent:
     def needs(self, needs: Needs) -> None:
         if self.conversation_id is not None:
             needs.conversations.add(self.conversation_id)
+        if self.user_id is not None:
+            needs.keys.add(conversations.inbox_key(self.user_id))
+        if self.idempotency_key is not None:
+            needs.published.add((self.publisher, self.idempotency_key))
 
     def apply(self, tx: Transaction) -> Published:
         if self.idempotency_key is not None:
