@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
@@ -36,6 +37,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="runs of each measurement")
     parser.add_argument("--quick", action="store_true", help="a look: small, short and once")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md after any run")
+    parser.add_argument(
+        "--from", dest="saved", nargs="+", default=[], metavar="JSON", help="report saved runs"
+    )
     parser.add_argument("--list", action="store_true", help="print what there is, and stop")
     return parser.parse_args(argv)
 
@@ -81,6 +85,20 @@ def _measure(
                 yield failed(scenario.name, "", peer.name, "failed", "", str(error)[:200])
 
 
+def _report_saved(paths: Sequence[str], console: Console, *, write: bool) -> None:
+    """Tables of earlier runs as one; of two figures for the same thing the later file's counts."""
+    merged: dict[tuple[str, str, str, str], Record] = {}
+    machine: dict[str, str] = {}
+    for path in paths:
+        found, described = kept.load(Path(path))
+        machine |= described
+        merged |= {(r.scenario, r.case, r.peer, r.metric): r for r in found}
+    records = list(merged.values())
+    show(records, console)
+    if write:
+        REPORT.write_text(markdown(records, machine, {}, ""))
+
+
 def _stop(signal_number: int, frame: FrameType | None) -> None:
     end_all()
     sys.exit(128 + signal_number)
@@ -94,6 +112,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.list:
         console.print("scenarios:", ", ".join(s.name for s in SCENARIOS))
         console.print("peers:", ", ".join(p.name for p in PEERS))
+        return 0
+    if options.saved:
+        _report_saved(options.saved, console, write=options.write)
         return 0
     for signal_number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, _stop)
