@@ -251,6 +251,9 @@ async def test_an_old_snapshot_and_the_events_since_are_a_fresh_one(
     await world.live_holds()
 
 
+Act = Callable[[str], Awaitable[None]]
+
+
 class Program:
     """Random actions by random people, allowed or not."""
 
@@ -266,8 +269,8 @@ class Program:
         if not self.rooms:
             await self.create(user)
             return
-        weights = {self.send: 8, self.edit: 3, self.delete: 2, self.read: 5, self.react: 8}
-        rare = (self.create, self.update, self.people, self.leave, self.publish)
+        weights: dict[Act, int] = {self.send: 8, self.edit: 3, self.delete: 2, self.read: 5, self.react: 8}
+        rare: tuple[Act, ...] = (self.create, self.update, self.people, self.leave, self.publish)
         weights.update(dict.fromkeys(rare, 2))
         if self.chance.random() < 0.02:
             await self.world.do(user, "DELETE", f"/conversations/{self.room()}")
