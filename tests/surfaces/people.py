@@ -4,6 +4,7 @@ messenger's contract and nothing of ours."""
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -50,7 +51,7 @@ class Socket:
         self._ids = count(1)
 
     async def send(self, type: str, **fields: Any) -> None:
-        await self.raw(orjson.dumps({"type": type, **fields}).decode())
+        await self.raw(json.dumps({"type": type, **fields}, ensure_ascii=False))
 
     async def raw(self, data: str | bytes) -> None:
         await self.connection.send(data)

@@ -67,8 +67,13 @@ async def test_a_key_makes_it_one_event(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["message.new", "message.mine", "conversation.x", "reaction.x", "typing.start", "user.online"]
-    + [
+    [
+        "message.new",
+        "message.mine",
+        "conversation.x",
+        "reaction.x",
+        "typing.start",
+        "user.online",
         "ping",
         "cursor",
         "replay_complete",

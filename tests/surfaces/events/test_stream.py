@@ -26,8 +26,8 @@ async def test_any_id_it_was_given_resumes_without_a_gap(desk: Desk) -> None:
         await desk.publish(number)
     async with desk.stream(cursor=0) as events:
         ids = [number for number, _ in [await anext(events) for _ in range(4)]]
-    for number, missing in zip(ids, ([1, 2], [2], [], []), strict=True):
-        async with desk.stream(last_event_id=number) as events:
+    for last, missing in zip(ids, ([1, 2], [2], [], []), strict=True):
+        async with desk.stream(last_event_id=last) as events:
             got = []
             while (event := (await anext(events))[1])["type"] != "replay_complete":
                 got.append(event)
