@@ -1,0 +1,326 @@
+"""The hub: one encode an event and dialect, one write a connection and loop turn, in log order."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from madang.hub.frame import Form, Frame
+from madang.hub.hub import RECENT_EVENTS, Hub, Member
+from madang.protocol.codes import CloseCode
+from tests.hub.recording import Counter, Recorder, event, places
+
+
+async def turn() -> None:
+    """Let the loop's turn end: the hub flushes."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+class Yard:
+    """A hub with members."""
+
+    def __init__(self) -> None:
+        self.encoders = (Counter("messenger"), Counter("events"))
+        self.hub = Hub(self.encoders)
+        self.cursor = 0
+
+    def member(
+        self, name: str, *conversations: str, devices: int = 1, form: int = 0
+    ) -> list[Recorder]:
+        member = self.hub.members.setdefault(("org", name), Member("org", name, 0))
+        for conversation in conversations:
+            self.hub.join(member, conversation)
+        made = [Recorder(form) for _ in range(devices)]
+        for one in made:
+            self.hub.attach(member, one)
+        return made
+
+    def tell(self, conversation: str, seq: int, text: str | None = None, **fields: object) -> None:
+        self.cursor += 1
+        self.hub.tell(event(conversation, seq, self.cursor, text=text, **fields))
+
+
+@pytest.fixture
+def yard() -> Yard:
+    return Yard()
+
+
+async def test_one_encode_an_event_and_dialect_one_write_a_connection_and_turn(yard: Yard) -> None:
+    plain = [one for n in range(30) for one in yard.member(f"p{n}", "room", devices=2)]
+    packed = yard.member("packed", "room", devices=3, form=Form.MESSENGER_DEFLATED)
+    others = yard.member("events", "room", devices=2, form=Form.EVENTS)
+    for seq in range(1, 11):
+        yard.tell("room", seq)
+    await turn()
+    ten = [("room", seq) for seq in range(1, 11)]
+    for encoder in yard.encoders:
+        assert encoder.encoded == ten
+    for one in (*plain, *packed, *others):
+        assert len(one.writes) == 1
+        assert places(one) == ten
+    # The same bytes for all, not equal ones.
+    assert len({id(one.writes[0][0].wire) for one in plain}) == 1
+    assert len({id(one.writes[0][0].deflated) for one in packed}) == 1
+    assert {frame["dialect"] for frame in others[0].told()} == {"events"}
+
+
+async def test_nothing_is_encoded_for_nobody(yard: Yard) -> None:
+    yard.member("ann", "room")
+    yard.tell("elsewhere", 1)
+    await turn()
+    assert yard.encoders[0].encoded == []
+    yard.tell("room", 1)
+    await turn()
+    assert yard.encoders[0].encoded == [("room", 1)]
+    assert yard.encoders[1].encoded == [], "nobody here speaks the other dialect"
+
+
+async def test_across_conversations_in_the_order_of_the_log_with_one_write(yard: Yard) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    rooms = [f"r{n}" for n in range(5)]
+    people = {f"p{n}": chance.sample(rooms, chance.randint(1, 5)) for n in range(12)}
+    recorders = {name: yard.member(name, *joined)[0] for name, joined in people.items()}
+    seqs = dict.fromkeys(rooms, 0)
+    told: list[str] = []
+    turns = 0
+    for _ in range(40):
+        for _ in range(chance.randint(1, 12)):
+            room = chance.choice(rooms)
+            seqs[room] += 1
+            told.append(room)
+            yard.tell(room, seqs[room])
+        await turn()
+        turns += 1
+    for name, joined in people.items():
+        count = dict.fromkeys(rooms, 0)
+        expected = []
+        for room in told:
+            count[room] += 1
+            if room in joined:
+                expected.append((room, count[room]))
+        assert places(recorders[name]) == expected
+        assert len(recorders[name].writes) <= turns
+    assert len(yard.encoders[0].encoded) == len(set(yard.encoders[0].encoded))
+
+
+async def test_a_repeat_is_dropped(yard: Yard) -> None:
+    (ann,) = yard.member("ann", "room")
+    for seq in (1, 2, 2, 1, 3):
+        yard.tell("room", seq)
+    await turn()
+    assert places(ann) == [("room", 1), ("room", 2), ("room", 3)]
+
+
+async def test_a_reply_stands_in_the_place_of_the_event(yard: Yard) -> None:
+    one, two = yard.member("ann", "room", devices=2)
+    (ben,) = yard.member("ben", "room")
+    yard.tell("room", 1)
+    reply = Frame(b'{"reply_to":7}')
+    yard.hub.tell(event("room", 2, 2), {one: reply})
+    yard.tell("room", 3)
+    await turn()
+    assert [frame.get("seq", "reply") for frame in one.told()] == [1, "reply", 3]
+    assert [frame["seq"] for frame in two.told()] == [1, 2, 3]
+    assert [frame["seq"] for frame in ben.told()] == [1, 2, 3]
+    assert [len(recorder.writes) for recorder in (one, two, ben)] == [1, 1, 1]
+
+
+async def test_a_signal_leaves_someone_out_and_keeps_its_place(yard: Yard) -> None:
+    (ann,) = yard.member("ann", "room")
+    (ben,) = yard.member("ben", "room")
+    (log,) = yard.member("ben", form=Form.EVENTS)
+    yard.tell("room", 1)
+    member = yard.hub.members["org", "ann"]
+    yard.hub.signal("room", Frame(b'{"seq":"typing"}'), omit=(member,))
+    yard.tell("room", 2)
+    await turn()
+    assert [frame["seq"] for frame in ann.told()] == [1, 2]
+    assert [frame["seq"] for frame in ben.told()] == [1, "typing", 2]
+    assert [frame["seq"] for frame in log.told()] == [1, 2], "signals are the messenger's"
+
+
+async def test_joining_and_leaving_take_effect_between_two_events(yard: Yard) -> None:
+    (ann,) = yard.member("ann", "room")
+    (ben,) = yard.member("ben")
+    member = yard.hub.members["org", "ben"]
+    yard.tell("room", 1)
+    await turn()
+    yard.hub.join(member, "room")
+    yard.tell("room", 2)
+    yard.tell("room", 3)
+    yard.hub.leave(member, "room")
+    yard.tell("room", 4)
+    await turn()
+    assert places(ben) == [("room", 2), ("room", 3)]
+    assert places(ann) == [("room", seq) for seq in (1, 2, 3, 4)]
+    assert not yard.hub.is_in(member, "room")
+
+
+async def test_a_device_that_comes_in_the_middle_of_a_turn_gets_what_follows(yard: Yard) -> None:
+    yard.member("ann", "room")
+    yard.tell("room", 1)
+    (late,) = yard.member("ann")
+    yard.tell("room", 2)
+    await turn()
+    assert places(late) == [("room", 2)]
+    assert late.floor == 1
+
+
+async def test_a_device_that_went_gets_nothing(yard: Yard) -> None:
+    one, two = yard.member("ann", "room", devices=2)
+    yard.hub.detach(one)
+    yard.tell("room", 1)
+    await turn()
+    assert (places(one), places(two)) == ([], [("room", 1)])
+    assert yard.hub.connections == 1
+
+
+async def test_held_events_wait_and_go_out_in_order_with_one_write(yard: Yard) -> None:
+    (ann,) = yard.member("ann", "a", "b")
+    ann.hold(1000)
+    yard.tell("a", 1)
+    yard.tell("b", 1)
+    await turn()
+    yard.hub.signal("a", Frame(b'{"seq":"typing"}'))
+    yard.tell("a", 2)
+    await turn()
+    assert [frame["seq"] for frame in ann.told()] == ["typing"], "signals do not wait"
+    ann.release()
+    assert [(f["in"], f["seq"]) for f in ann.told()[1:]] == [("a", 1), ("b", 1), ("a", 2)]
+    assert len(ann.writes) == 2
+    yard.tell("a", 3)
+    await turn()
+    assert ann.told()[-1]["seq"] == 3
+    assert ann.detour is None, "back on the fast path"
+
+
+async def test_what_is_held_is_bounded_in_bytes(yard: Yard) -> None:
+    (ann,) = yard.member("ann", "room")
+    (ben,) = yard.member("ben", "room")
+    ann.hold(500)
+    for seq in range(1, 20):
+        yard.tell("room", seq, text="x" * 50)
+    await turn()
+    assert ann.closings == [CloseCode.TOO_SLOW]
+    assert len(ben.events()) == 19, "nobody else's affair"
+
+
+async def test_a_muted_conversation_says_nothing(yard: Yard) -> None:
+    one, two = yard.member("ann", "a", "b", devices=2)
+    one.mute("a")
+    yard.tell("a", 1)
+    yard.tell("b", 1)
+    yard.hub.signal("a", Frame(b'{"seq":"typing"}'))
+    await turn()
+    assert [(f["in"], f["seq"]) for f in one.told()] == [("b", 1)]
+    assert len(two.told()) == 3
+
+
+# What is kept in memory for those who come back soon.
+
+
+def remembered(yard: Yard, room: str = "room") -> list[tuple[int, str | None]]:
+    kept = yard.hub.channels[room].recent or ()
+    found = []
+    for item in kept:
+        assert item.event is not None
+        text = None if item.event.message is None else item.event.message.content
+        found.append((item.event.seq, text))
+    return found
+
+
+async def test_memory_tells_messages_as_they_are_now(yard: Yard) -> None:
+    (ann,) = yard.member("ann", "room")
+    (slow,) = yard.member("ben", "room")
+    slow.hold(100_000)
+    yard.tell("room", 1, "first", message_id="m1")
+    yard.tell("room", 2, "secret", message_id="m2")
+    await turn()
+    yard.tell("room", 3, "better", message_id="m1", type="message.edited")
+    yard.tell("room", 4, "", message_id="m2", type="message.deleted")
+    await turn()
+    assert [frame["text"] for frame in ann.told()] == ["first", "secret", "better", ""]
+    assert remembered(yard) == [(1, "better"), (2, ""), (3, "better"), (4, "")]
+    for item in yard.hub.channels["room"].recent or ():
+        for dialect in (0, 1):
+            frame = item.frame(dialect)
+            assert frame is not None
+            assert b"secret" not in frame.text
+            assert b"secret" not in frame.wire
+    slow.release()
+    assert "secret" not in str(slow.told()), "nor does it come out of what was held"
+
+
+async def test_a_deletion_reaches_a_message_that_was_told_in_the_same_turn(yard: Yard) -> None:
+    (ann,) = yard.member("ann", "room")
+    yard.tell("room", 1, "secret", message_id="m1")
+    yard.tell("room", 2, "", message_id="m1", type="message.deleted")
+    await turn()
+    assert "secret" not in str(ann.told())
+
+
+async def test_a_reply_that_is_kept_forgets_the_old_text_too(yard: Yard) -> None:
+    (ann,) = yard.member("ann", "room")
+    yard.cursor += 1
+    sent = event("room", 1, yard.cursor, text="secret", message_id="m1")
+    outgoing = yard.hub.tell(sent, {ann: Frame(b'{"reply":"secret"}')})
+    await turn()
+    yard.tell("room", 2, "", message_id="m1", type="message.deleted")
+    assert outgoing is not None
+    frame = outgoing.frame_for(ann)
+    assert frame is not None
+    assert b"secret" not in frame.text
+
+
+async def test_memory_has_a_size_and_since_says_from_where_on_it_is_whole(yard: Yard) -> None:
+    yard.member("ann", "room", "other")
+    channel = yard.hub.channels["room"]
+    assert channel.since == 0
+    for seq in range(1, RECENT_EVENTS + 11):
+        yard.tell("room", seq)
+    assert len(channel.recent or ()) == RECENT_EVENTS
+    assert remembered(yard)[0][0] == 11
+    assert channel.since == 10, "the cursor of the last one that was forgotten"
+    yard.tell("other", 1)
+    assert yard.hub.channels["other"].since == 0
+
+
+async def test_all_channels_together_have_a_size(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("madang.hub.hub.RECENT_IN_ALL", 50)
+    yard.member("ann", *(f"r{n}" for n in range(10)))
+    for number in range(200):
+        yard.tell(f"r{number % 10}", number // 10 + 1)
+    kept = sum(len(channel.recent or ()) for channel in yard.hub.channels.values())
+    assert kept == 50
+    for channel in yard.hub.channels.values():
+        assert channel.recent is not None
+        first = channel.recent[0].event
+        assert first is not None
+        assert channel.since < first.cursor
+        # Whole from `since` on: the first one kept is the next of its conversation.
+        assert first.seq == 16
+
+
+async def test_a_channel_begins_where_the_node_stands(yard: Yard) -> None:
+    yard.member("ann", "room")
+    for seq in range(1, 6):
+        yard.tell("room", seq)
+    yard.member("ben", "new")
+    assert yard.hub.channels["new"].since == 5
+
+
+async def test_who_is_forgotten_leaves_nothing_behind(yard: Yard) -> None:
+    rooms = [f"r{n}" for n in range(40)]
+    (ann,) = yard.member("ann", *rooms)
+    member = yard.hub.members["org", "ann"]
+    assert isinstance(member.channels, set), "many channels are kept in a set"
+    yard.hub.detach(ann)
+    yard.hub.forget(member)
+    assert (yard.hub.channels, yard.hub.members) == ({}, {})
