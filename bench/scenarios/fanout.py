@@ -70,12 +70,16 @@ class Fanout:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Server CPU per delivery as the room grows."""
+    """Server CPU per delivery as the room grows.
+
+    One message at a time, so that every delivery is one write at every size: with more in flight
+    a larger room splits them over more turns, and batches instead of costs would be compared.
+    """
 
     name: str = "growth"
     title: str = "Cost of a delivery as the room grows"
     sizes: tuple[int, ...] = (100, 1000, 5000, 15000)
-    in_flight: int = 64
+    in_flight: int = 1
 
     def takes(self, peer: Peer) -> bool:
         return True
