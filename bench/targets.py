@@ -79,9 +79,19 @@ def _light(figures: Figures) -> tuple[str, bool]:
 
 
 def _growth(figures: Figures) -> tuple[str, bool]:
-    costs = [r.value for r in figures.all("growth", "server CPU per delivery")]
-    growth = costs[-1] / costs[0] - 1
-    return f"{growth:+.0%}", growth < 0.20
+    def growth(peer: str, depth: int) -> float:
+        records = figures.all("growth", "server CPU per delivery", peer, f", {depth} in flight")
+        return records[-1].value / records[0].value - 1
+
+    ours = {depth: growth("madang", depth) for depth in (1, 64)}
+    told = []
+    for depth, value in ours.items():
+        try:
+            floor = f" (a bare C server {growth('ceiling', depth):+.0%})"
+        except Missing:
+            floor = ""
+        told.append(f"{value:+.0%} at {depth} in flight{floor}")
+    return ", ".join(told), all(value < 0.20 for value in ours.values())
 
 
 _TARGETS: tuple[tuple[str, Callable[[Figures], tuple[str, bool]]], ...] = (

@@ -72,14 +72,14 @@ class Fanout:
 class Growth:
     """Server CPU per delivery as the room grows.
 
-    One message at a time, so that every delivery is one write at every size: with more in flight
-    a larger room splits them over more turns, and batches instead of costs would be compared.
+    With one message in flight every delivery is one write at every size. With more, a larger room
+    splits them over more turns of the loop, so the figure also tells how batches shrink.
     """
 
     name: str = "growth"
     title: str = "Cost of a delivery as the room grows"
     sizes: tuple[int, ...] = (100, 1000, 5000, 15000)
-    in_flight: int = 1
+    in_flight: tuple[int, ...] = (1, 64)
 
     def takes(self, peer: Peer) -> bool:
         return True
@@ -92,15 +92,17 @@ class Growth:
             ):
                 load.connect()
                 load.command("quiet 120", limit_seconds=125)
-                command = f"fanout {self.in_flight} {effort.warm} {effort.seconds}"
-                limit = effort.warm + effort.seconds + 30
-                runs = [
-                    _landed(measured(load, server, command, limit_seconds=limit))
-                    for _ in range(effort.repeats)
-                ]
-            costs = tuple(r.server_cpu_seconds * 1e6 / r.result["deliveries"] for r in runs)
-            record = Record(self.name, f"{size} connections", peer.name, COST, "µs", costs, False)
-            yield with_shares(record, runs)
+                for depth in self.in_flight:
+                    command = f"fanout {depth} {effort.warm} {effort.seconds}"
+                    limit = effort.warm + effort.seconds + 30
+                    runs = [
+                        _landed(measured(load, server, command, limit_seconds=limit))
+                        for _ in range(effort.repeats)
+                    ]
+                    costs = tuple(r.server_cpu_seconds * 1e6 / r.result["deliveries"] for r in runs)
+                    case = f"{size} connections, {depth} in flight"
+                    record = Record(self.name, case, peer.name, COST, "µs", costs, False)
+                    yield with_shares(record, runs)
 
 
 def _landed(run: Measured) -> Measured:
