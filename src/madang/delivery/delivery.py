@@ -91,13 +91,21 @@ class Delivery:
             waiting.append(event)
             return
         channel = self._hub.channels.get(event.conversation_id)
-        if channel is not None and 0 < channel.last_seq < event.seq - 1:
+        if channel is not None and channel.last_seq < event.seq - 1 and self._counted(channel):
             self._waiting[event.conversation_id] = [event]
             self._start(self._heal(channel))
             return
         self._tell(event)
 
+    def _counted(self, channel: Channel) -> bool:
+        """Whether a jump means a loss. A channel that was told nothing yet does not know where its
+        conversation stood; what this node alone commits cannot jump there either."""
+        return channel.last_seq > 0 or self._bus.shared
+
     def _tell(self, event: Event) -> None:
+        channel = self._hub.channels.get(event.conversation_id)
+        if channel is not None and _known(channel, event):
+            return  # A repeat: who came or went by it may have gone or come again since.
         for user_id in _entering(event):
             self._members.entered(event, user_id)
         instead = self._replies.pop((event.org_id, event.cursor), None)
@@ -111,8 +119,17 @@ class Delivery:
         """Read what is missing before the events that wait, then tell all of them."""
         conversation_id = channel.conversation_id
         delay = 0.05
-        while (waiting := self._waiting[conversation_id]) and channel.last_seq < waiting[-1].seq:
+        while (
+            (waiting := self._waiting[conversation_id])
+            and channel.last_seq < max(event.seq for event in waiting)
+            and self._hub.channels.get(conversation_id) is channel
+        ):
             try:
+                if channel.last_seq == 0:
+                    # Nothing was told yet: all since the channel is here, and nothing from before.
+                    channel.last_seq = await self._store.seq_at(
+                        channel.org_id, conversation_id, channel.since
+                    )
                 missing = await self._store.events_of_conversation(
                     channel.org_id, conversation_id, channel.last_seq, None, HEAL_PAGE
                 )
@@ -125,7 +142,7 @@ class Delivery:
                 break
             for event in missing:
                 self._tell(event)
-        for event in self._waiting.pop(conversation_id):
+        for event in sorted(self._waiting.pop(conversation_id), key=_seq):
             self._tell(event)
 
     async def check_heads(self) -> None:
@@ -173,6 +190,17 @@ class Delivery:
         self._stop_listening()
         for task in self._tasks:
             task.cancel()
+
+
+def _known(channel: Channel, event: Event) -> bool:
+    """Whether the channel has told the event, or everybody in it has it from the log."""
+    if channel.last_seq:
+        return event.seq <= channel.last_seq
+    return event.cursor <= channel.since
+
+
+def _seq(event: Event) -> int:
+    return event.seq
 
 
 def _entering(event: Event) -> Sequence[str]:

@@ -124,7 +124,8 @@ class Members:
         key = (event.org_id, user_id)
         member = self._hub.members.get(key)
         if member is not None:
-            self._hub.join(member, event.conversation_id)
+            if not _left_since(member, event):
+                self._hub.join(member, event.conversation_id)
         elif key in self._loading:
             self._loading[key].changes.append((event.conversation_id, True))
 
@@ -156,3 +157,13 @@ class Members:
             elif now - since > KEEP_SECONDS:
                 del self._idle[member]
                 self._hub.forget(member)
+
+
+def _left_since(member: Member, event: Event) -> bool:
+    """Whether the user left again after this event, which then comes late or again."""
+    return any(
+        left.event is not None
+        and left.conversation_id == event.conversation_id
+        and left.event.cursor > event.cursor
+        for left in member.departed
+    )

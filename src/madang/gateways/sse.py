@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import orjson
 from sse_starlette import ServerSentEvent
 
+from madang.gateways.entrance import Entrance
 from madang.hub.connection import Connection
 from madang.hub.frame import Batch, Form, Frame
 
@@ -17,13 +18,15 @@ class SseConnection(Connection):
     """Frames wait here, bounded in bytes, until the response's generator takes them.
 
     Args:
+        entrance: keeps the time; nothing is ever heard from the client, so silence is no sign.
         limit: unsent bytes at which the stream ends; the client resumes by `Last-Event-ID`.
     """
 
-    __slots__ = ("_limit", "_outbox", "_unsent", "_wake")
+    __slots__ = ("_entrance", "_limit", "_outbox", "_unsent", "_wake")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, entrance: Entrance, limit: int) -> None:
         super().__init__()
+        self._entrance = entrance
         self.form = Form.EVENTS
         self._limit = limit
         self._outbox: deque[Frame] = deque()
@@ -44,7 +47,8 @@ class SseConnection(Connection):
             self.write(frame)
 
     def ping(self) -> None:
-        """The response sends comments by itself."""
+        """The response sends comments by itself, and ends where they cannot be sent."""
+        self.heard = self._entrance.now
 
     def close(self, code: int, reason: str = "") -> None:
         self.open = False

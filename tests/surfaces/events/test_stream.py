@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
 import pytest
 
+from tests.conftest import Server
 from tests.surfaces.events.conftest import EVENTS, Desk, numbers
 from tests.surfaces.people import problem
 
@@ -74,3 +79,24 @@ async def test_it_needs_a_token(desk: Desk) -> None:
         headers={"Authorization": ""},
     ) as answer:
         assert answer.status_code == 200, "EventSource can set no header: the token may be a query"
+
+
+async def test_a_quiet_stream_stays_open(make_server: Callable[..., Server]) -> None:
+    """Nothing is ever heard from a client of a stream: that is no reason to close it."""
+    server = make_server(ws_heartbeat_interval="1", ws_connection_timeout="2")
+    async with AsyncExitStack() as stack:
+        desk = Desk(server, "default", stack)
+        async with desk.stream(cursor=0) as events, desk.phone(cursor=0) as phone:
+            await anext(events)
+            # Somebody whose pongs are not sent is closed after the time that the stream outlives.
+            phone.socket.transport.pause_reading()
+            async with asyncio.timeout(20):
+                while await connections(desk) > 1:
+                    """Asked again: nothing tells when the other one is gone."""
+            await desk.publish("still there")
+            assert numbers([(await anext(events))[1]]) == ["still there"]
+
+
+async def connections(desk: Desk) -> int:
+    answer = await desk.rest("boss", roles=["admin"]).get("/api/v1/messenger/stats")
+    return int(answer.json()["total_connections"])
