@@ -211,7 +211,8 @@ class Hub:
 
         Events must come in the order of the log. One that was told before is dropped.
         """
-        self.heads[event.org_id] = event.cursor
+        if event.cursor > self.heads.get(event.org_id, 0):
+            self.heads[event.org_id] = event.cursor
         channel = self.channels.get(event.conversation_id)
         followed = self._orgs.get(event.org_id) if self._orgs else None
         if channel is not None:

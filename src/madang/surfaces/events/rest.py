@@ -149,7 +149,7 @@ def router(parts: Parts) -> APIRouter:
         member = await parts.members.get(caller.org, caller.user_id)
 
         async def events() -> AsyncIterator[ServerSentEvent]:
-            connection = SseConnection(parts.output_limit)
+            connection = SseConnection(parts.entrance, parts.output_limit)
             connection.identity = caller
             parts.hub.attach(member, connection)
             if whole_org:
