@@ -55,8 +55,8 @@ from madang.surfaces.events import frames as events_frames
 from madang.surfaces.events import rest as events_rest
 from madang.surfaces.events.session import EventsSession
 from madang.surfaces.fields import Strict, UserRef
-from madang.surfaces.messenger import frames as messenger_frames
 from madang.surfaces.messenger import rest as messenger_rest
+from madang.surfaces.messenger.frames import MessengerFrames
 from madang.surfaces.messenger.session import Messenger, MessengerPath
 from madang.surfaces.requests import BodyLimit, Callers, JsonResponse, JsonRoute
 
@@ -84,16 +84,17 @@ class Madang:
         self.settings = settings
         self.verifier = token_verifier(settings)
         self.clock: Clock = clock or SystemClock()
-        self.hub = Hub((messenger_frames.encode_event, events_frames.encode_event))
+        frames = MessengerFrames()
+        self.hub = Hub((frames.event, events_frames.encode_event))
         self._bus: Bus = bus or MemoryBus()
         self._started = False
         self._starting = asyncio.Lock()
         self._epoch = ""
         self._tasks: list[asyncio.Task[None]] = []
         _prepare_database(settings.database_url)
-        self._assemble()
+        self._assemble(frames)
 
-    def _assemble(self) -> None:
+    def _assemble(self, frames: MessengerFrames) -> None:
         settings, clock, hub = self.settings, self.clock, self.hub
         self.store = SqliteStore(settings.database_url, clock)
         self.members = Members(hub, self.store)
@@ -130,6 +131,7 @@ class Madang:
         signals = None if per_minute is None else per_minute * SIGNALS_PER_MESSAGE
         admission = Admission(self.verifier, self.members, hub, clock, dev=settings.dev)
         self.messenger = Messenger(
+            frames=frames,
             admission=admission,
             entrance=self.entrance,
             hub=hub,

@@ -44,7 +44,8 @@ from madang.surfaces import objects
 from madang.surfaces.admission import Admission
 from madang.surfaces.content import check_content, sender_type
 from madang.surfaces.fields import error_of
-from madang.surfaces.messenger import commands, frames
+from madang.surfaces.messenger import commands
+from madang.surfaces.messenger.frames import MessengerFrames, encode_reply
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +61,7 @@ class Messenger:
     def __init__(
         self,
         *,
+        frames: MessengerFrames,
         admission: Admission,
         entrance: Entrance,
         hub: Hub,
@@ -76,6 +78,7 @@ class Messenger:
         heartbeat: int,
         epoch: Callable[[], str],
     ) -> None:
+        self._frames = frames
         self._admission = admission
         self._entrance = entrance
         self._hub = hub
@@ -255,7 +258,10 @@ class Messenger:
             tuple(command.attachments or ()),
             command.metadata,
         )
-        self._submit(connection, write, command.id, _answer_sent)
+        self._submit(connection, write, command.id, self._answer_sent)
+
+    def _answer_sent(self, connection: Connection, reply_to: ReplyTo, done: Done) -> None:
+        connection.write(Frame(self._frames.sent(done.message, done.event, reply_to)))
 
     def _edit(self, connection: Connection, command: commands.MessageEdit) -> None:
         member = _member(connection)
@@ -304,7 +310,7 @@ class Messenger:
                     )
                 )
             elif reply_to is not None:
-                reply = Frame(frames.encode_reply(done.event, reply_to))
+                reply = Frame(encode_reply(done.event, reply_to))
                 if connection.mutes(done.event.conversation_id):
                     connection.write(reply)
                 else:
@@ -438,10 +444,6 @@ def _model(command: type[commands.Command]) -> Callable[[Any], Any]:
 def _member(connection: Connection) -> Member:
     assert connection.member is not None
     return connection.member
-
-
-def _answer_sent(connection: Connection, reply_to: ReplyTo, done: Done) -> None:
-    connection.write(Frame(frames.sent(done.message, done.event, reply_to)))
 
 
 def _answer_read(connection: Connection, reply_to: ReplyTo, done: Done) -> None:
