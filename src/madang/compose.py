@@ -65,6 +65,8 @@ log = structlog.get_logger(__name__)
 SIGNALS_PER_MESSAGE = 10
 """Typing and reads are cheaper than messages: so many times as many of them are allowed."""
 SWEEP_SECONDS = 30
+HTTP_DRAIN_SECONDS = 1
+"""What requests under way get when the server stops; connections get `drain_seconds` after."""
 DEV_TOKEN_SECONDS = 24 * 3600
 
 _MESSENGER = "/api/v1/messenger/ws"
@@ -243,11 +245,13 @@ class Madang:
             self._started = True
 
     async def stop(self) -> None:
-        """Send clients away, finish what was submitted, close the store."""
+        """Finish and acknowledge what was submitted, send clients away, close the store."""
         if not self._started:
             return
-        self.entrance.drain()
+        self.entrance.draining = True
         await self.writer.close()
+        self.hub.flush()
+        await self.entrance.drain(self.settings.drain_seconds)
         self.entrance.stop()
         for task in self._tasks:
             task.cancel()
@@ -482,7 +486,7 @@ def serve(settings: Settings) -> None:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+                timeout_graceful_shutdown=HTTP_DRAIN_SECONDS,
                 forwarded_allow_ips=list(settings.trusted_proxies) or None,
                 backlog=4096,
             )
@@ -493,6 +497,6 @@ def serve(settings: Settings) -> None:
         gc.set_threshold(100_000, 20, 100)
         await server.serve()
 
-    uvicorn_loop = uvicorn.Config(app="", loop="auto").get_loop_factory()
+    uvicorn_loop = uvicorn.Config(app="", loop="auto", log_config=None).get_loop_factory()
     with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
         runner.run(run())

@@ -3,6 +3,8 @@ path leads to, which origins may come, how many; and the one timer over all conn
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -122,6 +124,7 @@ class Entrance:
         """Seconds; one integer object shared by all that note the time of something."""
         self._lately = deque([self.now], maxlen=self._heartbeat)
         self.draining = False
+        self._emptied: asyncio.Event | None = None
 
     def every_second(self, call: Callable[[int], None]) -> None:
         """Call `call(now)` with each tick."""
@@ -170,6 +173,8 @@ class Entrance:
     def gone(self, connection: Connection) -> None:
         self.connections.discard(connection)
         self._closing.pop(connection, None)
+        if self._emptied is not None and not self.connections:
+            self._emptied.set()
 
     def closing(self, connection: Connection, abort: Callable[[], None]) -> None:
         """A close frame was sent: `abort` ends it the hard way if the client does not."""
@@ -198,8 +203,12 @@ class Entrance:
         for call in self._every_second:
             call(now)
 
-    def drain(self) -> None:
-        """The server stops: no new connections, and everyone is told to come back."""
+    async def drain(self, seconds: float) -> None:
+        """The server stops: everyone is told to come back, and has `seconds` to leave."""
         self.draining = True
         for connection in tuple(self.connections):
             connection.close(CloseCode.GOING_AWAY, "Server going away")
+        if self.connections:
+            self._emptied = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), seconds)

@@ -38,10 +38,10 @@ _PING = ping_frame()
 
 
 class UvicornConnection(Connection, asyncio.Protocol):
-    """Made by uvicorn for each upgrade. `entrance` and the limits stand on the subclass that
-    `protocol_class` makes, so that a connection carries only what is its own."""
+    """Made by uvicorn for each upgrade, which keeps no record of it: the entrance does. What all
+    share stands on the subclass that `protocol_class` makes; an object carries only its own."""
 
-    __slots__ = ("_connections", "_out", "_receiver", "_surface", "transport")
+    __slots__ = ("_out", "_receiver", "_surface", "transport")
 
     entrance: Entrance
     hub: Hub
@@ -55,13 +55,11 @@ class UvicornConnection(Connection, asyncio.Protocol):
         self._receiver: Receiver | None = None
         self._surface: Surface | None = None
         self._out: list[bytes] | None = None
-        self._connections: set[Any] = server_state.connections
 
     # From uvicorn.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self._connections.add(self)
         # One limit for all: passing it means the reader has fallen behind.
         self.transport.set_write_buffer_limits(high=self.output_limit)
 
@@ -90,17 +88,12 @@ class UvicornConnection(Connection, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
-        self._connections.discard(self)
         self.entrance.gone(self)
         surface, self._surface = self._surface, None
         if surface is not None:
             surface.closed(self)
         self.transport = None
         self._receiver = None
-
-    def shutdown(self) -> None:
-        """uvicorn stops."""
-        self.close(CloseCode.GOING_AWAY, "Server going away")
 
     # The handshake.
 

@@ -84,7 +84,7 @@ class Connection(ABC):
     def ping(self) -> None:
         """Send a WebSocket ping."""
 
-    def flush(self) -> None:
+    def flush(self) -> None:  # noqa: B027 - not every gateway lets something wait
         """Send what waits for the end of the loop's turn, if this gateway lets anything wait."""
 
     @property

@@ -10,7 +10,6 @@ from madang.model.nouns import Event, Message
 from madang.model.times import iso
 from madang.surfaces.objects import event_fields, message
 
-
 RECENT_MESSAGES = 2048
 """Acknowledged messages whose JSON is kept for their event: two of the largest batches."""
 

@@ -198,9 +198,8 @@ class Messenger:
             return
         if kind != "ping":
             self._presence.acted(connection, self._entrance.now)
-            if self._settling and kind not in ("resume", "subscribe"):
-                if self._settling.pop(connection, None) is not None:
-                    self._catchup.release(connection)
+            if kind not in ("resume", "subscribe") and self._settling.pop(connection, None):
+                self._catchup.release(connection)
         validate, handle = found
         try:
             handle(connection, validate(content))
