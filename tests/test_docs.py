@@ -1,0 +1,379 @@
+"""The pages say what is so: their examples are run, their tables compared with the code, and their
+links followed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import madang
+from madang.compose import Madang
+from madang.protocol.codes import HTTP_STATUS, CloseCode, ErrorCode
+from madang.settings import Settings
+from madang.surfaces.messenger import commands
+from tests.conftest import Server
+from tests.phone import PATIENCE, Phone, calling
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+MESSENGER = (DOCS / "messenger.md").read_text("utf-8")
+OTHERS = ("events.md", "authentication.md")
+"""Where the routes are that are not the messenger's."""
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+Frame = dict[str, Any]
+
+COMMANDS: dict[str, type[commands.Command]] = {
+    "message.send": commands.MessageSend,
+    "message.edit": commands.MessageEdit,
+    "message.delete": commands.OnMessage,
+    "message.read": commands.OnMessage,
+    "typing": commands.Typing,
+    "typing.start": commands.Typing,
+    "typing.stop": commands.Typing,
+    "reaction.add": commands.Reaction,
+    "reaction.remove": commands.Reaction,
+    "subscribe": commands.Subscribe,
+    "unsubscribe": commands.Unsubscribe,
+    "resume": commands.Resume,
+    "presence.set": commands.PresenceSet,
+    "token.refresh": commands.TokenRefresh,
+    "ping": commands.Ping,
+}
+
+
+def blocks(text: str, language: str) -> Iterator[str]:
+    """The code blocks with exactly this after the fence, those in lists too."""
+    for found in re.finditer(rf"^( *)```{language}\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL):
+        yield re.sub(rf"^{found[1]}", "", found[2], flags=re.MULTILINE)
+
+
+def frames(page: str, language: str) -> list[Frame]:
+    """The frames of these blocks, one a line."""
+    return [json.loads(line) for block in blocks(page, language) for line in block.splitlines()]
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Madang:
+    """The app with every route it can have."""
+    return madang.create_app(Settings(dev=True, data_dir=tmp_path))
+
+
+# Links.
+
+
+def slugs(page: Path) -> set[str]:
+    """The anchors that a page's headings make."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    prose = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or (anchor and anchor not in slugs(file)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    index = (DOCS / "index.md").read_text("utf-8")
+    pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")} - {"index.md"}
+    assert {page for page in pages if f"({page})" not in index} == set()
+
+
+# The messenger, frame by frame.
+
+
+def test_every_command_is_documented_with_all_its_fields(
+    app: Madang,
+) -> None:
+    assert set(COMMANDS) == set(app.messenger._handlers)
+    shown: dict[type[commands.Command], set[str]] = {}
+    for frame in frames(MESSENGER, "json client"):
+        model = COMMANDS[frame["type"]]
+        model.model_validate(frame)
+        shown.setdefault(model, {"id"}).update(frame)
+    assert {frame["type"] for frame in frames(MESSENGER, "json client")} == set(COMMANDS)
+    assert shown == {model: set(model.model_fields) for model in COMMANDS.values()}
+
+
+def test_other_pages_show_frames_that_are_valid() -> None:
+    for page in PAGES:
+        for frame in frames(page.read_text("utf-8"), "json client"):
+            COMMANDS[frame["type"]].model_validate(frame)
+
+
+async def test_the_server_says_what_the_page_says(make_server: Callable[..., Server]) -> None:
+    """Every client frame of the page is sent, with ids of the day; what comes back has the types
+    and fields that the page shows, and no type that it does not."""
+    server = make_server(offline_grace="0.1", rate_limit_enabled="false")
+    tour = Tour(server)
+    async with calling(server.ws, server.token("alice")) as alice:
+        async with calling(server.ws, server.token("bob")) as bob:
+            await tour.take(alice, bob)
+        gone = await alice.until("user.offline")
+        assert gone["user_id"] == "bob"
+    heard = alice.frames + bob.frames
+    shown = frames(MESSENGER, "json server")
+    assert {frame["type"] for frame in heard} == {frame["type"] for frame in shown}
+    for frame in shown:
+        alike = {shape(other) for other in heard if other["type"] == frame["type"]}
+        assert shape(frame) in alike, frame
+
+
+def shape(frame: Frame) -> tuple[frozenset[str], frozenset[str]]:
+    """A frame's fields and those of its MESSAGE or CONVERSATION."""
+    data = frame.get("data", {})
+    if isinstance(data, str):
+        (data,) = frames(MESSENGER, f"json {data.lower()}")
+        if frame["type"] in ("conversation.updated", "conversation.archived"):
+            data = {k: v for k, v in data.items() if k not in ("unread_count", "muted")}
+    return frozenset(frame) - {"reply_to"}, frozenset(data)
+
+
+class Tour:
+    """Sends what the page shows."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    async def take(self, alice: Phone, bob: Phone) -> None:
+        connected = await alice.until("system")
+        await bob.until("system")
+        async with self.server.rest("alice") as rest:
+            base = "/api/v1/messenger/conversations"
+            body = {"kind": "group", "title": "Weekend", "participant_ids": ["bob"]}
+            made = (await rest.post(base, json=body)).json()
+            # Bob's commands would reach him as somebody else's; alice's reach both.
+            for number, frame in enumerate(frames(MESSENGER, "json client")):
+                sent = await self.prepared(alice, frame, made["id"], connected)
+                sent["id"] = f"tour-{number}"
+                await alice.send(sent.pop("type"), **sent)
+                if not frame["type"].startswith("typing"):
+                    answer = await alice.until(_answers(sent["id"]))
+                    assert answer["type"] != "error", (frame, answer)
+                if frame["type"] == "unsubscribe":
+                    await alice.send("subscribe", id="again", conversation_id=made["id"])
+                    await alice.until(_answers("again"))
+            await self.the_rest(alice, rest, f"{base}/{made['id']}")
+        await bob.send("presence.set", status="away")
+        await alice.until("user.away")
+        await bob.rest()
+
+    async def prepared(
+        self, alice: Phone, frame: Frame, conversation_id: str, connected: Frame
+    ) -> Frame:
+        """The frame about things that exist here; a message of its own for each."""
+        sent = dict(frame)
+        if "conversation_id" in sent:
+            sent["conversation_id"] = conversation_id
+        for field in {"message_id", "reply_to_id"} & sent.keys():
+            await alice.send(
+                "message.send", id="new", conversation_id=conversation_id, content="new"
+            )
+            sent[field] = (await alice.until("message.sent"))["message_id"]
+        if sent["type"] == "reaction.remove":
+            await alice.send(
+                "reaction.add", id="first", message_id=sent["message_id"], emoji=sent["emoji"]
+            )
+            await alice.until(_answers("first"))
+        if "cursor" in sent:
+            seconds = isinstance(sent["cursor"], float)
+            sent["cursor"] = connected["cursor"] / 1e6 if seconds else connected["cursor"]
+        if "epoch" in sent:
+            sent["epoch"] = connected["epoch"]
+        if "token" in sent:
+            sent["token"] = self.server.token("alice")
+        return sent
+
+    async def the_rest(self, alice: Phone, rest: httpx.AsyncClient, path: str) -> None:
+        """What the page shows and no frame of it asks for."""
+        await alice.send("resume", id="beyond", cursor=2**61)
+        assert (await alice.until(_answers("beyond")))["recovered"] is False
+        await alice.send("message.send", id="empty", conversation_id=path[-36:], content="")
+        assert (await alice.until(_answers("empty")))["type"] == "error"
+        assert (await rest.post(f"{path}/participants", json={"user_ids": [42]})).is_success
+        assert (await rest.delete(f"{path}/participants/42")).is_success
+        assert (await rest.patch(path, json={"title": "Sunday"})).is_success
+        async with self.server.rest("billing", roles=["service"]) as backend:
+            event = {"type": "invoice.paid", "payload": {"amount": 12}, "user_id": "alice"}
+            assert (await backend.post("/api/v1/events", json=event)).status_code == 201
+        await alice.until("invoice.paid")
+        assert (await rest.delete(path)).is_success
+        await alice.until("conversation.archived")
+
+
+def _answers(number: str) -> Callable[[Frame], bool]:
+    return lambda frame: frame.get("reply_to") == number
+
+
+# Routes and codes.
+
+
+def test_every_route_is_documented_and_nothing_else(
+    app: Madang,
+) -> None:
+    routes = {
+        f"{method.upper()} {path}"
+        for path, methods in app.http.openapi()["paths"].items()
+        for method in methods
+    }
+    told = {
+        f"{method} /api/v1/messenger{path}"
+        for method, path in re.findall(r"^\| `([A-Z]+) (/[^`?]+)` \|", MESSENGER, re.MULTILINE)
+    }
+    assert told == {route for route in routes if " /api/v1/messenger/" in route}
+    others = "".join(
+        (DOCS / page).read_text("utf-8") for page in ("events.md", "authentication.md")
+    )
+    missing = {route for route in routes - told if f"`{route}" not in others}
+    assert missing == set()
+
+
+def test_every_error_code_is_documented_with_its_status() -> None:
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", MESSENGER, re.MULTILINE))
+    assert rows == {code.value: str(HTTP_STATUS[code]) for code in ErrorCode}
+
+
+def test_every_close_code_is_documented() -> None:
+    rows = re.findall(r"^\| (\d{4}) \|", MESSENGER, re.MULTILINE)
+    assert sorted(map(int, rows)) == sorted(CloseCode)
+
+
+def test_settings_that_pages_name_exist() -> None:
+    plain = {name.upper() for name in Settings.model_fields}
+    known = plain | {f"MADANG_{name}" for name in plain} | {code.value for code in ErrorCode}
+    tests_own = {"MADANG_FUZZ_SECONDS", "MADANG_SEED"}
+    named: set[str] = set()
+    for page in PAGES:
+        named.update(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)\b", page.read_text("utf-8")))
+    assert named - known - tests_own <= {"PYTEST_ARGS"}
+
+
+def test_every_package_has_its_place_in_the_architecture() -> None:
+    page = (DOCS / "architecture.md").read_text("utf-8")
+    told = {
+        name for line in re.findall(r"^### (.+)$", page, re.MULTILINE) for name in line.split(", ")
+    }
+    packages = {path.parent.name for path in (ROOT / "src/madang").glob("*/__init__.py")}
+    assert packages - told == set()
+    modules = {path.stem for path in (ROOT / "src/madang").glob("*.py")}
+    assert told - packages - modules == set()
+
+
+# Programs on the pages.
+
+
+def python_blocks(page: str) -> list[str]:
+    return list(blocks((ROOT / page).read_text("utf-8"), "python"))
+
+
+def test_python_on_the_pages_compiles() -> None:
+    for page in PAGES:
+        for block in blocks(page.read_text("utf-8"), "python"):
+            lines = block.replace("\n", "\n    ")
+            compile(f"async def block():\n    {lines}", str(page), "exec")
+
+
+async def test_the_client_of_the_readme_runs(server: Server, tmp_path: Path) -> None:
+    (program,) = (block for block in python_blocks("README.md") if "madang.client" in block)
+    file = tmp_path / "hello.py"
+    file.write_text(program, "utf-8")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(file),
+        server.token("alice"),
+        server.url,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONUTF8": "1"},
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(PATIENCE):
+            lines = [(await process.stdout.readline()).decode() for _ in range(2)]
+    finally:
+        process.kill()
+        await process.wait()
+    assert lines[0].startswith("1 conversation.created ")
+    assert lines[1].startswith("2 message.new ")
+    assert "안녕, courtyard!" in lines[1]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[int]:
+    """The app of the README under uvicorn; its port."""
+    (program,) = (block for block in python_blocks("README.md") if "FastAPI" in block)
+    (tmp_path / "shop.py").write_text(program, "utf-8")
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "shop:app", "--fd", str(listening.fileno())],
+            cwd=tmp_path,
+            env={**os.environ, "MADANG_DATA_DIR": str(tmp_path)},
+            pass_fds=[listening.fileno()],
+        )
+        port: int = listening.getsockname()[1]
+    yield port
+    process.terminate()
+    process.wait()
+
+
+async def test_the_mounted_app_of_the_readme_runs(shop: int) -> None:
+    address = f"ws://127.0.0.1:{shop}/chat/api/v1/messenger/ws/alice"
+    async with calling(address) as alice, httpx.AsyncClient(timeout=PATIENCE) as http:
+        await alice.until("system")
+        answer = await http.post(f"http://127.0.0.1:{shop}/orders/alice")
+        event = await alice.until("order.placed")
+    assert event["payload"] == {"by": "alice"}
+    assert event["cursor"] == answer.json()["cursor"]
+
+
+async def test_backup_and_restore_as_the_page_tells_them(server: Server) -> None:
+    """A cursor from after the backup is not silently taken for one of the restored log."""
+    page = (DOCS / "operations.md").read_text("utf-8")
+    backup, restore = (block for block in blocks(page, "sh") if "backup.sqlite3" in block)
+    work = server.directory.parent
+    (work / "madang-data").symlink_to(server.directory)
+
+    def shell(script: str) -> None:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        subprocess.run(["sh", "-e", "-c", script], cwd=work, check=True, env={"PATH": path})
+
+    async with server.rest("alice") as rest:
+        body = {"kind": "direct", "participant_ids": ["bob"]}
+        made = (await rest.post("/api/v1/messenger/conversations", json=body)).json()
+        path = f"/api/v1/messenger/conversations/{made['id']}/messages"
+        await rest.post(path, json={"content": "before"})
+        shell(backup)
+        await rest.post(path, json={"content": "after"})
+    async with calling(server.ws, server.token("alice")) as alice:
+        cursor = (await alice.until("system"))["cursor"]
+    server.terminate()
+    shell(restore)
+    server.restart()
+    async with server.rest("alice") as rest:
+        listed = (await rest.get(path)).json()
+        assert [message["content"] for message in listed["messages"]] == ["before"]
+        await rest.post(path, json={"content": "later"})
+    async with calling(server.ws, server.token("alice"), cursor=cursor) as alice:
+        resumed = await alice.until("resumed")
+    assert (resumed["recovered"], resumed["reason"]) == (False, "other_epoch")
