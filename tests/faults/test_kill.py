@@ -113,9 +113,11 @@ async def history_of(server: Server, name: str, room: str) -> list[Listed]:
         url = f"/api/v1/messenger/conversations/{room}/messages"
         after = 0
         while True:
-            answer = (await rest.get(url, params={"after": after, "limit": 200})).json()
-            found += [listed(message) for message in answer["messages"]]
-            if not answer["has_more"]:
+            answer = await rest.get(url, params={"after": after, "limit": 200})
+            assert answer.is_success, answer.text
+            page = answer.json()
+            found += [listed(message) for message in page["messages"]]
+            if not page["has_more"]:
                 return found
             after = found[-1].seq
 
