@@ -7,8 +7,9 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 import orjson
-from fastapi import Depends, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -102,7 +103,13 @@ class Callers:
         return await self._verifier.authenticate(token.strip(), self._clock.now())
 
 
-async def _caller(request: Request) -> Identity:
+_bearer = HTTPBearer(auto_error=False, description="A JWT; `madang token USER` prints one.")
+
+
+async def _caller(
+    request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Identity:
+    # The second argument is there for /docs, which learns from it where the token goes.
     callers: Callers = request.app.state.callers
     return await callers(request)
 
@@ -118,8 +125,9 @@ def needs_role(identity: Identity, *roles: str) -> None:
 
 
 def _uuid_named(name: str) -> Any:
-    def parse(request: Request) -> str:
-        found = parse_uuid(request.path_params[name])
+    # Not `Annotated`: its text would be read where `name` is not known.
+    def parse(text: str = Path(alias=name)) -> str:
+        found = parse_uuid(text)
         if found is None:
             raise invalid_id(name)
         return found
