@@ -61,8 +61,15 @@ def blocks(text: str, language: str) -> Iterator[str]:
 
 
 def frames(page: str, language: str) -> list[Frame]:
-    """The frames of these blocks, one a line."""
-    return [json.loads(line) for block in blocks(page, language) for line in block.splitlines()]
+    """The frames of these blocks, one after the other, however their lines are broken."""
+    found = []
+    for block in blocks(page, language):
+        at = 0
+        while rest := block[at:].strip():
+            frame, length = json.JSONDecoder().raw_decode(rest)
+            found.append(frame)
+            at = block.index(rest, at) + length
+    return found
 
 
 @pytest.fixture
@@ -227,6 +234,23 @@ class Tour:
 
 def _answers(number: str) -> Callable[[Frame], bool]:
     return lambda frame: frame.get("reply_to") == number
+
+
+async def test_the_event_log_says_what_its_page_says(server: Server) -> None:
+    event, complete, ack = frames((DOCS / "events.md").read_text("utf-8"), "json")
+    address = server.ws.replace("/messenger/", "/events/")
+    async with server.rest("billing", roles=["service"]) as backend:
+        body = {"type": event["type"], "payload": event["payload"], "user_id": "alice"}
+        published = (await backend.post("/api/v1/events", json=body)).json()
+    token = server.token("alice")
+    async with calling(address, token, client_id="phone-1", cursor=0) as alice:
+        told = await alice.take()
+        assert (told.keys(), told["payload"]) == (event.keys(), event["payload"])
+        assert told["cursor"] == published["cursor"]
+        assert (await alice.take()).keys() == complete.keys()
+        await alice.socket.send(json.dumps({**ack, "cursor": told["cursor"]}))
+        acked = {"type": "acked", "cursor": told["cursor"], "reply_to": ack["id"]}
+        assert await alice.take() == acked
 
 
 # Routes and codes.
