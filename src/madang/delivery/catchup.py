@@ -239,6 +239,10 @@ class Catchup:
             if after is not None:
                 after_seq = after
                 if after > _LARGEST_SEQ:
+                    lost = await self._store.why_lost(org_id, after)
+                    if lost is not None:
+                        ended(CaughtUp(0, 0, False, lost, last))
+                        return
                     after_seq = await self._store.seq_at(org_id, conversation_id, after)
                 if after_seq > last:
                     ended(CaughtUp(0, 0, False, "unknown_cursor", last))
