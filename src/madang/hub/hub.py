@@ -11,17 +11,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+import structlog
 
 from madang.hub.connection import Connection
-from madang.hub.frame import Batch, Frame, Outgoing
+from madang.hub.frame import Batch, Encoder, Frame, Outgoing
 from madang.model.nouns import Event
 from madang.model.presence import Status
+from madang.protocol.codes import CloseCode
+
+log = structlog.get_logger(__name__)
 
 RECENT_EVENTS = 256
 """Events a channel keeps in memory for those who come back soon."""
-RECENT_IN_ALL = 20_000
-"""And all channels together: some 40 MB at a kilobyte a message."""
+RECENT_BYTES = 48 * 1024 * 1024
+"""And all channels together may take for it: some 20,000 messages of a line or two."""
 
 
 class Member:
@@ -91,6 +96,11 @@ class Channel:
             assert oldest.event is not None
             self.since = oldest.event.cursor
 
+    def drop(self, outgoing: Outgoing) -> None:
+        """Forget this one, if it is still remembered; it can only be the oldest then."""
+        if self.recent and self.recent[0] is outgoing:
+            self.drop_oldest()
+
 
 _TUPLE_LIMIT = 24
 """Up to this many channels a member keeps a tuple: a set of ten takes 700 bytes, a tuple 120."""
@@ -103,19 +113,20 @@ class Hub:
         encoders: for each `Dialect` the function that writes an event as JSON text.
     """
 
-    def __init__(self, encoders: Sequence[Callable[[Event], bytes]]) -> None:
+    def __init__(self, encoders: Sequence[Encoder]) -> None:
         self.encoders = encoders
         self.channels: dict[str, Channel] = {}
         self.members: dict[tuple[str, str], Member] = {}
         self.heads: dict[str, int] = {}
         self.connections = 0
-        self.deliveries = 0
         self._order = 0
         self._turn = 0
         self._dirty: list[Channel] = []
         self._waiting: list[Connection] = []
         self._scheduled = False
-        self._remembering: deque[Channel] = deque()
+        self._remembering: deque[tuple[Channel, Outgoing]] = deque()
+        self._remembered_bytes = 0
+        self._sent: list[tuple[Channel, Outgoing]] = []
         self._orgs: dict[str, Channel] = {}
 
     # Who is where.
@@ -160,7 +171,9 @@ class Hub:
         for channel in member.channels:
             self._drop(channel, member)
         member.channels = ()
-        self.members.pop((member.org_id, member.user_id), None)
+        key = (member.org_id, member.user_id)
+        if self.members.get(key) is member:
+            del self.members[key]
 
     def _drop(self, channel: Channel, member: Member) -> None:
         channel.members.pop(member, None)
@@ -207,7 +220,7 @@ class Hub:
     # What goes out.
 
     def tell(
-        self, event: Event, instead: Mapping[Connection, Frame] | None = None
+        self, event: Event, instead: Mapping[Connection, Encoder] | None = None
     ) -> Outgoing | None:
         """Put an event on its way to the members of its conversation.
 
@@ -235,9 +248,6 @@ class Hub:
             self._enqueue(followed, outgoing)
         if channel is not None:
             channel.remember(outgoing, event)
-            self._remembering.append(channel)
-            if len(self._remembering) > RECENT_IN_ALL:
-                self._remembering.popleft().drop_oldest()
             self._enqueue(channel, outgoing)
         return outgoing
 
@@ -284,17 +294,41 @@ class Hub:
         for channel in dirty:
             batch = Batch(channel.pending or ())
             channel.pending = None
-            for member in channel.members:
-                if apart and member in apart:
-                    apart[member].extend(batch.outgoing)
-                    continue
-                for connection in member.connections:
-                    connection.deliver(batch)
-            self.deliveries += len(channel.members) * len(batch.outgoing)
+            try:
+                self._send(channel, batch, apart)
+            except Exception:
+                # Better cut off than a silent gap: who resumes gets it from the log.
+                log.exception("a batch could not be sent", conversation=channel.conversation_id)
+                for member in channel.members:
+                    for connection in member.connections:
+                        connection.close(CloseCode.INTERNAL, "Internal error")
         for member, outgoing in apart.items():
             outgoing.sort(key=_order)
             for connection in member.connections:
                 connection.deliver_each(outgoing)
+        self._count_remembered()
+
+    def _send(self, channel: Channel, batch: Batch, apart: dict[Member, list[Outgoing]]) -> None:
+        for member in channel.members:
+            if apart and member in apart:
+                apart[member].extend(batch.outgoing)
+                continue
+            for connection in member.connections:
+                connection.deliver(batch)
+        for outgoing in batch.outgoing:
+            if outgoing.event is not None and outgoing.conversation_id == channel.conversation_id:
+                self._sent.append((channel, outgoing))
+
+    def _count_remembered(self) -> None:
+        """Bound what is remembered, now that it is encoded and its size known."""
+        sent, self._sent = self._sent, []
+        for entry in sent:
+            self._remembered_bytes += entry[1].remembered()
+            self._remembering.append(entry)
+        while self._remembered_bytes > RECENT_BYTES:
+            channel, outgoing = self._remembering.popleft()
+            self._remembered_bytes -= outgoing.size
+            channel.drop(outgoing)
 
     def _apart(self, dirty: list[Channel]) -> dict[Member, list[Outgoing]]:
         """Those who cannot be served from a channel's joined bytes: members of several of these
