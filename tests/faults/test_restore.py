@@ -76,7 +76,7 @@ async def everywhere(desk: Desk, cursor: int) -> list[tuple[bool, str | None, li
     return found
 
 
-LOST = [(False, "other_epoch", [])] * 3
+LOST: list[tuple[bool, str | None, list[int]]] = [(False, "other_epoch", [])] * 3
 
 
 def whole(*expected: int) -> list[tuple[bool, None, list[int]]]:

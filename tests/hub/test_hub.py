@@ -9,6 +9,7 @@ import pytest
 
 from madang.hub.frame import Form, Frame
 from madang.hub.hub import RECENT_EVENTS, Hub, Member
+from madang.model.nouns import Event
 from madang.protocol.codes import CloseCode
 from tests.hub.recording import Counter, Recorder, event, places
 
@@ -120,8 +121,7 @@ async def test_a_reply_stands_in_the_place_of_the_event(yard: Yard) -> None:
     one, two = yard.member("ann", "room", devices=2)
     (ben,) = yard.member("ben", "room")
     yard.tell("room", 1)
-    reply = Frame(b'{"reply_to":7}')
-    yard.hub.tell(event("room", 2, 2), {one: reply})
+    yard.hub.tell(event("room", 2, 2), {one: lambda _: b'{"reply_to":7}'})
     yard.tell("room", 3)
     await turn()
     assert [frame.get("seq", "reply") for frame in one.told()] == [1, "reply", 3]
@@ -267,9 +267,14 @@ async def test_a_deletion_reaches_a_message_that_was_told_in_the_same_turn(yard:
 async def test_a_reply_that_is_kept_forgets_the_old_text_too(yard: Yard) -> None:
     (ann,) = yard.member("ann", "room")
     yard.cursor += 1
+
+    def reply(of: Event) -> bytes:
+        return b'{"reply":"%s"}' % (of.message.content if of.message else "").encode()
+
     sent = event("room", 1, yard.cursor, text="secret", message_id="m1")
-    outgoing = yard.hub.tell(sent, {ann: Frame(b'{"reply":"secret"}')})
+    outgoing = yard.hub.tell(sent, {ann: reply})
     await turn()
+    assert ann.told() == [{"reply": "secret"}]
     yard.tell("room", 2, "", message_id="m1", type="message.deleted")
     assert outgoing is not None
     frame = outgoing.frame_for(ann)
@@ -293,19 +298,26 @@ async def test_memory_has_a_size_and_since_says_from_where_on_it_is_whole(yard: 
 async def test_all_channels_together_have_a_size(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("madang.hub.hub.RECENT_IN_ALL", 50)
+    limit = 100_000
+    monkeypatch.setattr("madang.hub.hub.RECENT_BYTES", limit)
     yard.member("ann", *(f"r{n}" for n in range(10)))
-    for number in range(200):
-        yard.tell(f"r{number % 10}", number // 10 + 1)
-    kept = sum(len(channel.recent or ()) for channel in yard.hub.channels.values())
-    assert kept == 50
-    for channel in yard.hub.channels.values():
-        assert channel.recent is not None
+    for number in range(400):
+        yard.tell(f"r{number % 10}", number // 10 + 1, "x" * 500)
+        if number % 7 == 0:
+            await turn()
+    await turn()
+    channels = list(yard.hub.channels.values())
+    kept = [item for channel in channels for item in channel.recent or ()]
+    assert 0.9 * limit < sum(item.size for item in kept) <= limit
+    assert len(kept) < 400
+    for channel in channels:
+        assert channel.recent
+        seqs = [item.event.seq for item in channel.recent if item.event is not None]
+        # Whole from `since` on: without a gap, and the one before has the cursor `since`.
+        assert seqs == list(range(seqs[0], 41))
         first = channel.recent[0].event
         assert first is not None
-        assert channel.since < first.cursor
-        # Whole from `since` on: the first one kept is the next of its conversation.
-        assert first.seq == 16
+        assert channel.since == first.cursor - 10
 
 
 async def test_a_channel_begins_where_the_node_stands(yard: Yard) -> None:
@@ -324,3 +336,24 @@ async def test_who_is_forgotten_leaves_nothing_behind(yard: Yard) -> None:
     yard.hub.detach(ann)
     yard.hub.forget(member)
     assert (yard.hub.channels, yard.hub.members) == ({}, {})
+
+
+async def test_following_the_org_is_told_everything_once_and_leaves_the_user_alone(
+    yard: Yard,
+) -> None:
+    (ann,) = yard.member("ann", "room")
+    (follower,) = yard.member("ann", form=Form.EVENTS)
+    yard.hub.follow_org(follower)
+    yard.tell("room", 1)
+    yard.tell("elsewhere", 1)
+    await turn()
+    assert places(ann) == [("room", 1)]
+    assert places(follower) == [("room", 1), ("elsewhere", 1)]
+    stand_in = follower.member
+    assert stand_in is not None
+    yard.hub.detach(follower)
+    yard.hub.forget(stand_in)
+    assert yard.hub.members["org", "ann"] is ann.member, "the user is still known here"
+    yard.tell("room", 2)
+    await turn()
+    assert places(ann) == [("room", 1), ("room", 2)]
