@@ -213,6 +213,13 @@ class Store(Protocol):
         """Events up to this cursor are no longer kept (0: all are)."""
         ...
 
+    async def count_events(
+        self, org_id: str, user_id: str | None, after: int, most: int
+    ) -> int:
+        """How many events of the user (None: of the org) have a cursor after `after`; counting
+        stops at `most`."""
+        ...
+
     async def why_lost(self, org_id: str, cursor: int) -> Loss | None:
         """Why the events after this cursor cannot be told whole, if so."""
         ...

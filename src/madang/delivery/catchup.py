@@ -8,9 +8,10 @@ channels' recent events without a query, and reads of the log are admitted a few
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import structlog
 
@@ -22,15 +23,23 @@ from madang.model.nouns import Event
 from madang.ports import Loss, Store
 from madang.protocol.codes import CloseCode
 from madang.protocol.errors import MadangError, NotAParticipant, Unavailable
+from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
 READERS = 16
-"""Catch-ups that read the log at the same time; the others wait their turn."""
+"""Reads of the log at the same time for catching up; the others wait their turn."""
 PAGE = 500
 IN_ONE_WRITE = 256 * 1024
-"""Bytes handed to a connection at once; after that it must have sent them."""
+"""Bytes handed to a connection at once; it must have sent them before it gets more."""
 DRAIN_POLL_SECONDS = 0.01
+PATIENCE_SECONDS = 60.0
+"""How long a catch-up waits in all for its connection to take what it is sent."""
+MOST_WAITING = 2000
+"""Catch-ups of one connection waiting for each other: a subscribe for each of its conversations
+is honest, more is a flood."""
+_LARGEST_SEQ = 10**9
+"""A bigger `after` is a cursor: microseconds have not been this few since 1970."""
 
 Reason = Loss | Literal["too_many"]
 
@@ -47,8 +56,19 @@ class CaughtUp:
     seq: int = 0
 
 
+Ended = Callable[[CaughtUp], None]
+Work = Callable[[], Coroutine[Any, Any, None]]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
 class Catchup:
     """Resumes connections and subscriptions.
+
+    Each connection's catch-ups run one after the other in one task, and its live events are held
+    until the last has ended. What is read is sent before more is read, in the pieces that the
+    connection takes; only reading needs one of the few places, so a reader that is slow waits for
+    nobody but itself.
 
     Args:
         limit: bytes of live events held for one connection while it catches up.
@@ -61,135 +81,135 @@ class Catchup:
         self._clock = clock
         self._limit = limit
         self._most = most
-        self._admitted = asyncio.Semaphore(READERS)
-        self._tasks: dict[Connection, asyncio.Task[None]] = {}
+        self._reading = asyncio.Semaphore(READERS)
+        self._tasks = Tasks()
+        self._running: dict[Connection, asyncio.Task[None]] = {}
+        self._waiting: dict[Connection, deque[Work]] = {}
+        self._holding: set[Connection] = set()
+        self._sending: dict[Connection, deque[Outgoing]] = {}
         self._subscribed: dict[Connection, dict[str, int]] = {}
 
     def hold(self, connection: Connection) -> None:
         """Keep live events back until the connection has said where it stands."""
         connection.hold(self._limit)
+        self._holding.add(connection)
 
     def release(self, connection: Connection) -> None:
         """It has nothing to catch up: go live, unless a catch-up is under way."""
-        if connection not in self._tasks:
+        if connection not in self._running:
+            self._holding.discard(connection)
             connection.release()
-
-    def busy(self, connection: Connection) -> bool:
-        return connection in self._tasks
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""
         self._subscribed.pop(connection, None)
-        task = self._tasks.pop(connection, None)
+        self._holding.discard(connection)
+        self._waiting.pop(connection, None)
+        task = self._running.pop(connection, None)
         if task is not None:
             task.cancel()
+
+    def changed(self, event: Event) -> None:
+        """A message was edited or deleted: what is still to be sent tells of it as it is now."""
+        if event.message is None or event.type not in ("message.edited", "message.deleted"):
+            return
+        for sending in self._sending.values():
+            for outgoing in sending:
+                outgoing.refresh(event.message)
+        for connection in self._holding:
+            detour = connection.detour
+            for outgoing in (detour.held or ()) if detour is not None else ():
+                outgoing.refresh(event.message)
+
+    async def close(self) -> None:
+        await self._tasks.close()
 
     # Everything after a cursor.
 
     def resume(
-        self,
-        connection: Connection,
-        cursor: int,
-        ended: Callable[[CaughtUp], None],
-        *,
-        whole_org: bool = False,
+        self, connection: Connection, cursor: int, ended: Ended, *, whole_org: bool = False
     ) -> None:
         """Send all events after `cursor` that the connection has not had, then call `ended`.
 
         `ended` is called after the missed events and before live ones.
         """
-        member = _member(connection)
-        if not whole_org and connection not in self._tasks:
+        if not whole_org and connection not in self._running:
             self._hub.flush()
-            found = self._remembered(connection, member, cursor)
+            found = self._remembered(connection, cursor)
             if found is not None:
-                connection.hold(self._limit)
-                self._finish(connection, cursor, found, ended)
+                self.hold(connection)
+                sent = _send(connection, found)
+                self._resumed(connection, cursor, sent, ended)
+                self.release(connection)
                 return
-        self._run(connection, self._resume(connection, member, cursor, ended, whole_org))
+        self._run(connection, lambda: self._resume(connection, cursor, ended, whole_org))
 
-    def _remembered(
-        self, connection: Connection, member: Member, cursor: int
-    ) -> list[Outgoing] | None:
-        """What came between `cursor` and the connection's floor, if memory holds all of it."""
-        floor = connection.floor
+    def _remembered(self, connection: Connection, cursor: int) -> list[Outgoing] | None:
+        """What came between `cursor` and the connection's floor, if memory holds all of it and it
+        fits into one write."""
+        member, floor = _member(connection), connection.floor
         if cursor > self._hub.heads.get(member.org_id, 0):
             return None
         if cursor >= floor:
             return []
         if member.since > cursor or connection in self._subscribed:
             return None
-        found: list[Outgoing] = []
-        for channel in member.channels:
-            if channel.since > cursor:
-                return None
-            found.extend(_between(channel.recent or (), cursor, floor))
-        found.extend(_between(member.departed, cursor, floor))
-        found.sort(key=_cursor)
-        size = sum(len(f.text) for item in found if (f := item.frame_for(connection)))
-        return found if size <= IN_ONE_WRITE and len(found) <= self._most else None
+        found: dict[int, Outgoing] = {}
+        for remembered in (member.departed, *(channel.recent for channel in member.channels)):
+            for outgoing in remembered or ():
+                at = _cursor(outgoing)
+                if cursor < at <= floor:
+                    found[at] = outgoing
+        if any(channel.since > cursor for channel in member.channels):
+            return None
+        ordered = [found[at] for at in sorted(found)]
+        size = sum(len(f.text) for item in ordered if (f := item.frame_for(connection)))
+        return ordered if size <= IN_ONE_WRITE and len(ordered) <= self._most else None
 
-    def _finish(
-        self,
-        connection: Connection,
-        cursor: int,
-        found: Sequence[Outgoing],
-        ended: Callable[[CaughtUp], None],
-    ) -> None:
-        sent = _send(connection, found)
+    def _resumed(self, connection: Connection, cursor: int, sent: int, ended: Ended) -> None:
         connection.floor = min(connection.floor, cursor)
         ended(CaughtUp(max(self._reached(connection), cursor), sent))
-        connection.release()
 
     async def _resume(
-        self,
-        connection: Connection,
-        member: Member,
-        cursor: int,
-        ended: Callable[[CaughtUp], None],
-        whole_org: bool,
+        self, connection: Connection, cursor: int, ended: Ended, whole_org: bool
     ) -> None:
-        async with self._admitted:
+        self._hub.flush()
+        member, floor = _member(connection), connection.floor
+        org_id, user_id = member.org_id, None if whole_org else member.user_id
+        had = self._subscribed.get(connection, {})
+
+        async def page(after: int) -> list[Event]:
+            if user_id is None:
+                found = await self._store.events_of_org(org_id, after, floor, PAGE)
+            else:
+                found = await self._store.events_for_user(org_id, user_id, after, floor, PAGE)
+            return found
+
+        reason: Reason | None = await self._read(self._store.why_lost, org_id, cursor)
+        found = [] if reason is not None else await self._read(page, cursor)
+        if len(found) == PAGE:
+            # Nothing is sent of a gap that is too long to be filled whole.
+            most = self._most
+            count = await self._read(self._store.count_events, org_id, user_id, cursor, most + 1)
+            if count > most:
+                reason = "too_many"
+        if reason is not None:
             self._hub.flush()
-            org_id, floor = member.org_id, connection.floor
-            reason: Reason | None = await self._store.why_lost(org_id, cursor)
-            had = self._subscribed.get(connection, {})
-            found: list[Event] = []
-            at = cursor
-            while reason is None:
-                if whole_org:
-                    page = await self._store.events_of_org(org_id, at, floor, PAGE)
-                else:
-                    page = await self._store.events_for_user(
-                        org_id, member.user_id, at, floor, PAGE
-                    )
-                found.extend(page)
-                if len(found) > self._most:
-                    reason = "too_many"
-                elif len(page) < PAGE:
-                    break
-                else:
-                    at = page[-1].cursor
-            if reason is not None:
-                self._hub.flush()
-                ended(CaughtUp(self._reached(connection), 0, False, reason))
-                return
-            kept = [
-                event for event in found if event.seq <= had.get(event.conversation_id, event.seq)
-            ]
-            sent = await self._send_slowly(connection, member, kept, whole_org=whole_org)
-            connection.floor = min(connection.floor, cursor)
-            self._hub.flush()
-            ended(CaughtUp(max(self._reached(connection), cursor), sent))
+            ended(CaughtUp(self._reached(connection), 0, False, reason))
+            return
+        sent = 0
+        while found and connection.open:
+            news = [e for e in found if e.seq <= had.get(e.conversation_id, e.seq)]
+            sent += await self._send_slowly(connection, news, whole_org=whole_org)
+            found = await self._read(page, found[-1].cursor) if len(found) == PAGE else []
+        self._hub.flush()
+        self._resumed(connection, cursor, sent, ended)
 
     def _reached(self, connection: Connection) -> int:
         """Up to where the connection has had everything: the head, or what is still held back for
         it. A client may keep this cursor and drop before the held events reach it."""
-        detour = connection.detour
-        if detour is not None and detour.held:
-            first = detour.held[0].event
-            assert first is not None, "only events are held"
-            return first.cursor - 1
+        for outgoing in _held(connection):
+            return _cursor(outgoing) - 1
         return self._hub.heads.get(_member(connection).org_id, 0)
 
     # One conversation after a seq.
@@ -199,7 +219,7 @@ class Catchup:
         connection: Connection,
         conversation_id: str,
         after: int | None,
-        ended: Callable[[CaughtUp], None],
+        ended: Ended,
         failed: Callable[[MadangError], None],
     ) -> None:
         """Send the conversation's events after `after` (a seq or a cursor) that the connection
@@ -207,139 +227,142 @@ class Catchup:
 
         Calls `failed` with NotAParticipant for one that the user is not in.
         """
-        member = _member(connection)
-        if not self._hub.is_in(member, conversation_id):
+        if not self._hub.is_in(_member(connection), conversation_id):
             failed(NotAParticipant())
             return
         self._run(
-            connection, self._subscribe(connection, member, conversation_id, after, ended, failed)
+            connection, lambda: self._subscribe(connection, conversation_id, after, ended, failed)
         )
 
     async def _subscribe(
         self,
         connection: Connection,
-        member: Member,
         conversation_id: str,
         after: int | None,
-        ended: Callable[[CaughtUp], None],
+        ended: Ended,
         failed: Callable[[MadangError], None],
     ) -> None:
-        async with self._admitted:
-            self._hub.flush()
-            org_id, floor = member.org_id, connection.floor
-            detour = connection.detour
-            if detour is not None and conversation_id in detour.muted:
-                detour.muted.discard(conversation_id)
-                floor = self._hub.heads.get(org_id, 0)
-            last = (await self._store.last_seqs([conversation_id])).get(conversation_id, 0)
-            # Everything up to here comes from the log, everything after it live.
-            live_from = await self._store.seq_at(org_id, conversation_id, floor)
-            had = self._subscribed.get(connection, {}).get(conversation_id)
-            seq, sent = last, 0
-            if after is not None:
-                after_seq = after
-                if after > _LARGEST_SEQ:
-                    lost = await self._store.why_lost(org_id, after)
-                    if lost is not None:
-                        ended(CaughtUp(0, 0, False, lost, last))
-                        return
-                    after_seq = await self._store.seq_at(org_id, conversation_id, after)
-                if after_seq > last:
-                    ended(CaughtUp(0, 0, False, "unknown_cursor", last))
-                    return
-                until = live_from if had is None else min(live_from, had)
-                missed: list[Event] = []
-                at = after_seq
-                while at < until:
-                    page = await self._store.events_of_conversation(
-                        org_id, conversation_id, at, until, PAGE
-                    )
-                    missed.extend(page)
-                    if len(page) < PAGE or len(missed) > self._most:
-                        break
-                    at = page[-1].seq
-                if len(missed) > self._most:
-                    ended(CaughtUp(0, 0, False, "too_many", last))
-                    return
-                sent = await self._send_slowly(connection, member, missed)
-                lowest = after_seq if had is None else min(had, after_seq)
-                if lowest < live_from:
-                    self._subscribed.setdefault(connection, {})[conversation_id] = lowest
-            if not self._hub.is_in(member, conversation_id):
-                failed(NotAParticipant())
+        self._hub.flush()
+        member, floor = _member(connection), connection.floor
+        org_id, lowest = member.org_id, self._subscribed.get(connection, {})
+        if connection.unmute(conversation_id):
+            # It was told nothing since it unsubscribed: the log has it up to now.
+            floor = self._hub.heads.get(org_id, 0)
+            lowest.pop(conversation_id, None)
+        live_from = await self._read(self._store.seq_at, org_id, conversation_id, floor)
+        sent = 0
+        if after is not None:
+            at = after
+            if after > _LARGEST_SEQ:
+                at = await self._read(self._store.seq_at, org_id, conversation_id, after)
+            heads = await self._read(self._store.last_seqs, [conversation_id])
+            last = heads.get(conversation_id, 0)
+            until = min(live_from, lowest.get(conversation_id, live_from))
+            if at > last or until - at > self._most:
+                reason: Reason = "unknown_cursor" if at > last else "too_many"
+                seq = self._reached_seq(connection, conversation_id, live_from)
+                ended(CaughtUp(0, 0, False, reason, seq))
                 return
-            self._hub.flush()
-            ended(CaughtUp(0, sent, seq=seq))
+            if at < until:
+                self._subscribed.setdefault(connection, {})[conversation_id] = at
+            while at < until and connection.open:
+                page = await self._read(
+                    self._store.events_of_conversation, org_id, conversation_id, at, until, PAGE
+                )
+                if not page:
+                    break
+                sent += await self._send_slowly(connection, page)
+                at = page[-1].seq
+        if not self._hub.is_in(member, conversation_id):
+            failed(NotAParticipant())
+            return
+        self._hub.flush()
+        seq = self._reached_seq(connection, conversation_id, live_from)
+        ended(CaughtUp(0, sent, seq=seq))
+
+    def _reached_seq(self, connection: Connection, conversation_id: str, live_from: int) -> int:
+        """As `_reached`, of one conversation."""
+        for outgoing in _held(connection):
+            if outgoing.conversation_id == conversation_id and outgoing.event is not None:
+                return outgoing.event.seq - 1
+        channel = self._hub.channels.get(conversation_id)
+        return max(live_from, 0 if channel is None else channel.last_seq)
 
     # What both need.
 
+    async def _read(self, query: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Read the log when there is a place for it."""
+        async with self._reading:
+            return await query(*args, **kwargs)
+
     async def _send_slowly(
-        self,
-        connection: Connection,
-        member: Member,
-        events: Sequence[Event],
-        *,
-        whole_org: bool = False,
+        self, connection: Connection, events: Sequence[Event], *, whole_org: bool = False
     ) -> int:
-        """Send events page by page, as fast as the connection takes them."""
+        """Send events piece by piece, as fast as the connection takes them."""
+        member = _member(connection)
+        left = deque(
+            Outgoing(0, event.conversation_id, event=event, encoders=self._hub.encoders)
+            for event in events
+        )
+        self._sending[connection] = left
         sent = 0
-        waited = 0.0
-        for start in range(0, len(events), PAGE):
-            while connection.open and connection.unsent > IN_ONE_WRITE:
-                await self._clock.sleep(DRAIN_POLL_SECONDS)
-                waited += DRAIN_POLL_SECONDS
-                if waited > _PATIENCE_SECONDS:
-                    connection.close(CloseCode.TOO_SLOW, "Too slow: reconnect and resume")
-            if not connection.open:
-                break
-            page = events[start : start + PAGE]
-            sent += _send(
-                connection,
-                [
-                    Outgoing(0, event.conversation_id, event=event, encoders=self._hub.encoders)
-                    for event in page
-                    if whole_org or self._may_see(member, event)
-                ],
-            )
+        patience = PATIENCE_SECONDS
+        try:
+            while left and connection.open:
+                piece: list[Outgoing] = []
+                size = 0
+                while left and size < IN_ONE_WRITE:
+                    outgoing = left.popleft()
+                    if whole_org or self._may_see(member, outgoing):
+                        frame = outgoing.frame_for(connection)
+                        size += 0 if frame is None else len(frame.text)
+                        piece.append(outgoing)
+                sent += _send(connection, piece)
+                while left and connection.open and connection.unsent > IN_ONE_WRITE // 2:
+                    await self._clock.sleep(DRAIN_POLL_SECONDS)
+                    patience -= DRAIN_POLL_SECONDS
+                    if patience < 0:
+                        connection.close(CloseCode.TOO_SLOW, "Too slow: reconnect and resume")
+        finally:
+            del self._sending[connection]
         return sent
 
-    def _may_see(self, member: Member, event: Event) -> bool:
+    def _may_see(self, member: Member, outgoing: Outgoing) -> bool:
         """Access may have ended since the page was read."""
-        if self._hub.is_in(member, event.conversation_id):
+        if self._hub.is_in(member, outgoing.conversation_id):
             return True
-        return event.type == "participant.left" and event.user_id == member.user_id
+        event = outgoing.event
+        return (
+            event is not None
+            and event.type == "participant.left"
+            and event.user_id == member.user_id
+        )
 
-    def _run(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
-        """One catch-up after the other for a connection; live events are held until the last."""
-        connection.hold(self._limit)
-        before = self._tasks.get(connection)
-        task = asyncio.get_running_loop().create_task(self._after(before, connection, work))
-        self._tasks[connection] = task
+    def _run(self, connection: Connection, work: Work) -> None:
+        """Do it after the connection's other catch-ups."""
+        self.hold(connection)
+        waiting = self._waiting.setdefault(connection, deque())
+        if len(waiting) >= MOST_WAITING:
+            connection.close(CloseCode.TRY_LATER, "Too many catch-ups at once")
+            return
+        waiting.append(work)
+        if connection not in self._running:
+            self._running[connection] = self._tasks.start(self._work(connection, waiting))
 
-    async def _after(
-        self,
-        before: asyncio.Task[None] | None,
-        connection: Connection,
-        work: Coroutine[Any, Any, None],
-    ) -> None:
-        if before is not None:
-            await asyncio.wait([before])
+    async def _work(self, connection: Connection, waiting: deque[Work]) -> None:
         try:
-            await work
+            while waiting and connection.open:
+                await waiting.popleft()()
         except Unavailable:
             connection.close(CloseCode.TRY_LATER, "Temporarily unavailable")
         except Exception:
             log.exception("catch-up failed")
             connection.close(CloseCode.INTERNAL, "Internal error")
         finally:
-            if self._tasks.get(connection) is asyncio.current_task():
-                del self._tasks[connection]
-                connection.release()
-
-
-_LARGEST_SEQ = 10**9
-"""A bigger `after` is a cursor: microseconds have not been this few since 1970."""
-_PATIENCE_SECONDS = 60.0
+            if self._running.get(connection) is asyncio.current_task():
+                del self._running[connection]
+                self._waiting.pop(connection, None)
+                self.release(connection)
 
 
 def _member(connection: Connection) -> Member:
@@ -347,12 +370,13 @@ def _member(connection: Connection) -> Member:
     return connection.member
 
 
-def _between(outgoing: Iterable[Outgoing], after: int, until: int) -> list[Outgoing]:
-    return [item for item in outgoing if after < _cursor(item) <= until]
+def _held(connection: Connection) -> Sequence[Outgoing]:
+    detour = connection.detour
+    return () if detour is None or detour.held is None else detour.held
 
 
 def _cursor(outgoing: Outgoing) -> int:
-    assert outgoing.event is not None
+    assert outgoing.event is not None, "only events are remembered and held"
     return outgoing.event.cursor
 
 

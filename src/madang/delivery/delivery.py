@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import structlog
 
 from madang.clock import Clock
 from madang.delivery.members import Members
 from madang.hub.connection import Connection
-from madang.hub.frame import Frame
+from madang.hub.frame import Encoder, Frame
 from madang.hub.hub import Channel, Hub, Member
 from madang.model.ids import uuid7
 from madang.model.nouns import Event
 from madang.ports import Bus, Envelope, SignalTold, Store
 from madang.protocol.errors import Unavailable
+from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
@@ -40,28 +39,30 @@ class Delivery:
         self._bus = bus
         self._members = members
         self._clock = clock
-        self._replies: dict[tuple[str, int], dict[Connection, Frame]] = {}
+        self._replies: dict[tuple[str, int], dict[Connection, Encoder]] = {}
         self._waiting: dict[str, list[Event]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._stop_listening = bus.listen(self.node, self.arrived)
         self._watchers: list[Callable[[Event], None]] = []
 
     def watch(self, watcher: Callable[[Event], None]) -> None:
-        """Call `watcher` with every event committed on this node, before it is delivered."""
+        """Call `watcher` with every event, in log order, before it is delivered here."""
         self._watchers.append(watcher)
 
-    def reply(self, event: Event, connection: Connection, frame: Frame) -> None:
-        """When `event` is delivered, `connection` gets `frame` in its place."""
-        self._replies.setdefault((event.org_id, event.cursor), {})[connection] = frame
+    def reply(self, event: Event, connection: Connection, encode: Encoder) -> None:
+        """When `event` is delivered, `connection` gets it as `encode` writes it."""
+        self._replies.setdefault((event.org_id, event.cursor), {})[connection] = encode
 
     def committed(self, events: Sequence[Event]) -> None:
         """Deliver what this node's writer has committed, in log order."""
         if not events:
             return
         for event in events:
-            for watcher in self._watchers:
-                watcher(event)
-            self._arrive(event)
+            try:
+                self._arrive(event)
+            except Exception:
+                log.exception("an event was not delivered", type=event.type, cursor=event.cursor)
+                self._tasks.start(self.check_heads())
         if self._bus.shared:
             self._bus.publish(Envelope(self.node, events[0].org_id, events=tuple(events)))
 
@@ -93,7 +94,7 @@ class Delivery:
         channel = self._hub.channels.get(event.conversation_id)
         if channel is not None and channel.last_seq < event.seq - 1 and self._counted(channel):
             self._waiting[event.conversation_id] = [event]
-            self._start(self._heal(channel))
+            self._tasks.start(self._heal(channel))
             return
         self._tell(event)
 
@@ -106,6 +107,8 @@ class Delivery:
         channel = self._hub.channels.get(event.conversation_id)
         if channel is not None and _known(channel, event):
             return  # A repeat: who came or went by it may have gone or come again since.
+        for watcher in self._watchers:
+            watcher(event)
         for user_id in _entering(event):
             self._members.entered(event, user_id)
         instead = self._replies.pop((event.org_id, event.cursor), None)
@@ -133,7 +136,9 @@ class Delivery:
                 missing = await self._store.events_of_conversation(
                     channel.org_id, conversation_id, channel.last_seq, None, HEAL_PAGE
                 )
-            except Unavailable:
+            except Exception as failure:
+                if not isinstance(failure, Unavailable):
+                    log.exception("a gap could not be read", conversation=conversation_id)
                 await self._clock.sleep(delay)
                 delay = min(delay * 2, 2.0)
                 continue
@@ -155,7 +160,7 @@ class Delivery:
             behind = channel.last_seq < heads.get(channel.conversation_id, 0)
             if behind and channel.conversation_id not in self._waiting:
                 self._waiting[channel.conversation_id] = []
-                self._start(self._heal_to_head(channel))
+                self._tasks.start(self._heal_to_head(channel))
 
     async def _heal_to_head(self, channel: Channel) -> None:
         missing: Sequence[Event] = ()
@@ -165,9 +170,10 @@ class Delivery:
             )
         except Unavailable:
             log.warning("head check found the store away")
+        finally:
+            waiting = self._waiting.pop(channel.conversation_id)
         if missing:
             self.gaps_healed += 1
-        waiting = self._waiting.pop(channel.conversation_id)
         for event in (*missing, *waiting):
             self._arrive(event)
 
@@ -180,16 +186,12 @@ class Delivery:
                     await self.check_heads()
                 except Unavailable:
                     log.warning("head check found the store away")
+                except Exception:
+                    log.exception("head check failed")
 
-    def _start(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def close(self) -> None:
+    async def close(self) -> None:
         self._stop_listening()
-        for task in self._tasks:
-            task.cancel()
+        await self._tasks.close()
 
 
 def _known(channel: Channel, event: Event) -> bool:

@@ -4,7 +4,7 @@ participant events themselves, and forgotten a while after the last connection w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -22,13 +22,18 @@ LOAD_BATCH = 500
 
 KEEP_SECONDS = 120
 """How long a member without connections is kept current, for those who come right back."""
+MOST_DEPARTED = 64
+"""Conversations left that are remembered of a member, to be told of again after a reconnect."""
+
+Ready = Callable[[Member | None, MadangError | None], None]
+"""Gets the member, or why there is none."""
 
 
 @dataclass(slots=True)
 class _Loading:
     """A user being read, and what happened to their memberships meanwhile, in order."""
 
-    ready: list[Callable[[Member | None, MadangError | None], None]] = field(default_factory=list)
+    ready: list[Ready] = field(default_factory=list)
     changes: list[tuple[str, bool]] = field(default_factory=list)
 
 
@@ -40,14 +45,14 @@ class Members:
         self._store = store
         self._loading: dict[tuple[str, str], _Loading] = {}
         self._queue: list[tuple[str, str]] = []
-        self._idle: dict[Member, int] = {}
+        self._idle: dict[Member, int | None] = {}
         self._task: asyncio.Task[None] | None = None
 
     def want(
         self,
         org_id: str,
         user_id: str,
-        ready: Callable[[Member | None, MadangError | None], None],
+        ready: Ready,
     ) -> None:
         """Call `ready(member, error)`: at once if the user is known here, else when read."""
         member = self._hub.members.get((org_id, user_id))
@@ -95,15 +100,13 @@ class Members:
                 if error is not failure:
                     log.exception("memberships could not be read")
                 for key in batch:
-                    for ready in self._loading.pop(key).ready:
-                        ready(None, error)
+                    _call(self._loading.pop(key).ready, None, error)
                 continue
             for key in batch:
                 self._loaded(key, found.get(key[1], []), since)
 
     def _loaded(self, key: tuple[str, str], conversation_ids: list[str], since: int) -> None:
         loading = self._loading.pop(key)
-        # Ids repeat across members; interning leaves one string for all.
         member = Member(*key, since)
         self._hub.members[key] = member
         for conversation_id in conversation_ids:
@@ -113,9 +116,8 @@ class Members:
                 self._hub.join(member, conversation_id)
             else:
                 self._hub.leave(member, conversation_id)
-        self._idle[member] = 0
-        for ready in loading.ready:
-            ready(member, None)
+        self._idle[member] = None
+        _call(loading.ready, member, None)
 
     # What participant events say.
 
@@ -135,7 +137,11 @@ class Members:
         member = self._hub.members.get(key)
         if member is not None:
             if outgoing is not None:
-                member.departed = (*member.departed, outgoing)
+                member.departed = (*member.departed[-MOST_DEPARTED + 1 :], outgoing)
+                if len(member.departed) == MOST_DEPARTED:
+                    forgotten = member.departed[0].event
+                    assert forgotten is not None, "only events end a membership"
+                    member.since = max(member.since, forgotten.cursor - 1)
             self._hub.leave(member, event.conversation_id)
         elif key in self._loading:
             self._loading[key].changes.append((event.conversation_id, False))
@@ -152,11 +158,20 @@ class Members:
         for member, since in list(self._idle.items()):
             if member.connections:
                 del self._idle[member]
-            elif since == 0:
+            elif since is None:
                 self._idle[member] = now
             elif now - since > KEEP_SECONDS:
                 del self._idle[member]
                 self._hub.forget(member)
+
+
+def _call(ready: Sequence[Ready], member: Member | None, error: MadangError | None) -> None:
+    """Tell all who wait. What one of them does wrong must not keep the others waiting."""
+    for tell in ready:
+        try:
+            tell(member, error)
+        except Exception:
+            log.exception("a loaded member was not taken")
 
 
 def _left_since(member: Member, event: Event) -> bool:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from madang.hub.frame import Batch, Frame, Outgoing
+from madang.hub.frame import Batch, Frame, Outgoing, dialect_of
 from madang.protocol.codes import CloseCode
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ class Connection(ABC):
         self.open = True
         self.status: Status = "online"
         self.detour: Detour | None = None
+
+    @property
+    def dialect(self) -> int:
+        """In whose words it is told of events: a `Dialect`."""
+        return dialect_of(self.form)
 
     # A gateway gives these a body.
 
@@ -143,6 +148,14 @@ class Connection(ABC):
     def mutes(self, conversation_id: str) -> bool:
         """Whether it has unsubscribed from the conversation."""
         return self.detour is not None and conversation_id in self.detour.muted
+
+    def unmute(self, conversation_id: str) -> bool:
+        """Get what it is told again, after what is missing; whether it had been muted."""
+        detour = self.detour
+        if detour is None or conversation_id not in detour.muted:
+            return False
+        detour.muted.discard(conversation_id)
+        return True
 
     def settle(self) -> None:
         """Back to the fast path if nothing keeps the connection off it."""

@@ -35,6 +35,20 @@ class Form(IntEnum):
     EVENTS_DEFLATED = 3
 
 
+def dialect_of(form: int) -> int:
+    """The `Dialect` of a `Form`."""
+    return form >> 1
+
+
+def is_deflated(form: int) -> bool:
+    """Whether a `Form` is a compressed one."""
+    return bool(form & 1)
+
+
+Encoder = Callable[[Event], bytes]
+"""Writes an event as JSON text."""
+
+
 class Frame:
     """One JSON text and, made when first asked for, its bytes on the wire."""
 
@@ -53,6 +67,10 @@ class Frame:
             wire = self._wire = text_frame(self.text)
         return wire
 
+    def let_go(self) -> None:
+        """Keep only the text."""
+        self._wire = self._deflated = None
+
     @property
     def deflated(self) -> bytes:
         """The whole WebSocket frame, compressed without context takeover (RFC 7692)."""
@@ -64,11 +82,21 @@ class Frame:
 class Outgoing:
     """Something on its way to the members of a channel: an event or a signal.
 
-    `order` is its place among all that this hub sends. `instead` replaces the frame for single
-    connections (a reply carries `reply_to`), `omit` names members who do not get it at all.
+    `order` is its place among all that this hub sends. `instead` gives single connections a frame
+    of their own (a reply carries `reply_to`), `omit` names members who do not get it at all.
+    `size` is the bytes that remembering it takes, once that is known.
     """
 
-    __slots__ = ("_encoders", "_frames", "conversation_id", "event", "instead", "omit", "order")
+    __slots__ = (
+        "_encoders",
+        "_frames",
+        "conversation_id",
+        "event",
+        "instead",
+        "omit",
+        "order",
+        "size",
+    )
 
     def __init__(
         self,
@@ -76,9 +104,9 @@ class Outgoing:
         conversation_id: str,
         *,
         event: Event | None = None,
-        encoders: Sequence[Callable[[Event], bytes]] = (),
+        encoders: Sequence[Encoder] = (),
         signal: Frame | None = None,
-        instead: Mapping[Connection, Frame] | None = None,
+        instead: Mapping[Connection, Encoder] | None = None,
         omit: Collection[Member] = (),
     ) -> None:
         self.order = order
@@ -86,6 +114,7 @@ class Outgoing:
         self.event = event
         self.instead = instead
         self.omit = omit
+        self.size = 0
         self._encoders = encoders
         self._frames: list[Frame | None] = [signal, None]
 
@@ -100,20 +129,34 @@ class Outgoing:
     def refresh(self, message: Message) -> None:
         """Tell of the message as it is now, if this is about it."""
         event = self.event
-        if event is not None and event.message is not None and event.message.id == message.id:
+        if event is None or event.message is None or event.message.id != message.id:
+            return
+        if event.message is not message:
             self.event = replace(event, message=message)
             self._frames = [None, None]
-            self.instead = None
 
     def frame_for(self, connection: Connection) -> Frame | None:
         """The frame that this one connection gets, if any."""
-        if self.instead is not None:
-            replaced = self.instead.get(connection)
-            if replaced is not None:
-                return replaced
+        if self.instead is not None and self.event is not None:
+            own = self.instead.get(connection)
+            if own is not None:
+                return Frame(own(self.event))
         if self.omit and connection.member in self.omit:
             return None
-        return self.frame(connection.form >> 1)
+        return self.frame(connection.dialect)
+
+    def remembered(self) -> int:
+        """Let go of what can be made again and count what stays: the event and its texts."""
+        self.size = _EVENT_BYTES
+        for frame in self._frames:
+            if frame is not None:
+                self.size += 2 * len(frame.text)
+                frame.let_go()
+        return self.size
+
+
+_EVENT_BYTES = 1500
+"""What an event and its message take beside their texts, as measured with tracemalloc."""
 
 
 class Batch:
@@ -129,8 +172,8 @@ class Batch:
         """All frames as they go to every connection of this form."""
         wire = self._wires[form]
         if wire is None:
-            frames = self.frames(form >> 1)
-            if form & 1:
+            frames = self.frames(dialect_of(form))
+            if is_deflated(form):
                 wire = b"".join([frame.deflated for frame in frames])
             else:
                 wire = b"".join([frame.wire for frame in frames])

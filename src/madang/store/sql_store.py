@@ -167,6 +167,13 @@ class SqlStore(ABC):
     ) -> Participant | None:
         return await self._read(conversations.participant, org_id, conversation_id, user_id)
 
+    async def count_events(
+        self, org_id: str, user_id: str | None, after: int, most: int
+    ) -> int:
+        if user_id is None:
+            return await self._read(events.count_of_org, org_id, after, most)
+        return await self._read(events.count_for_user, org_id, user_id, after, most)
+
     async def why_lost(self, org_id: str, cursor: int) -> Loss | None:
         return await self._read(events.why_lost, org_id, cursor)
 

@@ -216,6 +216,17 @@ def events_for_user(
     )
 
 
+_COUNT_OF_ORG = text(
+    "SELECT count(*) FROM (SELECT 1 FROM events WHERE org_id = :org AND cursor > :after "
+    "LIMIT :limit)"
+)
+
+
+def count_of_org(connection: Connection, org_id: str, after: int, limit: int) -> int:
+    """How many events the org has after a cursor, up to `limit`."""
+    return int(scalar(connection, _COUNT_OF_ORG, org=org_id, after=after, limit=limit))
+
+
 def count_for_user(
     connection: Connection, org_id: str, user_id: str, after: int, limit: int
 ) -> int:
