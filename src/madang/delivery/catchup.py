@@ -253,13 +253,16 @@ class Catchup:
         sent = 0
         if after is not None:
             at = after
+            reason: Reason | None = None
             if after > _LARGEST_SEQ:
+                reason = await self._read(self._store.why_lost, org_id, after)
                 at = await self._read(self._store.seq_at, org_id, conversation_id, after)
             heads = await self._read(self._store.last_seqs, [conversation_id])
             last = heads.get(conversation_id, 0)
             until = min(live_from, lowest.get(conversation_id, live_from))
-            if at > last or until - at > self._most:
-                reason: Reason = "unknown_cursor" if at > last else "too_many"
+            if reason is None and (at > last or until - at > self._most):
+                reason = "unknown_cursor" if at > last else "too_many"
+            if reason is not None:
                 seq = self._reached_seq(connection, conversation_id, live_from)
                 ended(CaughtUp(0, 0, False, reason, seq))
                 return
