@@ -12,7 +12,8 @@ from madang.protocol.errors import RateLimited
 
 _SECONDS = 60.0
 _SWEEP_AT = 10_000
-"""Users kept before those whose allowance is full again are dropped."""
+"""Users kept before those whose allowance is full again are looked for and dropped; then twice as
+many as were left, so that a look costs each check little however many there are."""
 
 
 @dataclass(slots=True)
@@ -22,6 +23,7 @@ class RateLimit:
     per_minute: int | None
     text: str = "Too many messages"
     _due: dict[tuple[str, str], float] = field(default_factory=dict)
+    _sweep_at: int = _SWEEP_AT
 
     def check(self, org_id: str, user_id: str, now: float) -> None:
         """Count one, at `now` (monotonic seconds).
@@ -37,6 +39,7 @@ class RateLimit:
         early = due - now - _SECONDS
         if early > 1e-9:
             raise RateLimited(self.text, retry_after=max(1, round(early * 1000)))
-        if len(self._due) >= _SWEEP_AT:
+        if len(self._due) >= self._sweep_at:
             self._due = {kept: at for kept, at in self._due.items() if at > now}
+            self._sweep_at = max(_SWEEP_AT, 2 * len(self._due))
         self._due[key] = due

@@ -1,0 +1,35 @@
+"""Rate limits keep few users in mind, and looking through them stays rare."""
+
+from __future__ import annotations
+
+import pytest
+
+from madang.protocol.errors import RateLimited
+from madang.services.limits import RateLimit
+
+
+def test_a_minute_at_once_and_then_at_the_even_pace() -> None:
+    limit = RateLimit(2)
+    limit.check("o", "ann", 0.0)
+    limit.check("o", "ann", 0.0)
+    with pytest.raises(RateLimited) as refused:
+        limit.check("o", "ann", 0.0)
+    assert refused.value.retry_after == 30_000
+    limit.check("o", "ben", 0.0)
+    limit.check("o", "ann", 30.0)
+
+
+def test_users_in_great_number_are_not_looked_through_at_each_check() -> None:
+    limit = RateLimit(60)
+    looked = 0
+    kept = limit._due
+    for n in range(40_000):
+        limit.check("o", f"user-{n}", 0.0)
+        if limit._due is not kept:
+            kept = limit._due
+            looked += 1
+    assert looked <= 3
+    # And whose allowance is full again is forgotten.
+    for n in range(80_000):
+        limit.check("o", f"later-{n}", 1000.0 + n)
+    assert len(limit._due) <= 10_001
