@@ -55,6 +55,10 @@ class Transaction(Protocol):
         """All of them, in order of joining."""
         ...
 
+    def participant_count(self, conversation_id: str) -> int:
+        """How many they are, without reading them."""
+        ...
+
     def message(self, message_id: str) -> Message | None:
         """The message as it is now, with its reactions; a deleted one too."""
         ...
@@ -125,6 +129,11 @@ class Write(Protocol):
 
     @property
     def org_id(self) -> str: ...
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes while it waits: the writer bounds what waits."""
+        ...
 
     def needs(self, needs: Needs) -> None:
         """Announce what `apply` will read."""

@@ -84,6 +84,24 @@ async def test_a_read_only_database_refuses_writes_and_recovers(
     assert await store.last_seen("default", ["ann"]) == {"ann": 1}
 
 
+async def test_an_ack_is_answered_only_when_it_is_on_disk(store: SqliteStore) -> None:
+    read_only = 1
+
+    @event.listens_for(store.engines[0], "begin")
+    def _lock(connection: Any) -> None:
+        connection.exec_driver_sql(f"PRAGMA query_only = {read_only}")
+
+    async def ack(cursor: int) -> list[Any]:
+        acks = (store.save_ack("default", f"user-{n}", "phone", cursor, 1) for n in range(5))
+        return await asyncio.gather(*acks, return_exceptions=True)
+
+    assert [type(answer) for answer in await ack(7)] == [Unavailable] * 5
+    read_only = 0
+    assert await ack(5) == [None] * 5
+    # What was refused is its caller's to repeat, and does not come back later.
+    assert [await store.acked_cursor("default", f"user-{n}", "phone") for n in range(5)] == [5] * 5
+
+
 async def test_a_lock_of_another_process_is_unavailable(
     url: str, clock: SteppedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from madang.model.nouns import Event
+from madang.ports import Write
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import MadangError, NotAParticipant, Unavailable
 from madang.store import writer as writer_module
 from madang.store.sqlite import SqliteStore
-from madang.store.writer import GroupWriter
+from madang.store.writer import Committed, GroupWriter
 from tests.store.conftest import SteppedClock, statements
-from tests.store.writes import Break, Clash, Create, Join, Leave, Publish, React, Read, Send
+from tests.store.writes import SIZE, Break, Clash, Create, Join, Leave, Publish, React, Read, Send
 
 ROOM = "room-1"
 
@@ -218,7 +220,7 @@ async def test_the_queue_is_bounded_in_writes_and_bytes(
         *(writer.write(Send(ROOM, "ann")) for _ in range(5)), return_exceptions=True
     )
     assert [isinstance(result, Unavailable) for result in results] == [False] * 3 + [True] * 2
-    monkeypatch.setattr(writer_module, "MAX_WAITING_BYTES", 2 * writer_module.DEFAULT_SIZE)
+    monkeypatch.setattr(writer_module, "MAX_WAITING_BYTES", 2 * SIZE)
     results = await asyncio.gather(
         *(writer.write(Send(ROOM, "ann")) for _ in range(3)), return_exceptions=True
     )
@@ -297,4 +299,48 @@ async def test_orgs_share_the_writer_fairly(store: SqliteStore, clock: SteppedCl
     # Behind the batches that were under way, not behind all that waits.
     assert order.count("loud") <= 2
     await asyncio.gather(*loud)
+    await writer.close()
+
+
+async def test_a_commit_that_cannot_begin_is_unavailable_and_the_writer_goes_on(
+    url: str, store: SqliteStore, clock: SteppedClock
+) -> None:
+    closed = SqliteStore(url, clock)
+    await closed.close()
+    writer = GroupWriter(closed, clock, lambda events: None)
+    for _ in range(2):
+        results = await asyncio.wait_for(
+            asyncio.gather(
+                *(writer.write(Create(ROOM, ["ann"])) for _ in range(3)), return_exceptions=True
+            ),
+            5,
+        )
+        assert [type(result) for result in results] == [Unavailable] * 3
+    await asyncio.wait_for(writer.close(), 5)
+
+
+class _Interrupted:
+    """A store whose first commits break off after they have begun."""
+
+    def __init__(self, store: SqliteStore, times: int) -> None:
+        self._store = store
+        self._times = times
+
+    async def commit(self, org_id: str, writes: Sequence[Write], now: int) -> Committed:
+        if self._times:
+            self._times -= 1
+            raise MemoryError
+        return await self._store.commit(org_id, writes, now)
+
+
+async def test_a_commit_that_breaks_off_answers_its_writers_and_the_next_one_goes_on(
+    store: SqliteStore, clock: SteppedClock, delivered: list[Event]
+) -> None:
+    writer = GroupWriter(_Interrupted(store, 2), clock, delivered.extend)
+    for _ in range(2):
+        with pytest.raises(MadangError) as failed:
+            await asyncio.wait_for(writer.write(Create(ROOM, ["ann"])), 5)
+        assert failed.value.code is ErrorCode.INTERNAL
+    await writer.write(Create(ROOM, ["ann"]))
+    assert [event.seq for event in delivered] == [1]
     await writer.close()

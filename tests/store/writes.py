@@ -11,6 +11,9 @@ from madang.model.nouns import Conversation, ConversationKind, Event, Message, P
 from madang.ports import Needs, Transaction
 from madang.protocol.errors import Conflict, NotAParticipant, NotFound
 
+SIZE = 1024
+"""Bytes that each of them counts for while it waits."""
+
 
 def _conversation(tx: Transaction, conversation_id: str) -> Conversation:
     found = tx.conversation(conversation_id)
@@ -36,6 +39,10 @@ class Create:
     kind: ConversationKind = "group"
     title: str | None = "Room"
     direct_key: str | None = None
+
+    @property
+    def size(self) -> int:
+        return SIZE
 
     def needs(self, needs: Needs) -> None:
         needs.conversations.add(self.id)
@@ -75,6 +82,10 @@ class Send:
     content: str = "hello"
     client_id: str | None = None
     org_id: str = "default"
+
+    @property
+    def size(self) -> int:
+        return SIZE
 
     def needs(self, needs: Needs) -> None:
         needs.conversations.add(self.conversation_id)
@@ -119,6 +130,10 @@ class Edit:
     delete: bool = False
     org_id: str = "default"
 
+    @property
+    def size(self) -> int:
+        return SIZE
+
     def needs(self, needs: Needs) -> None:
         needs.messages.add(self.message_id)
         needs.message_actors.add((self.message_id, self.user_id))
@@ -142,6 +157,10 @@ class Read:
     message_id: str
     user_id: str
     org_id: str = "default"
+
+    @property
+    def size(self) -> int:
+        return SIZE
 
     def needs(self, needs: Needs) -> None:
         needs.messages.add(self.message_id)
@@ -170,6 +189,10 @@ class React:
     emoji: str
     remove: bool = False
     org_id: str = "default"
+
+    @property
+    def size(self) -> int:
+        return SIZE
 
     def needs(self, needs: Needs) -> None:
         needs.messages.add(self.message_id)
@@ -200,6 +223,10 @@ class Join:
     role: Role = "member"
     org_id: str = "default"
 
+    @property
+    def size(self) -> int:
+        return SIZE
+
     def needs(self, needs: Needs) -> None:
         needs.conversations.add(self.conversation_id)
         needs.participants.add((self.conversation_id, self.user_id))
@@ -220,6 +247,10 @@ class Leave:
     user_id: str
     org_id: str = "default"
 
+    @property
+    def size(self) -> int:
+        return SIZE
+
     def needs(self, needs: Needs) -> None:
         needs.conversations.add(self.conversation_id)
         needs.participants.add((self.conversation_id, self.user_id))
@@ -238,6 +269,10 @@ class Rename:
     title: str
     status: str = "active"
     org_id: str = "default"
+
+    @property
+    def size(self) -> int:
+        return SIZE
 
     def needs(self, needs: Needs) -> None:
         needs.conversations.add(self.conversation_id)
@@ -259,6 +294,10 @@ class Publish:
     payload: Mapping[str, Any] = field(default_factory=dict)
     key: str | None = None
     org_id: str = "default"
+
+    @property
+    def size(self) -> int:
+        return SIZE
 
     def needs(self, needs: Needs) -> None:
         needs.conversations.add(self.conversation_id)
@@ -282,6 +321,10 @@ class Break:
 
     org_id: str = "default"
 
+    @property
+    def size(self) -> int:
+        return SIZE
+
     def needs(self, needs: Needs) -> None:
         pass
 
@@ -296,6 +339,10 @@ class Clash:
     conversation_id: str
     id: str
     org_id: str = "default"
+
+    @property
+    def size(self) -> int:
+        return SIZE
 
     def needs(self, needs: Needs) -> None:
         needs.conversations.add(self.conversation_id)

@@ -18,9 +18,14 @@ from madang.model.nouns import (
 from madang.ports import Needs, Transaction
 from madang.protocol.errors import Forbidden, Invalid, NotFound
 from madang.services import access
+from madang.services.sizes import PERSON, SMALL, json_size
 
 MAX_PARTICIPANTS = 50_000
 """In one conversation; a commit that adds them all stays under a second."""
+
+
+def _too_many() -> Invalid:
+    return Invalid(f"A conversation holds at most {MAX_PARTICIPANTS} participants")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,10 @@ class CreateConversation:
     title: str | None = None
     metadata: Mapping[str, Any] | None = None
 
+    @property
+    def size(self) -> int:
+        return SMALL + PERSON * len(self.participant_ids) + json_size(self.metadata)
+
     def needs(self, needs: Needs) -> None:
         for other in self.participant_ids if self.kind == "direct" else ():
             needs.keys.add(direct_key(self.creator, other))
@@ -105,7 +114,7 @@ class CreateConversation:
     def apply(self, tx: Transaction) -> Opened:
         others = [user for user in dict.fromkeys(self.participant_ids) if user != self.creator]
         if len(others) >= MAX_PARTICIPANTS:
-            raise Invalid(f"A conversation holds at most {MAX_PARTICIPANTS} participants")
+            raise _too_many()
         key = None
         if self.kind == "direct":
             if len(others) != 1:
@@ -137,6 +146,10 @@ class _OnConversation:
     conversation_id: str
     user_id: str
 
+    @property
+    def size(self) -> int:
+        return SMALL
+
     def needs(self, needs: Needs) -> None:
         needs.conversations.add(self.conversation_id)
         needs.participants.add((self.conversation_id, self.user_id))
@@ -155,6 +168,10 @@ class UpdateConversation(_OnConversation):
     title: str | None = None
     metadata: Mapping[str, Any] | None = None
     set_title: bool = False
+
+    @property
+    def size(self) -> int:
+        return SMALL + json_size(self.metadata)
 
     def apply(self, tx: Transaction) -> Event:
         conversation, _ = access.admin_of(tx, self.conversation_id, self.user_id)
@@ -187,6 +204,10 @@ class AddParticipants(_OnConversation):
     joining: tuple[str, ...]
     role: Role | None = None
 
+    @property
+    def size(self) -> int:
+        return SMALL + PERSON * len(self.joining)
+
     def needs(self, needs: Needs) -> None:
         needs.conversations.add(self.conversation_id)
         needs.participants.add((self.conversation_id, self.user_id))
@@ -197,9 +218,11 @@ class AddParticipants(_OnConversation):
         if conversation.kind != "group":
             raise Forbidden("Only a group can be joined")
         access.admin_of(tx, self.conversation_id, self.user_id)
-        return tuple(
-            event for user in dict.fromkeys(self.joining) if (event := self._join(tx, user))
-        )
+        joining = dict.fromkeys(self.joining)
+        new = sum(tx.participant(self.conversation_id, user) is None for user in joining)
+        if new and tx.participant_count(self.conversation_id) + new > MAX_PARTICIPANTS:
+            raise _too_many()
+        return tuple(event for user in joining if (event := self._join(tx, user)))
 
     def _join(self, tx: Transaction, user_id: str) -> Event | None:
         present = tx.participant(self.conversation_id, user_id)

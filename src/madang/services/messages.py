@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from sys import getsizeof
 from typing import Any
 
 from madang.model.ids import uuid7
@@ -15,6 +16,7 @@ from madang.model.nouns import Event, Message, MessageType, SenderType
 from madang.ports import Needs, Transaction
 from madang.protocol.errors import Conflict, Forbidden, NotFound
 from madang.services import access
+from madang.services.sizes import SMALL, json_size
 
 MAX_REACTION_KINDS = 50
 """Different emoji on one message: more than a screen can show is noise, and every reader pays."""
@@ -45,6 +47,13 @@ class SendMessage:
     reply_to_id: str | None = None
     attachments: tuple[Mapping[str, Any], ...] = ()
     metadata: Mapping[str, Any] | None = None
+
+    @property
+    def size(self) -> int:
+        size = SMALL + getsizeof(self.content)
+        if self.attachments or self.metadata:
+            size += json_size(self.attachments) + json_size(self.metadata)
+        return size
 
     def needs(self, needs: Needs) -> None:
         needs.conversations.add(self.conversation_id)
@@ -93,6 +102,10 @@ class _OnMessage:
     message_id: str
     user_id: str
 
+    @property
+    def size(self) -> int:
+        return SMALL
+
     def needs(self, needs: Needs) -> None:
         needs.messages.add(self.message_id)
         needs.message_actors.add((self.message_id, self.user_id))
@@ -103,6 +116,10 @@ class EditMessage(_OnMessage):
     """New content for a message; only its sender may."""
 
     content: str
+
+    @property
+    def size(self) -> int:
+        return SMALL + getsizeof(self.content)
 
     def apply(self, tx: Transaction) -> Done:
         message, _, _ = access.living_message(tx, self.message_id, self.user_id)

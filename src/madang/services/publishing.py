@@ -11,6 +11,7 @@ from madang.model.nouns import Event
 from madang.ports import Needs, Transaction
 from madang.protocol.errors import Conflict, Invalid, NotFound
 from madang.services import conversations
+from madang.services.sizes import SMALL, json_size
 
 _NAME = re.compile(r"[a-z][a-z0-9]*([._][a-z0-9]+)*", re.ASCII)
 _MAX_NAME = 100
@@ -88,6 +89,10 @@ class PublishEvent:
     conversation_id: str | None = None
     user_id: str | None = None
     idempotency_key: str | None = None
+
+    @property
+    def size(self) -> int:
+        return SMALL + json_size(self.payload)
 
     def needs(self, needs: Needs) -> None:
         if self.conversation_id is not None:

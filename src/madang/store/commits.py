@@ -15,18 +15,11 @@ from madang.model.nouns import Event
 from madang.ports import Needs, Write
 from madang.protocol.errors import MadangError, Unavailable
 from madang.store.transaction import SqlTransaction
-from madang.store.writer import Committed
+from madang.store.writer import Committed, InternalError
 
 Outcome = tuple[Any, MadangError | None]
 
 _log = structlog.get_logger(__name__)
-
-
-class InternalError(MadangError):
-    """A write failed in a way nobody foresaw; nothing of it was changed."""
-
-    def __init__(self) -> None:
-        super().__init__("Internal error")
 
 
 def commit_batch(

@@ -23,23 +23,34 @@ Key = tuple[str, ...]
 
 class _Latest:
     """Small values of which only the newest counts (a device's cursor, a last seen): those that
-    come while a write runs are written together, in one transaction."""
+    come while a write runs are written together, in one transaction.
+
+    All who put into a batch share what becomes of it. Values that could not be written are theirs
+    to put again, and are not kept here.
+    """
 
     def __init__(self, save: Callable[[Mapping[Key, Mapping[str, Any]]], Awaitable[None]]) -> None:
         self._save = save
         self._waiting: dict[Key, Mapping[str, Any]] = {}
+        self._next: asyncio.Task[None] | None = None
         self._one_at_a_time = asyncio.Lock()
 
     async def put(self, values: Mapping[Key, Mapping[str, Any]], newest: str) -> None:
+        """Returns when the values, or newer ones, are on disk; raises what kept them off it."""
         for key, value in values.items():
             before = self._waiting.get(key)
             if before is None or before[newest] <= value[newest]:
                 self._waiting[key] = value
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._save_waiting())
+        # Whoever stops waiting must not take the others' write with them.
+        await asyncio.shield(self._next)
+
+    async def _save_waiting(self) -> None:
         async with self._one_at_a_time:
-            # Whoever held the lock before may have written mine with theirs.
-            if any(key in self._waiting for key in values):
-                batch, self._waiting = self._waiting, {}
-                await self._save(batch)
+            batch, self._waiting = self._waiting, {}
+            self._next = None
+            await self._save(batch)
 
 
 class SqlStore(ABC):
@@ -167,9 +178,7 @@ class SqlStore(ABC):
     ) -> Participant | None:
         return await self._read(conversations.participant, org_id, conversation_id, user_id)
 
-    async def count_events(
-        self, org_id: str, user_id: str | None, after: int, most: int
-    ) -> int:
+    async def count_events(self, org_id: str, user_id: str | None, after: int, most: int) -> int:
         if user_id is None:
             return await self._read(events.count_of_org, org_id, after, most)
         return await self._read(events.count_for_user, org_id, user_id, after, most)

@@ -174,11 +174,16 @@ class _Checkpoints:
         self._running = False
 
     def after_commit(self, events: int) -> None:
-        """Called in the writer's thread after each commit."""
+        """Called in the writer's thread after each commit. Never raises: what is committed is."""
         self._since += events
         if self._since >= CHECKPOINT_EVENTS and not self._running:
+            try:
+                self._executor.submit(self._most)
+            except RuntimeError as error:
+                # No thread to be had, or the store is closing.
+                _log.warning("a checkpoint failed; a later one will do its work", error=str(error))
+                return
             self._since, self._running = 0, True
-            self._executor.submit(self._most)
 
     def due(self) -> None:
         """Checkpoint after the next commit that succeeds. In the writer's thread too."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from madang.model.nouns import (
     NO_REACTIONS,
@@ -39,6 +39,15 @@ _SAVE_CURSOR = (
 _ROSTER = select(participants).where(
     participants.c.conversation_id == bindparam("conversation"),
     participants.c.org_id == bindparam("org"),
+)
+
+_ROSTER_SIZE = (
+    select(func.count())
+    .select_from(participants)
+    .where(
+        participants.c.conversation_id == bindparam("conversation"),
+        participants.c.org_id == bindparam("org"),
+    )
 )
 
 _QUIET = ("message.", "reaction.", "participant.", "conversation.")
@@ -233,6 +242,14 @@ class SqlTransaction:
         ]
         roster.sort(key=lambda p: (p.joined_at, p.user_id))
         return roster
+
+    def participant_count(self, conversation_id: str) -> int:
+        where = {"conversation": conversation_id, "org": self.org_id}
+        count: int = self._connection.execute(_ROSTER_SIZE, where).scalar_one()
+        for place, existed in self._changed_places.items():
+            if place[0] == conversation_id:
+                count += (self._participants[place] is not None) - existed
+        return count
 
     def message(self, message_id: str) -> Message | None:
         if message_id not in self._messages:

@@ -19,6 +19,8 @@ from madang.ports import Write
 from madang.protocol.errors import MadangError, Unavailable
 
 Done = Callable[[Any, MadangError | None], None]
+_Waiting = tuple[Write, Done, int]
+"""A write, whom to tell, and its size."""
 
 MAX_BATCH = 1000
 """Writes in one commit: about 40 ms of work, so that nobody's ack waits longer for others'."""
@@ -27,9 +29,6 @@ MAX_WAITING = 20_000
 """Writes of one org waiting for a commit: about a second of work."""
 
 MAX_WAITING_BYTES = 64 * 1024 * 1024
-
-DEFAULT_SIZE = 1024
-"""Bytes a write counts for that does not say its `size`."""
 
 _log = structlog.get_logger(__name__)
 
@@ -42,12 +41,19 @@ class Committed:
     events: Sequence[Event]
 
 
+class InternalError(MadangError):
+    """A write failed in a way nobody foresaw."""
+
+    def __init__(self) -> None:
+        super().__init__("Internal error")
+
+
 class Committer(Protocol):
     """What the writer needs of a store."""
 
     def commit(self, org_id: str, writes: Sequence[Write], now: int) -> Awaitable[Committed]:
-        """Begin at once to apply the writes in one transaction. Never raises: a failure is the
-        error of each write it befell."""
+        """Begin at once to apply the writes in one transaction. A failure is the error of each
+        write it befell; what is raised, now or later, fails all of them."""
         ...
 
 
@@ -57,7 +63,7 @@ class _Queue:
     __slots__ = ("bytes", "task", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[Write, Done, int]] = []
+        self.waiting: list[_Waiting] = []
         self.bytes = 0
         self.task: asyncio.Task[None] | None = None
 
@@ -76,14 +82,14 @@ class GroupWriter:
         self._closed = False
 
     def submit(self, write: Write, done: Done) -> None:
-        """See `ports.Writer`. A write may have a `size` in bytes; they are bounded too.
+        """See `ports.Writer`. What waits is bounded, in writes and in bytes.
 
         Where the queue is full or the writer closed, `done` is called before this returns.
         """
         queue = self._queues.get(write.org_id)
         if queue is None:
             queue = self._queues[write.org_id] = _Queue()
-        size = getattr(write, "size", DEFAULT_SIZE)
+        size = write.size
         if (
             self._closed
             or len(queue.waiting) >= MAX_WAITING
@@ -124,33 +130,50 @@ class GroupWriter:
 
     async def _drain(self, org_id: str, queue: _Queue) -> None:
         batch = self._take(queue)
-        commit = self._store.commit(org_id, [write for write, _, _ in batch], self._clock.now())
+        commit = self._begin(org_id, batch)
         while True:
-            committed = await commit
+            committed = await self._committed(commit, batch)
             finished = batch
             # The next commit begins before this one is delivered: disk and loop work together.
             if batch := self._take(queue):
-                commit = self._store.commit(
-                    org_id, [write for write, _, _ in batch], self._clock.now()
-                )
+                commit = self._begin(org_id, batch)
             self._finish(finished, committed)
             if not batch:
                 if not queue.waiting:
                     break
                 batch = self._take(queue)
-                commit = self._store.commit(
-                    org_id, [write for write, _, _ in batch], self._clock.now()
-                )
+                commit = self._begin(org_id, batch)
         queue.task = None
         del self._queues[org_id]
 
-    def _take(self, queue: _Queue) -> list[tuple[Write, Done, int]]:
+    def _begin(self, org_id: str, batch: Sequence[_Waiting]) -> Awaitable[Committed]:
+        writes = [write for write, _, _ in batch]
+        try:
+            return self._store.commit(org_id, writes, self._clock.now())
+        except Exception:
+            # Nothing has begun: a store that is closed, a machine that gives no more threads.
+            _log.exception("a commit could not begin", org=org_id, writes=len(batch))
+            refused: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+            refused.set_result(Committed([(None, Unavailable())] * len(batch), ()))
+            return refused
+
+    async def _committed(
+        self, commit: Awaitable[Committed], batch: Sequence[_Waiting]
+    ) -> Committed:
+        """Whatever befalls a commit, its writers are answered and the next one goes on."""
+        try:
+            return await commit
+        except Exception:
+            _log.exception("a commit failed", writes=len(batch))
+            return Committed([(None, InternalError())] * len(batch), ())
+
+    def _take(self, queue: _Queue) -> list[_Waiting]:
         batch = queue.waiting[:MAX_BATCH]
         del queue.waiting[:MAX_BATCH]
         queue.bytes -= sum(size for _, _, size in batch)
         return batch
 
-    def _finish(self, batch: Sequence[tuple[Write, Done, int]], committed: Committed) -> None:
+    def _finish(self, batch: Sequence[_Waiting], committed: Committed) -> None:
         for (_, done, _), (result, error) in zip(batch, committed.outcomes, strict=True):
             try:
                 done(result, error)
