@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 
 import pytest
 
 from madang.hub.frame import Form, Frame
 from madang.hub.hub import RECENT_EVENTS, Hub, Member
-from madang.model.nouns import Event
+from madang.model.nouns import Conversation, ConversationView, Event
 from madang.protocol.codes import CloseCode
 from tests.hub.recording import Counter, Recorder, event, places
 
@@ -357,3 +358,18 @@ async def test_following_the_org_is_told_everything_once_and_leaves_the_user_alo
     yard.tell("room", 2)
     await turn()
     assert places(ann) == [("room", 1), ("room", 2)]
+
+
+async def test_a_conversation_told_of_earlier_forgets_its_deleted_last_message(yard: Yard) -> None:
+    yard.member("ann", "room")
+    first = event("room", 1, 1, text="secret")
+    assert first.message is not None
+    row = Conversation("room", "org", "group", None, {}, "active", None, 1, None, "ann", 1, 1)
+    view = ConversationView(row, (), first.message, 0, False)
+    yard.hub.tell(replace(event("room", 2, 2, type="conversation.updated"), conversation=view))
+    gone = replace(first.message, content="", deleted_at=3)
+    yard.hub.tell(replace(event("room", 3, 3, type="message.deleted"), message=gone))
+    recent = yard.hub.channels["room"].recent
+    assert recent is not None
+    told = [one.event.conversation for one in recent if one.event and one.event.conversation]
+    assert [one.last_message for one in told] == [gone]

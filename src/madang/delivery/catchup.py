@@ -187,12 +187,13 @@ class Catchup:
 
         reason: Reason | None = await self._read(self._store.why_lost, org_id, cursor)
         found = [] if reason is not None else await self._read(page, cursor)
-        if len(found) == PAGE:
-            # Nothing is sent of a gap that is too long to be filled whole.
+        count = len(found)
+        if count == PAGE:
             most = self._most
             count = await self._read(self._store.count_events, org_id, user_id, cursor, most + 1)
-            if count > most:
-                reason = "too_many"
+        if count > self._most:
+            # Nothing is sent of a gap that is too long to be filled whole.
+            reason = "too_many"
         if reason is not None:
             self._hub.flush()
             ended(CaughtUp(self._reached(connection), 0, False, reason))

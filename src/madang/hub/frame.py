@@ -129,11 +129,16 @@ class Outgoing:
     def refresh(self, message: Message) -> None:
         """Tell of the message as it is now, if this is about it."""
         event = self.event
-        if event is None or event.message is None or event.message.id != message.id:
+        if event is None:
             return
-        if event.message is not message:
+        told, view = event.message, event.conversation
+        if told is not None and told.id == message.id and told is not message:
             self.event = replace(event, message=message)
-            self._frames = [None, None]
+        elif view is not None and view.last_message and view.last_message.id == message.id:
+            self.event = replace(event, conversation=replace(view, last_message=message))
+        else:
+            return
+        self._frames = [None, None]
 
     def frame_for(self, connection: Connection) -> Frame | None:
         """The frame that this one connection gets, if any."""
