@@ -269,7 +269,13 @@ class Program:
         if not self.rooms:
             await self.create(user)
             return
-        weights: dict[Act, int] = {self.send: 8, self.edit: 3, self.delete: 2, self.read: 5, self.react: 8}
+        weights: dict[Act, int] = {
+            self.send: 8,
+            self.edit: 3,
+            self.delete: 2,
+            self.read: 5,
+            self.react: 8,
+        }
         rare: tuple[Act, ...] = (self.create, self.update, self.people, self.leave, self.publish)
         weights.update(dict.fromkeys(rare, 2))
         if self.chance.random() < 0.02:
