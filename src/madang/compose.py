@@ -9,22 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from pydantic import Field
 from sqlalchemy import make_url
-from starlette.responses import RedirectResponse
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import madang
-from madang import console
+from madang import own_routes
 from madang.bus.memory import MemoryBus
 from madang.clock import Clock, SystemClock
 from madang.delivery.catchup import Catchup
@@ -36,15 +32,12 @@ from madang.gateways.http_uvicorn import LateAddressProtocol
 from madang.gateways.websocket_asgi import AsgiGateway
 from madang.gateways.websocket_uvicorn import UvicornConnection, protocol_class
 from madang.hub.hub import Hub
-from madang.model.identity import DEFAULT_ORG
-from madang.model.nouns import Event, Message
+from madang.library import Library
 from madang.ports import Bus
+from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import Unavailable
-from madang.services.auth import mint
 from madang.services.limits import RateLimit
-from madang.services.messages import SendMessage
-from madang.services.publishing import PublishEvent, check_type
-from madang.services.trust import minting_key, token_verifier
+from madang.services.trust import token_verifier
 from madang.settings import Settings
 from madang.store import migrate
 from madang.store.sqlite import SqliteStore
@@ -54,11 +47,11 @@ from madang.surfaces.admission import Admission
 from madang.surfaces.events import frames as events_frames
 from madang.surfaces.events import rest as events_rest
 from madang.surfaces.events.session import EventsSession
-from madang.surfaces.fields import Strict, UserRef
 from madang.surfaces.messenger import rest as messenger_rest
 from madang.surfaces.messenger.frames import MessengerFrames
 from madang.surfaces.messenger.session import Messenger, MessengerPath
-from madang.surfaces.requests import BodyLimit, Callers, JsonResponse, JsonRoute
+from madang.surfaces.requests import BodyLimit, Callers
+from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
@@ -67,17 +60,17 @@ SIGNALS_PER_MESSAGE = 10
 SWEEP_SECONDS = 30
 HTTP_DRAIN_SECONDS = 1
 """What requests under way get when the server stops; connections get `drain_seconds` after."""
-DEV_TOKEN_SECONDS = 24 * 3600
 
 _MESSENGER = "/api/v1/messenger/ws"
 _EVENTS = "/api/v1/events/ws"
 
 
-class Madang:
+class Madang(Library):
     """A server as an ASGI app: HTTP, WebSocket and lifespan.
 
     Mounted into another app it starts with the first request, or with the other app if that one
-    uses `lifespan`. It may be given another `bus` and `clock`, as tests do.
+    uses `lifespan`. Once stopped it stays so: what comes after is refused as unavailable. It may
+    be given another `bus` and `clock`, as tests do.
     """
 
     def __init__(
@@ -90,9 +83,11 @@ class Madang:
         self.hub = Hub((frames.event, events_frames.encode_event))
         self._bus: Bus = bus or MemoryBus()
         self._started = False
+        self._stopped = False
         self._starting = asyncio.Lock()
         self._epoch = ""
-        self._tasks: list[asyncio.Task[None]] = []
+        self._sweep_at = 0
+        self._tasks = Tasks()
         _prepare_database(settings.database_url)
         self._assemble(frames)
 
@@ -101,7 +96,7 @@ class Madang:
         self.store = SqliteStore(settings.database_url, clock)
         self.members = Members(hub, self.store)
         self.delivery = Delivery(hub, self.store, self._bus, self.members, clock)
-        self.writer = GroupWriter(self.store, clock, self.delivery.committed)
+        self.writer: GroupWriter = GroupWriter(self.store, clock, self.delivery.committed)
         self.catchup = Catchup(
             hub,
             self.store,
@@ -109,6 +104,7 @@ class Madang:
             limit=settings.output_limit_bytes,
             most=settings.max_replay_events,
         )
+        self.delivery.watch(self.catchup.changed)
         self.presence = Presence(
             hub,
             self.store,
@@ -131,33 +127,44 @@ class Madang:
         )
         self.messages_limit = RateLimit(per_minute)
         signals = None if per_minute is None else per_minute * SIGNALS_PER_MESSAGE
-        admission = Admission(self.verifier, self.members, hub, clock, dev=settings.dev)
+        signals_limit = RateLimit(signals)
+        self.admission = Admission(
+            self.verifier,
+            self.members,
+            hub,
+            self.catchup,
+            self.presence,
+            self.entrance,
+            clock,
+            max_message=settings.ws_message_size_limit,
+            dev=settings.dev,
+        )
         self.messenger = Messenger(
             frames=frames,
-            admission=admission,
+            admission=self.admission,
             entrance=self.entrance,
             hub=hub,
-            members=self.members,
             delivery=self.delivery,
             catchup=self.catchup,
             presence=self.presence,
             writer=self.writer,
             clock=clock,
             messages_limit=self.messages_limit,
-            signals_limit=RateLimit(signals),
+            signals_limit=signals_limit,
             max_content=settings.ws_message_size_limit,
             typing_seconds=settings.typing_timeout,
             heartbeat=round(settings.ws_heartbeat_interval),
             epoch=lambda: self._epoch,
         )
         self.events = EventsSession(
-            admission=admission,
+            admission=self.admission,
             entrance=self.entrance,
             hub=hub,
-            members=self.members,
             catchup=self.catchup,
+            presence=self.presence,
             store=self.store,
             clock=clock,
+            signals_limit=signals_limit,
         )
         self._anyone = MessengerPath(self.messenger, None)
         self._websocket = AsgiGateway(
@@ -209,23 +216,30 @@ class Madang:
                 events_rest.Parts(
                     self.store,
                     self.writer,
-                    self.clock,
                     self.hub,
+                    self.admission,
                     self.members,
                     self.catchup,
                     self.entrance,
                     self.settings.output_limit_bytes,
+                    self.settings.ws_connection_timeout,
                 )
             )
         )
-        _add_own_routes(app, self)
+        own_routes.add(app, own_routes.Parts(self.settings, self.clock, self.store, self.entrance))
         return app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
             return
-        if not self._started:
+        if self._stopped:
+            if scope["type"] == "http":
+                await problems.problem(503, ErrorCode.UNAVAILABLE, "Going away")(
+                    scope, receive, send
+                )
+                return
+        elif not self._started:
             await self.start()
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
@@ -235,30 +249,42 @@ class Madang:
     # A life.
 
     async def start(self) -> None:
-        """Begin to serve. Does nothing the second time."""
+        """Begin to serve. Does nothing the second time.
+
+        Raises:
+            Unavailable: it was stopped.
+        """
         async with self._starting:
+            if self._stopped:
+                raise Unavailable("Going away")
             if self._started:
                 return
             self._epoch = await self.store.epoch()
             self.entrance.start()
-            self._tasks.append(asyncio.create_task(self.delivery.run()))
+            self._tasks.start(self.delivery.run(), "head checks")
             self._started = True
 
     async def stop(self) -> None:
-        """Finish and acknowledge what was submitted, send clients away, close the store."""
-        if not self._started:
-            return
+        """Finish and acknowledge what was submitted, send clients away, end all that runs, and
+        close the store. Nothing starts it again."""
+        async with self._starting:
+            if self._stopped:
+                return
+            self._stopped = True
         self.entrance.draining = True
-        await self.writer.close()
-        self.hub.flush()
-        await self.entrance.drain(self.settings.drain_seconds)
-        self.entrance.stop()
-        for task in self._tasks:
-            task.cancel()
-        self.delivery.close()
-        await self.presence.save()
+        if self._started:
+            await self.writer.close()
+            self.hub.flush()
+            await self.entrance.drain(self.settings.drain_seconds)
+            self.entrance.stop()
+        # Whatever still reads or writes ends before the store does.
+        await self._tasks.close()
+        await self.admission.close()
+        await self.catchup.close()
+        await self.delivery.close()
+        if self._started:
+            await self.presence.save()
         await self.store.close()
-        self._started = False
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: Any = None) -> AsyncIterator[None]:
@@ -284,141 +310,9 @@ class Madang:
 
     def _tick(self, now: int) -> None:
         self.presence.tick(now, self.entrance.connections)
-        if now % SWEEP_SECONDS == 0:
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_SECONDS
             self.members.sweep(now)
-
-    # For the program that mounts it.
-
-    async def publish(
-        self,
-        type: str,
-        payload: Any = None,
-        *,
-        conversation_id: str | None = None,
-        user_id: str | None = None,
-        idempotency_key: str | None = None,
-        publisher: str = "server",
-        org: str = DEFAULT_ORG,
-    ) -> Event:
-        """Publish an event to a conversation or into a user's inbox, as `POST /api/v1/events`
-        does; on disk when this returns.
-
-        Raises:
-            MadangError: refused, with a `code` and a public `text`.
-        """
-        await self.start()
-        check_type(type)
-        if (conversation_id is None) == (user_id is None):
-            raise ValueError("one of conversation_id and user_id says to whom")
-        write = PublishEvent(
-            org, publisher, type, payload, conversation_id, user_id, idempotency_key
-        )
-        published = await self.writer.write(write)
-        event: Event = published.event
-        return event
-
-    async def send(
-        self,
-        conversation_id: str,
-        sender_id: str,
-        content: str,
-        *,
-        client_id: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        sender_type: Literal["user", "agent", "system"] = "user",
-        org: str = DEFAULT_ORG,
-    ) -> Message:
-        """Send a message as one of the conversation's participants; on disk when this returns."""
-        await self.start()
-        done = await self.writer.write(
-            SendMessage(
-                org,
-                conversation_id,
-                sender_id,
-                content,
-                sender_type,
-                client_id=client_id,
-                metadata=metadata,
-            )
-        )
-        message: Message = done.message
-        return message
-
-
-class _DevToken(Strict):
-    user_id: UserRef
-    roles: list[Literal["admin", "agent", "service"]] = Field(default_factory=list)
-
-
-def _add_own_routes(app: FastAPI, server: Madang) -> None:
-    """Health, the console, and what only a development server has."""
-    settings = server.settings
-    app.router.route_class = JsonRoute
-
-    @app.get("/healthz", include_in_schema=False)
-    async def alive() -> Any:
-        return JsonResponse({"status": "ok"})
-
-    @app.get("/readyz", include_in_schema=False)
-    async def ready() -> Any:
-        if server.entrance.draining:
-            raise Unavailable("Going away")
-        await server.store.epoch()
-        return JsonResponse({"status": "ok"})
-
-    @app.get("/", include_in_schema=False)
-    async def root(request: Request) -> Any:
-        return RedirectResponse(request.scope.get("root_path", "") + "/console/")
-
-    if settings.dev:
-
-        @app.post("/api/v1/dev/token", tags=["development"])
-        async def dev_token(body: _DevToken) -> Any:
-            """A token for anyone: exists only with --dev."""
-            token = mint(
-                minting_key(settings),
-                body.user_id,
-                now=server.clock.now(),
-                ttl=DEV_TOKEN_SECONDS,
-                roles=body.roles,
-            )
-            return JsonResponse({"token": token})
-
-    @app.get("/console/config.json", include_in_schema=False)
-    async def console_config() -> Any:
-        return JsonResponse({"dev": settings.dev, "version": madang.__version__})
-
-    files = StaticFiles(directory=console.console_directory(), html=True)
-    app.mount("/console", _only_page_files(files))
-
-
-_PAGE_FILE = re.compile(r"/?([\w./-]+\.(html|css|js|svg))?", re.ASCII)
-
-
-def _only_page_files(files: ASGIApp) -> ASGIApp:
-    """The console's directory is a package too: only what belongs to the page is served, with
-    the policy it is written for."""
-    policy = console.CONTENT_SECURITY_POLICY.encode()
-
-    async def serve_page(scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if not _PAGE_FILE.fullmatch(path):
-            scope = {**scope, "path": scope.get("root_path", "") + "/none"}
-
-        async def with_policy(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message["headers"],
-                    (b"content-security-policy", policy),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"referrer-policy", b"no-referrer"),
-                    (b"cache-control", b"no-cache"),
-                ]
-            await send(message)
-
-        await files(scope, receive, with_policy)
-
-    return serve_page
 
 
 def _with_middleware(app: FastAPI, settings: Settings) -> ASGIApp:

@@ -182,7 +182,10 @@ class Entrance:
 
     def _tick(self) -> None:
         self._timer = self._clock.call_later(TICK_SECONDS, self._tick)
+        # A busy loop is called late: a tick may be two seconds after the last, or in the same one.
+        passed = -self.now
         self.now = now = int(self._clock.monotonic())
+        passed += now
         self._lately.append(now)
         heartbeat, timeout = self._heartbeat, self._timeout
         wall = self._clock.now() // 1_000_000
@@ -195,7 +198,7 @@ class Entrance:
                 connection.close(CloseCode.TOKEN_EXPIRED, "Token expired")
             elif silent >= timeout:
                 connection.close(CloseCode.IDLE, "Nothing heard")
-            elif silent > 0 and silent % heartbeat == 0:
+            elif silent // heartbeat > max(0, silent - passed) // heartbeat:
                 connection.ping()
         for deadline, abort in list(self._closing.values()):
             if now >= deadline:

@@ -7,11 +7,27 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 import orjson
-from sse_starlette import ServerSentEvent
+import structlog
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import SendTimeoutError
+from starlette.types import Receive, Scope, Send
 
 from madang.gateways.entrance import Entrance
 from madang.hub.connection import Connection
 from madang.hub.frame import Batch, Form, Frame
+
+log = structlog.get_logger(__name__)
+
+
+class EventStream(EventSourceResponse):
+    """A response that ends, with nothing raised, when its client takes nothing for the
+    `send_timeout` (seconds): such a client would hold its place for hours, until TCP gives up."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except* SendTimeoutError:
+            log.info("an event stream was not read")
 
 
 class SseConnection(Connection):
@@ -43,7 +59,7 @@ class SseConnection(Connection):
         self._wake.set()
 
     def write_batch(self, batch: Batch) -> None:
-        for frame in batch.frames(self.form >> 1):
+        for frame in batch.frames(self.dialect):
             self.write(frame)
 
     def ping(self) -> None:

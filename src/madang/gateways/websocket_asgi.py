@@ -12,10 +12,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+import structlog
+
 from madang.gateways.entrance import Entrance, Refused, Upgrade
 from madang.hub.connection import Connection
 from madang.hub.frame import Batch, Frame
 from madang.protocol.codes import CloseCode
+
+log = structlog.get_logger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -46,7 +50,7 @@ class AsgiConnection(Connection):
             self.close(CloseCode.TOO_SLOW, "Too slow: reconnect and resume")
 
     def write_batch(self, batch: Batch) -> None:
-        for frame in batch.frames(self.form >> 1):
+        for frame in batch.frames(self.dialect):
             self.write(frame)
 
     def ping(self) -> None:
@@ -76,7 +80,10 @@ class AsgiConnection(Connection):
             self.open = False
             for task in (sender, reader):
                 task.cancel()
-            await asyncio.gather(sender, reader, return_exceptions=True)
+            for ended in await asyncio.gather(sender, reader, return_exceptions=True):
+                # A client that is gone is an OSError in ASGI (spec 2.4); all else is a fault.
+                if isinstance(ended, Exception) and not isinstance(ended, OSError):
+                    log.error("a connection's messages were not carried on", exc_info=ended)
 
     async def _send_all(self, send: Send) -> None:
         while True:

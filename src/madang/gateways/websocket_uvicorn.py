@@ -89,9 +89,7 @@ class UvicornConnection(Connection, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
         self.entrance.gone(self)
-        surface, self._surface = self._surface, None
-        if surface is not None:
-            surface.closed(self)
+        self._left()
         self.transport = None
         self._receiver = None
 
@@ -171,6 +169,8 @@ class UvicornConnection(Connection, asyncio.Protocol):
             transport.write_eof()
 
     def _answer_close(self, code: int) -> None:
+        """The client is leaving: it is nobody's device from now on. What was written before goes
+        out first, if the client still reads; it gets a while for that and no more."""
         transport = self.transport
         if transport is None:
             return
@@ -178,7 +178,14 @@ class UvicornConnection(Connection, asyncio.Protocol):
             self.flush()
             self.open = False
             transport.write(close_frame(None if code == 1005 else code))
+            self.entrance.closing(self, transport.abort)
         transport.close()
+        self._left()
+
+    def _left(self) -> None:
+        surface, self._surface = self._surface, None
+        if surface is not None:
+            surface.closed(self)
 
     # Connection.
 

@@ -1,20 +1,22 @@
-"""From a fresh WebSocket connection to an attached one: the same steps for every surface.
+"""In and out: the same steps for every surface, from a fresh connection to one that is attached to
+its user, and from there to one that is gone.
 
-Token, identity, the member with their conversations, a place in the hub. What the client sends
-before that is done waits in order.
+In: token, identity, the member with their conversations, a place in the hub and in presence. What
+a client sends before that is done waits in order. Out: each of these in reverse.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
 
 from madang.clock import Clock
+from madang.delivery.catchup import Catchup
 from madang.delivery.members import Members
-from madang.gateways.entrance import Upgrade
+from madang.delivery.presence import Presence
+from madang.gateways.entrance import Entrance, Upgrade
 from madang.hub.connection import Connection
 from madang.hub.hub import Hub, Member
 from madang.model.identity import DEFAULT_ORG, Identity
@@ -22,31 +24,61 @@ from madang.model.ids import is_user_id
 from madang.protocol.codes import CloseCode
 from madang.protocol.errors import MadangError
 from madang.services.auth import AuthError, TokenVerifier
+from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
 MOST_EARLY = 64
 """Frames a client may send before it was told that it is connected."""
+MOST_EARLY_LARGE = 4
+"""And as many characters as this many frames of the largest size have."""
 FOREVER = 2**62
+SEES_WHOLE_ORG = frozenset(("admin", "service"))
+"""Roles whose tokens may read every event of their org."""
+
+
+class _Early:
+    """What a client sent before it was attached."""
+
+    __slots__ = ("characters", "frames")
+
+    def __init__(self) -> None:
+        self.frames: list[str] = []
+        self.characters = 0
 
 
 class Admission:
-    """Admits connections.
+    """Lets connections in and out.
 
     Args:
+        max_message: bytes of one message a client may send.
         dev: whether a user may be named without a token, as `madang serve --dev` allows.
     """
 
     def __init__(
-        self, verifier: TokenVerifier, members: Members, hub: Hub, clock: Clock, *, dev: bool
+        self,
+        verifier: TokenVerifier,
+        members: Members,
+        hub: Hub,
+        catchup: Catchup,
+        presence: Presence,
+        entrance: Entrance,
+        clock: Clock,
+        *,
+        max_message: int,
+        dev: bool,
     ) -> None:
         self.verifier = verifier
         self._members = members
         self._hub = hub
+        self._catchup = catchup
+        self._presence = presence
+        self._entrance = entrance
         self._clock = clock
+        self._most_characters = MOST_EARLY_LARGE * max_message
         self._dev = dev
-        self._early: dict[Connection, list[str]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._early: dict[Connection, _Early] = {}
+        self._tasks = Tasks()
 
     def admit(
         self,
@@ -55,19 +87,25 @@ class Admission:
         claimed: str | None,
         welcome: Callable[[Connection, Member], None],
         received: Callable[[Connection, str], None],
+        *,
+        whole_org: bool = False,
     ) -> None:
         """Attach the connection to its user and call `welcome`, or close it with 1008.
 
         Args:
             claimed: the user id in the path, which a token must agree with.
             received: called after `welcome` with what the client sent before.
+            whole_org: it gets every event of its org, if its token may, instead of its user's.
         """
-        self._early[connection] = []
+        self._early[connection] = _Early()
         token = upgrade.token
 
-        def enter(identity: Identity) -> None:
+        def identified(identity: Identity) -> None:
             if claimed is not None and identity.user_id != claimed:
                 self._refuse(connection, "Token is for another user")
+                return
+            if whole_org and not identity.roles & SEES_WHOLE_ORG:
+                self._refuse(connection, "scope=org needs an admin's token")
                 return
             connection.identity = identity
             self._members.want(identity.org, identity.user_id, ready)
@@ -79,14 +117,18 @@ class Admission:
             if member is None:
                 connection.close(CloseCode.TRY_LATER, error.text if error else "")
                 return
-            self._hub.attach(member, connection)
-            welcome(connection, member)
-            for text in early:
-                received(connection, text)
+            try:
+                self.enter(connection, member, whole_org=whole_org)
+                welcome(connection, member)
+                for text in early.frames:
+                    received(connection, text)
+            except Exception:
+                # Others are waiting behind this one in the same batch.
+                failed(connection, "a connection was not welcomed")
 
         if token is None:
             if self._dev and claimed is not None and is_user_id(claimed):
-                enter(Identity(claimed, DEFAULT_ORG, None, None, frozenset(), FOREVER))
+                identified(Identity(claimed, DEFAULT_ORG, None, None, frozenset(), FOREVER))
             else:
                 self._refuse(connection, "Missing token")
         elif self.verifier.source is None:
@@ -95,31 +137,71 @@ class Admission:
             except AuthError as error:
                 self._not_valid(connection, error)
             else:
-                enter(identity)
+                identified(identity)
         else:
-            self._start(self._authenticate(connection, token, enter))
+            self.start(connection, self._authenticate(connection, token, identified))
+
+    def enter(self, connection: Connection, member: Member, *, whole_org: bool = False) -> None:
+        """Attach it. It counts as one of its user's devices, whichever surface it speaks; not so
+        if it reads the whole org, which is a backend's work and nobody's presence."""
+        self._hub.attach(member, connection)
+        if whole_org:
+            self._hub.follow_org(connection)
+        else:
+            self._presence.opened(member)
+
+    def leave(self, connection: Connection) -> None:
+        """The connection is gone, wherever on its way in it was."""
+        self._early.pop(connection, None)
+        self._catchup.forget(connection)
+        member = connection.member
+        if member is None:
+            return
+        self._hub.detach(connection)
+        if self._hub.members.get((member.org_id, member.user_id)) is not member:
+            return  # One that follows the org stands beside its user, who may well be here.
+        self._presence.closed(member)
+        if not member.connections:
+            self._members.idle(member, self._entrance.now)
 
     def wait(self, connection: Connection, text: str) -> None:
         """The client sent something before it was attached."""
         early = self._early.get(connection)
-        if early is not None:
-            if len(early) >= MOST_EARLY:
-                connection.close(CloseCode.NOT_ALLOWED, "Too many frames before connected")
-            early.append(text)
+        if early is None:
+            return
+        early.characters += len(text)
+        if len(early.frames) >= MOST_EARLY or early.characters > self._most_characters:
+            self._refuse(connection, "Too many frames before connected")
+        else:
+            early.frames.append(text)
 
-    def forget(self, connection: Connection) -> None:
-        self._early.pop(connection, None)
+    def start(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
+        """Run what a connection waits for. If it fails unexpectedly the connection is closed:
+        left open it would wait for ever."""
+        self._tasks.start(self._guarded(connection, work))
+
+    async def close(self) -> None:
+        """End what is under way."""
+        await self._tasks.close()
+
+    async def _guarded(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            failed(connection, "work for a connection failed")
 
     async def _authenticate(
-        self, connection: Connection, token: str, enter: Callable[[Identity], None]
+        self, connection: Connection, token: str, identified: Callable[[Identity], None]
     ) -> None:
         try:
             identity = await self.verifier.authenticate(token, self._clock.now())
         except AuthError as error:
             self._not_valid(connection, error)
+        except MadangError as error:
+            connection.close(CloseCode.TRY_LATER, error.text)
         else:
             if connection.open:
-                enter(identity)
+                identified(identity)
 
     def _not_valid(self, connection: Connection, error: AuthError) -> None:
         log.info("token refused", reason=error.reason)
@@ -129,7 +211,9 @@ class Admission:
         self._early.pop(connection, None)
         connection.close(CloseCode.NOT_ALLOWED, reason)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+def failed(connection: Connection, what: str) -> None:
+    """Call it while handling an unexpected error: it is logged, and the client, of whose request
+    nobody knows how far it came, is sent away to come back and catch up."""
+    log.exception(what)
+    connection.close(CloseCode.INTERNAL, "Internal error")

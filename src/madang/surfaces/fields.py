@@ -70,6 +70,18 @@ Title = Annotated[str, Field(max_length=200), AfterValidator(_no_nul)]
 Attachments = Annotated[list[JsonObject], Field(max_length=MAX_ATTACHMENTS)]
 
 
+MAX_REPLY_TO = 200
+"""Characters of a frame's `id` that an error carries back."""
+
+
+def reply_to_of(content: Any) -> str | int | None:
+    """The `id` of a frame, whatever else is wrong with it; None where it is no id either."""
+    given = content.get("id") if isinstance(content, dict) else None
+    if isinstance(given, bool) or not isinstance(given, str | int):
+        return None
+    return given if len(str(given)) <= MAX_REPLY_TO else None
+
+
 _JOINERS = frozenset(("\u200d", *map(chr, range(0xE0020, 0xE0080))))
 """Invisible parts of emoji: the joiner of families, the letters of flags (UTS #51, 1.4.9)."""
 

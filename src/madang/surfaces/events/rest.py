@@ -10,11 +10,10 @@ from fastapi import APIRouter, Header, Query
 from pydantic import Field, model_validator
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from madang.clock import Clock
 from madang.delivery.catchup import Catchup, CaughtUp
 from madang.delivery.members import Members
 from madang.gateways.entrance import Entrance
-from madang.gateways.sse import SseConnection
+from madang.gateways.sse import EventStream, SseConnection
 from madang.hub.frame import Frame
 from madang.hub.hub import Hub
 from madang.model.identity import Identity
@@ -22,6 +21,7 @@ from madang.model.times import iso
 from madang.ports import Store, Writer
 from madang.protocol.errors import Forbidden, Invalid
 from madang.services.publishing import PublishEvent, check_type
+from madang.surfaces.admission import SEES_WHOLE_ORG, Admission
 from madang.surfaces.events import frames
 from madang.surfaces.events.session import read_cursor
 from madang.surfaces.fields import ClientId, JsonValue, Strict, UserRef, Uuid
@@ -49,16 +49,18 @@ class NewEvent(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the routes work with."""
+    """What the routes work with. `output_limit` is in bytes: a stream that has so much unsent
+    ends; `send_timeout` in seconds: so does one whose client takes nothing for so long."""
 
     store: Store
     writer: Writer
-    clock: Clock
     hub: Hub
+    admission: Admission
     members: Members
     catchup: Catchup
     entrance: Entrance
     output_limit: int
+    send_timeout: float
 
 
 def router(parts: Parts) -> APIRouter:
@@ -106,8 +108,10 @@ def router(parts: Parts) -> APIRouter:
             found = await store.events_for_user(caller.org, caller.user_id, after, None, limit + 1)
         reason = await store.why_lost(caller.org, after)
         if reason is not None:
-            # A part of what was missed would look like all of it.
-            content = {"events": [], "cursor": after, "has_more": False}
+            # A part of what was missed would look like all of it. Who goes on with the cursor of
+            # this answer hears what happens from now on.
+            head = await store.head(caller.org)
+            content = {"events": [], "cursor": head, "has_more": False}
             return JsonResponse({**content, "recovered": False, "reason": reason})
         page = found[:limit]
         return JsonResponse(
@@ -151,9 +155,6 @@ def router(parts: Parts) -> APIRouter:
         async def events() -> AsyncIterator[ServerSentEvent]:
             connection = SseConnection(parts.entrance, parts.output_limit)
             connection.identity = caller
-            parts.hub.attach(member, connection)
-            if whole_org:
-                parts.hub.follow_org(connection)
 
             def ended(caught: CaughtUp) -> None:
                 told: dict[str, Any] = {"recovered": caught.recovered}
@@ -164,6 +165,7 @@ def router(parts: Parts) -> APIRouter:
 
             parts.entrance.entered(connection)
             try:
+                parts.admission.enter(connection, member, whole_org=whole_org)
                 begin = connection.floor if after is None else after
                 parts.catchup.resume(connection, begin, ended, whole_org=whole_org)
                 async for event in connection.events():
@@ -171,12 +173,9 @@ def router(parts: Parts) -> APIRouter:
             finally:
                 connection.open = False
                 parts.entrance.gone(connection)
-                parts.catchup.forget(connection)
-                parts.hub.detach(connection)
-                if not member.connections:
-                    parts.members.idle(member, parts.entrance.now)
+                parts.admission.leave(connection)
 
-        return EventSourceResponse(events(), ping=SSE_PING_SECONDS)
+        return EventStream(events(), ping=SSE_PING_SECONDS, send_timeout=parts.send_timeout)
 
     return routes
 
@@ -187,6 +186,6 @@ def _whole_org(caller: Identity, scope: str | None) -> bool:
         return False
     if scope != "org":
         raise Invalid("scope: must be mine or org")
-    if not caller.roles & {"admin", "service"}:
+    if not caller.roles & SEES_WHOLE_ORG:
         raise Forbidden("A token with the role admin or service is needed")
     return True

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -11,7 +11,7 @@ import structlog
 
 from madang.clock import Clock
 from madang.delivery.catchup import Catchup, CaughtUp
-from madang.delivery.members import Members
+from madang.delivery.presence import Presence
 from madang.gateways.entrance import Entrance, Upgrade
 from madang.hub.connection import Connection
 from madang.hub.frame import Form, Frame
@@ -20,7 +20,9 @@ from madang.model.times import cursor_of, iso
 from madang.ports import Store
 from madang.protocol.codes import CloseCode
 from madang.protocol.errors import Invalid, InvalidJson, MadangError, Unavailable
-from madang.surfaces.admission import Admission
+from madang.services.limits import RateLimit
+from madang.surfaces.admission import Admission, failed
+from madang.surfaces.fields import MAX_REPLY_TO, reply_to_of
 from madang.surfaces.objects import error, frame
 
 log = structlog.get_logger(__name__)
@@ -50,20 +52,21 @@ class EventsSession:
         admission: Admission,
         entrance: Entrance,
         hub: Hub,
-        members: Members,
         catchup: Catchup,
+        presence: Presence,
         store: Store,
         clock: Clock,
+        signals_limit: RateLimit,
     ) -> None:
         self._admission = admission
         self._entrance = entrance
         self._hub = hub
-        self._members = members
         self._catchup = catchup
+        self._presence = presence
         self._store = store
         self._clock = clock
+        self._signals_limit = signals_limit
         self._devices: dict[Connection, _Device] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # A connection's life.
 
@@ -78,31 +81,23 @@ class EventsSession:
         cursor = upgrade.query.get("cursor")
         self._devices[connection] = _Device(client_id, whole_org)
 
-        def welcome(connection: Connection, member: Member) -> None:
-            identity = connection.identity
-            assert identity is not None
-            if whole_org:
-                if not identity.roles & {"admin", "service"}:
-                    connection.close(CloseCode.NOT_ALLOWED, "scope=org needs an admin's token")
-                    return
-                self._hub.follow_org(connection)
+        def welcome(connection: Connection, _: Member) -> None:
             self._catchup.hold(connection)
             if cursor is not None:
-                self._start_from(connection, cursor)
-            else:
-                self._clock.call_later(CURSOR_SECONDS, lambda: self._start_anywhere(connection))
+                try:
+                    self._start_from(connection, cursor, None)
+                    return
+                except Invalid as problem:
+                    connection.write(Frame(error(problem)))
+            self._clock.call_later(CURSOR_SECONDS, partial(self._start_anywhere, connection))
 
-        self._admission.admit(connection, upgrade, None, welcome, self.received)
+        self._admission.admit(
+            connection, upgrade, None, welcome, self.received, whole_org=whole_org
+        )
 
     def closed(self, connection: Connection) -> None:
         self._devices.pop(connection, None)
-        self._admission.forget(connection)
-        self._catchup.forget(connection)
-        member = connection.member
-        if member is not None:
-            self._hub.detach(connection)
-            if not member.connections:
-                self._members.idle(member, self._entrance.now)
+        self._admission.leave(connection)
 
     # Frames.
 
@@ -116,36 +111,49 @@ class EventsSession:
             content = orjson.loads(text)
             if type(content) is not dict:
                 raise InvalidJson("Invalid JSON format")
-            self._handle(connection, content)
+            self._handle(connection, content, _reply_to(content))
         except orjson.JSONDecodeError:
             connection.write(Frame(error(InvalidJson("Invalid JSON format"))))
         except MadangError as problem:
-            reply_to = content.get("id") if isinstance(content, dict) else None
-            connection.write(
-                Frame(error(problem, reply_to if isinstance(reply_to, str | int) else None))
-            )
+            connection.write(Frame(error(problem, reply_to_of(content))))
+        except Exception:
+            failed(connection, "a frame was not handled")
 
-    def _handle(self, connection: Connection, content: dict[str, Any]) -> None:
+    def _handle(
+        self, connection: Connection, content: dict[str, Any], reply_to: str | int | None
+    ) -> None:
         device = self._devices[connection]
-        match content.get("type"):
+        kind = content.get("type")
+        if kind != "ping":
+            self._presence.acted(connection, self._entrance.now)
+        match kind:
             case "cursor":
                 _only(content, "cursor")
-                self._start_from(connection, content.get("cursor"))
+                self._limit(connection)
+                self._start_from(connection, content.get("cursor"), reply_to)
             case "ack":
                 _only(content, "cursor")
                 cursor = read_cursor(content.get("cursor"))
                 if device.client_id is None:
                     raise Invalid("ack: connect with client_id to have a cursor kept")
-                self._run(self._ack(connection, device.client_id, cursor, content.get("id")))
+                self._limit(connection)
+                work = self._ack(connection, device.client_id, cursor, reply_to)
+                self._admission.start(connection, work)
             case "ping":
-                connection.write(Frame(frame("pong", content.get("id"))))
-            case str(kind):
+                connection.write(Frame(frame("pong", reply_to)))
+            case str():
                 log.info("unknown frame type", type=kind[:100])
             case _:
                 raise Invalid("type: must be a string")
 
+    def _limit(self, connection: Connection) -> None:
+        """What takes work beyond the frame itself counts as a signal does."""
+        member = connection.member
+        assert member is not None
+        self._signals_limit.check(member.org_id, member.user_id, self._clock.monotonic())
+
     async def _ack(
-        self, connection: Connection, client_id: str, cursor: int, reply_to: Any
+        self, connection: Connection, client_id: str, cursor: int, reply_to: str | int | None
     ) -> None:
         member = connection.member
         assert member is not None
@@ -163,25 +171,19 @@ class EventsSession:
 
     # Where to start.
 
-    def _start_from(self, connection: Connection, given: Any) -> None:
-        device = self._devices.get(connection)
-        if device is None:
-            return
-        try:
-            cursor = read_cursor(given)
-        except Invalid as problem:
-            connection.write(Frame(error(problem)))
-            return
+    def _start_from(self, connection: Connection, given: Any, reply_to: str | int | None) -> None:
+        """Raises `Invalid` for what is not a cursor."""
+        cursor = read_cursor(given)
+        device = self._devices[connection]
         device.started = True
-        self._catchup.resume(
-            connection, cursor, self._ended(connection), whole_org=device.whole_org
-        )
+        ended = self._ended(connection, reply_to)
+        self._catchup.resume(connection, cursor, ended, whole_org=device.whole_org)
 
     def _start_anywhere(self, connection: Connection) -> None:
         """Nothing was said in time: from the device's acknowledged cursor, or from now on."""
         device = self._devices.get(connection)
         if device is not None and not device.started and connection.open:
-            self._run(self._start_from_ack(connection, device))
+            self._admission.start(connection, self._start_from_ack(connection, device))
 
     async def _start_from_ack(self, connection: Connection, device: _Device) -> None:
         member = connection.member
@@ -201,7 +203,9 @@ class EventsSession:
         start = connection.floor if acked is None else acked
         self._catchup.resume(connection, start, self._ended(connection), whole_org=device.whole_org)
 
-    def _ended(self, connection: Connection) -> Callable[[CaughtUp], None]:
+    def _ended(
+        self, connection: Connection, reply_to: str | int | None = None
+    ) -> Callable[[CaughtUp], None]:
         def ended(caught: CaughtUp) -> None:
             told: dict[str, Any] = {"recovered": caught.recovered}
             if caught.reason is not None:
@@ -210,6 +214,7 @@ class EventsSession:
                 Frame(
                     frame(
                         "replay_complete",
+                        reply_to,
                         cursor=caught.cursor,
                         events=caught.events,
                         timestamp=iso(self._clock.now()),
@@ -219,11 +224,6 @@ class EventsSession:
             )
 
         return ended
-
-    def _run(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def read_cursor(given: Any) -> int:
@@ -238,6 +238,14 @@ def read_cursor(given: Any) -> int:
     except ValueError:
         raise Invalid("cursor: must be a number") from None
     return cursor_of(number)
+
+
+def _reply_to(content: dict[str, Any]) -> str | int | None:
+    """The frame's `id`; every reply carries it back, so only what can be carried is taken."""
+    found = reply_to_of(content)
+    if found is None and content.get("id") is not None:
+        raise Invalid(f"id: must be text of up to {MAX_REPLY_TO} characters or a whole number")
+    return found
 
 
 def _only(content: dict[str, Any], *fields: str) -> None:

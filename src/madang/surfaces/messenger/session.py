@@ -1,12 +1,12 @@
 """The messenger's WebSocket: what each frame of a client does, and what it is answered.
 
 Writes are handed to the writer and answered from its callback: no task and no `await` stands
-between a frame and the log. Only catching up and refreshing a token run as tasks.
+between a frame and the log. Only catching up and refreshing a token run as tasks; they stand in
+modules of their own.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,19 +16,17 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from madang.clock import Clock
-from madang.delivery.catchup import Catchup, CaughtUp
+from madang.delivery.catchup import Catchup
 from madang.delivery.delivery import Delivery
-from madang.delivery.members import Members
 from madang.delivery.presence import Presence
 from madang.gateways.entrance import Entrance, Upgrade
 from madang.hub.connection import Connection
 from madang.hub.frame import Frame
 from madang.hub.hub import Hub, Member
 from madang.model.ids import uuid7, wire_user_id
-from madang.model.times import LATEST, MICROSECONDS, cursor_of, iso
+from madang.model.times import iso
 from madang.ports import SignalTold, Write, Writer
 from madang.protocol.errors import Invalid, InvalidJson, MadangError, NotAParticipant
-from madang.services.auth import AuthError
 from madang.services.limits import RateLimit
 from madang.services.messages import (
     AddReaction,
@@ -41,16 +39,15 @@ from madang.services.messages import (
 )
 from madang.services.typing import Typing
 from madang.surfaces import objects
-from madang.surfaces.admission import Admission
+from madang.surfaces.admission import Admission, failed
 from madang.surfaces.content import check_content, sender_type
-from madang.surfaces.fields import error_of
+from madang.surfaces.fields import error_of, reply_to_of
 from madang.surfaces.messenger import commands
+from madang.surfaces.messenger.catching_up import CatchingUp
 from madang.surfaces.messenger.frames import MessengerFrames, encode_reply
+from madang.surfaces.messenger.tokens import TokenRefresh
 
 log = structlog.get_logger(__name__)
-
-HELLO_SECONDS = 1.0
-"""How long live events wait for a new connection to say what it missed."""
 
 ReplyTo = str | int | None
 
@@ -65,7 +62,6 @@ class Messenger:
         admission: Admission,
         entrance: Entrance,
         hub: Hub,
-        members: Members,
         delivery: Delivery,
         catchup: Catchup,
         presence: Presence,
@@ -82,9 +78,7 @@ class Messenger:
         self._admission = admission
         self._entrance = entrance
         self._hub = hub
-        self._members = members
         self._delivery = delivery
-        self._catchup = catchup
         self._presence = presence
         self._writer = writer
         self._clock = clock
@@ -93,8 +87,8 @@ class Messenger:
         self._max_content = max_content
         self._heartbeat = heartbeat
         self._epoch = epoch
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._settling: dict[Connection, float] = {}
+        self._catching_up = CatchingUp(hub, catchup, clock, epoch)
+        tokens = TokenRefresh(admission, clock)
         self.typing = Typing(clock, typing_seconds, self._tell_typing)
         delivery.watch(self.typing.landed)
         self._handlers: dict[str, tuple[Any, Callable[[Connection, Any], None]]] = {
@@ -107,11 +101,11 @@ class Messenger:
             "typing.stop": (_model(commands.Typing), self._typing),
             "reaction.add": (_model(commands.Reaction), self._react),
             "reaction.remove": (_model(commands.Reaction), self._react),
-            "subscribe": (_model(commands.Subscribe), self._subscribe),
-            "unsubscribe": (_model(commands.Unsubscribe), self._unsubscribe),
-            "resume": (_model(commands.Resume), self._resume),
+            "subscribe": (_model(commands.Subscribe), self._limited(self._catching_up.subscribe)),
+            "unsubscribe": (_model(commands.Unsubscribe), self._catching_up.unsubscribe),
+            "resume": (_model(commands.Resume), self._limited(self._catching_up.resume)),
             "presence.set": (_model(commands.PresenceSet), self._set_presence),
-            "token.refresh": (_model(commands.TokenRefresh), self._refresh_token),
+            "token.refresh": (_model(commands.TokenRefresh), self._limited(tokens.refresh)),
             "ping": (_model(commands.Ping), self._ping),
         }
 
@@ -123,16 +117,9 @@ class Messenger:
         self._admission.admit(connection, upgrade, claimed, welcome, self.received)
 
     def closed(self, connection: Connection) -> None:
-        self._admission.forget(connection)
-        self._settling.pop(connection, None)
-        self._catchup.forget(connection)
+        self._catching_up.forget(connection)
         self.typing.gone(connection)
-        member = connection.member
-        if member is not None:
-            self._hub.detach(connection)
-            self._presence.closed(member)
-            if not member.connections:
-                self._members.idle(member, self._entrance.now)
+        self._admission.leave(connection)
 
     def _welcome(self, cursor: str | None, connection: Connection, member: Member) -> None:
         connection.write(
@@ -150,28 +137,15 @@ class Messenger:
                 )
             )
         )
-        self._presence.opened(member)
         if cursor is not None:
             try:
-                self._resume(connection, commands.Resume(type="resume", cursor=float(cursor)))
-                return
-            except (ValueError, MadangError):
+                resume = commands.Resume(type="resume", cursor=float(cursor))
+            except ValueError:
                 self._fail(connection, Invalid("cursor: must be a number"), None)
-        self._catchup.hold(connection)
-        if not self._settling:
-            self._clock.call_later(HELLO_SECONDS, self._settle)
-        self._settling[connection] = self._clock.monotonic() + HELLO_SECONDS
-
-    def _settle(self) -> None:
-        """Connections that did not say in time where they stand go live."""
-        now = self._clock.monotonic()
-        while self._settling:
-            connection, until = next(iter(self._settling.items()))
-            if until > now + 0.001:
-                self._clock.call_later(until - now, self._settle)
+            else:
+                self._catching_up.resume(connection, resume)
                 return
-            del self._settling[connection]
-            self._catchup.release(connection)
+        self._catching_up.hold(connection)
 
     # A frame.
 
@@ -198,8 +172,7 @@ class Messenger:
             return
         if kind != "ping":
             self._presence.acted(connection, self._entrance.now)
-            if kind not in ("resume", "subscribe") and self._settling.pop(connection, None):
-                self._catchup.release(connection)
+            self._catching_up.acted(connection, kind)
         validate, handle = found
         try:
             handle(connection, validate(content))
@@ -207,14 +180,25 @@ class Messenger:
             self._fail(connection, error_of(error.errors(include_url=False)), content)
         except MadangError as problem:
             self._fail(connection, problem, content)
+        except Exception:
+            failed(connection, "a frame was not handled")
 
     def _fail(
         self, connection: Connection, problem: MadangError, content: dict[str, Any] | None
     ) -> None:
-        reply_to = None if content is None else content.get("id")
-        if not isinstance(reply_to, str | int) or len(str(reply_to)) > 200:
-            reply_to = None
-        connection.write(Frame(objects.error(problem, reply_to)))
+        connection.write(Frame(objects.error(problem, reply_to_of(content))))
+
+    def _limited(
+        self, handle: Callable[[Connection, Any], None]
+    ) -> Callable[[Connection, Any], None]:
+        """What takes work beyond the frame itself counts as a signal does."""
+
+        def handle_some(connection: Connection, command: Any) -> None:
+            member = _member(connection)
+            self._signals_limit.check(member.org_id, member.user_id, self._clock.monotonic())
+            handle(connection, command)
+
+        return handle_some
 
     # Writes.
 
@@ -309,9 +293,9 @@ class Messenger:
                     )
                 )
             elif reply_to is not None:
-                reply = Frame(encode_reply(done.event, reply_to))
+                reply = partial(encode_reply, reply_to=reply_to)
                 if connection.mutes(done.event.conversation_id):
-                    connection.write(reply)
+                    connection.write(Frame(reply(done.event)))
                 else:
                     self._delivery.reply(done.event, connection, reply)
 
@@ -351,74 +335,6 @@ class Messenger:
 
     def _ping(self, connection: Connection, command: commands.Ping) -> None:
         connection.write(Frame(objects.frame("pong", command.id, timestamp=iso(self._clock.now()))))
-
-    # Catching up.
-
-    def _resume(self, connection: Connection, command: commands.Resume) -> None:
-        self._settling.pop(connection, None)
-        reply_to = command.id
-
-        def ended(caught: CaughtUp) -> None:
-            told: dict[str, Any] = {"cursor": caught.cursor, "events": caught.events}
-            told["recovered"] = caught.recovered
-            if caught.reason is not None:
-                told["reason"] = caught.reason
-            connection.write(Frame(objects.frame("resumed", reply_to, **told)))
-
-        if command.epoch is not None and command.epoch != self._epoch():
-            ended(CaughtUp(connection.floor, 0, False, "other_epoch"))
-            self._catchup.release(connection)
-            return
-        self._catchup.resume(connection, cursor_of(command.cursor), ended)
-
-    def _subscribe(self, connection: Connection, command: commands.Subscribe) -> None:
-        reply_to, conversation_id = command.id, command.conversation_id
-
-        def ended(caught: CaughtUp) -> None:
-            told: dict[str, Any] = {"seq": caught.seq, "recovered": caught.recovered}
-            if caught.reason is not None:
-                told["reason"] = caught.reason
-            connection.write(
-                Frame(
-                    objects.frame("subscribed", reply_to, conversation_id=conversation_id, **told)
-                )
-            )
-
-        def failed(problem: MadangError) -> None:
-            connection.write(Frame(objects.error(problem, reply_to)))
-
-        self._catchup.subscribe(connection, conversation_id, command.after, ended, failed)
-
-    def _unsubscribe(self, connection: Connection, command: commands.Unsubscribe) -> None:
-        if not self._hub.is_in(_member(connection), command.conversation_id):
-            raise NotAParticipant
-        self._hub.flush()
-        connection.mute(command.conversation_id)
-        connection.write(
-            Frame(
-                objects.frame("unsubscribed", command.id, conversation_id=command.conversation_id)
-            )
-        )
-
-    # Tokens.
-
-    def _refresh_token(self, connection: Connection, command: commands.TokenRefresh) -> None:
-        task = asyncio.get_running_loop().create_task(self._refreshed(connection, command))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _refreshed(self, connection: Connection, command: commands.TokenRefresh) -> None:
-        member = _member(connection)
-        try:
-            identity = await self._admission.verifier.authenticate(command.token, self._clock.now())
-            if (identity.org, identity.user_id) != (member.org_id, member.user_id):
-                raise AuthError("Invalid token", "another user's")
-        except AuthError as problem:
-            connection.write(Frame(objects.error(problem, command.id)))
-            return
-        connection.identity = identity
-        expires_at = iso(min(identity.expires_at * MICROSECONDS, LATEST))
-        connection.write(Frame(objects.frame("token.refreshed", command.id, expires_at=expires_at)))
 
 
 class MessengerPath:
