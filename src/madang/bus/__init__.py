@@ -1,1 +1,5 @@
-"""Between nodes: implementations of `ports.Bus`. Knows neither hub nor store nor socket."""
+"""Between nodes: what one has committed or signalled, told to the others.
+
+May import `madang.ports` and what is below. Never knows the hub, the store or a connection, and may
+lose, repeat and reorder: delivery heals that from the log.
+"""
