@@ -141,6 +141,7 @@ def _join(conversation: dict[str, Any], event: dict[str, Any]) -> None:
 def _derive(conversation: dict[str, Any], me: Any) -> None:
     """What follows from the rest."""
     people = conversation["participants"]
+    conversation["participant_count"] = len(people)
     people.sort(key=lambda person: (person["joined_at"], str(person["user_id"])))
     read = next((person["last_read_seq"] for person in people if person["user_id"] == me), 0)
     messages = sorted(conversation["messages"].values(), key=lambda message: message["seq"])

@@ -222,9 +222,7 @@ class Store(Protocol):
         """Events up to this cursor are no longer kept (0: all are)."""
         ...
 
-    async def count_events(
-        self, org_id: str, user_id: str | None, after: int, most: int
-    ) -> int:
+    async def count_events(self, org_id: str, user_id: str | None, after: int, most: int) -> int:
         """How many events of the user (None: of the org) have a cursor after `after`; counting
         stops at `most`."""
         ...
@@ -250,14 +248,17 @@ class Store(Protocol):
         self,
         org_id: str,
         conversation_id: str,
+        user_id: str,
         *,
         before_seq: int | None = None,
         after_seq: int | None = None,
         around_seq: int | None = None,
         limit: int = 50,
-    ) -> Page:
+    ) -> Page | None:
         """Messages newest last; the newest ones where nothing is asked for. `before` and `after`
-        exclude, `around` puts the seq in the middle. Tombstones included."""
+        exclude, `around` puts the seq in the middle. Tombstones included.
+
+        None where the conversation does not exist or the user is not in it."""
         ...
 
     async def message(self, org_id: str, message_id: str, user_id: str) -> Message | None:
@@ -270,7 +271,12 @@ class Store(Protocol):
         """The seq of a message, or of the last message created up to a time (0 if none)."""
         ...
 
-    async def participants(self, org_id: str, conversation_id: str) -> list[Participant]: ...
+    async def participants(
+        self, org_id: str, conversation_id: str, user_id: str
+    ) -> list[Participant]:
+        """All of them, in order of joining; none where the user is not one of them."""
+        ...
+
     async def participant(
         self, org_id: str, conversation_id: str, user_id: str
     ) -> Participant | None:

@@ -51,7 +51,8 @@ async def test_a_full_disk_refuses_writes_and_recovers(
 
     with pytest.raises(Unavailable):
         await writer.write(Send(ROOM, "ann", long))
-    page = await store.messages("default", ROOM, limit=100)
+    page = await store.messages("default", ROOM, "ann", limit=100)
+    assert page is not None
     assert len(page.items) == sent
     assert await store.head("default") == before == delivered[-1].cursor
 

@@ -40,7 +40,8 @@ async def test_pages_of_messages(store: SqliteStore, writer: GroupWriter) -> Non
     sent = await _talk(writer, 10)  # seq 2 to 11
 
     async def page(limit: int = 4, **where: int) -> tuple[list[int], bool]:
-        found = await store.messages("default", ROOM, limit=limit, **where)
+        found = await store.messages("default", ROOM, "ann", limit=limit, **where)
+        assert found is not None
         return [message.seq for message in found.items], found.has_more
 
     assert await page() == ([8, 9, 10, 11], True)
@@ -56,7 +57,15 @@ async def test_pages_of_messages(store: SqliteStore, writer: GroupWriter) -> Non
     assert await page(around_seq=2) == ([2, 3, 4, 5], True)
     assert await page(around_seq=11) == ([8, 9, 10, 11], True)
     assert await page(around_seq=6, limit=50) == (list(range(2, 12)), False)
-    assert await store.messages("other", ROOM) == await store.messages("default", "nowhere")
+    for org, room, user in (
+        ("other", ROOM, "ann"),
+        ("default", "nowhere", "ann"),
+        ("default", ROOM, "eve"),
+    ):
+        for where in ({}, {"before_seq": 8}, {"after_seq": 1}, {"around_seq": 6}):
+            assert await store.messages(org, room, user, **where) is None
+    assert await store.participants("default", ROOM, "eve") == []
+    assert [p.user_id for p in await store.participants("default", ROOM, "ben")] == ["ann", "ben"]
     with statements(store.engines[1]) as seen:
         await page(around_seq=6)
     assert len(seen) == 2, seen  # BEGIN and one query

@@ -25,7 +25,8 @@ async def test_send_read_back_and_catch_up(store: SqliteStore, writer: GroupWrit
     await writer.write(Create(ROOM, ["ann", "ben"]))
     sent = [await writer.write(Send(ROOM, "ann", f"text {n}")) for n in range(3)]
 
-    page = await store.messages("default", ROOM)
+    page = await store.messages("default", ROOM, "ann")
+    assert page is not None
     assert list(page.items) == sent
     assert not page.has_more
     assert await store.memberships("default", ["ann", "eve"]) == {"ann": [ROOM], "eve": []}
@@ -128,7 +129,8 @@ async def test_a_refusal_leaves_the_rest_of_the_batch(
         "NotAParticipant",
         "Message",
     ]
-    page = await store.messages("default", ROOM)
+    page = await store.messages("default", ROOM, "ann")
+    assert page is not None
     assert [message.content for message in page.items] == ["1", "4"]
 
 
@@ -166,7 +168,8 @@ async def test_what_no_database_can_hold_fails_alone(
     )
     surrogate, nul = results
     assert isinstance(surrogate, MadangError)
-    page = await store.messages("default", ROOM)
+    page = await store.messages("default", ROOM, "ann")
+    assert page is not None
     assert [message.content for message in page.items] == ["a\0b"]
     # A look-up that stopped at the NUL would find nothing, or another.
     assert await writer.write(Send(ROOM, "ann", "again", client_id="x\0y")) == nul
@@ -194,7 +197,8 @@ async def test_a_cancelled_waiter_does_not_undo_its_write(
     await asyncio.sleep(0)
     waiting.cancel()
     await writer.close()
-    page = await store.messages("default", ROOM)
+    page = await store.messages("default", ROOM, "ann")
+    assert page is not None
     assert [message.content for message in page.items] == ["kept"]
 
 
@@ -260,7 +264,7 @@ async def test_a_change_is_seen_by_the_next_write_of_the_same_batch(
     assert [p.user_id for p in left] == ["ann", "ben"]
     assert isinstance(refused, NotAParticipant)
     assert [p.role for p in back] == ["admin", "member", "admin"]
-    assert roster == await store.participants("default", ROOM)
+    assert roster == await store.participants("default", ROOM, "ann")
 
 
 async def test_a_batch_of_any_size_has_the_same_number_of_statements(

@@ -146,16 +146,18 @@ class SqlStore(ABC):
         self,
         org_id: str,
         conversation_id: str,
+        user_id: str,
         *,
         before_seq: int | None = None,
         after_seq: int | None = None,
         around_seq: int | None = None,
         limit: int = 50,
-    ) -> Page:
+    ) -> Page | None:
         return await self._read(
             messages.messages_of,
             org_id,
             conversation_id,
+            user_id,
             before_seq,
             after_seq,
             around_seq,
@@ -170,8 +172,10 @@ class SqlStore(ABC):
     ) -> int | None:
         return await self._read(messages.seq_of, org_id, conversation_id, message_id, time)
 
-    async def participants(self, org_id: str, conversation_id: str) -> list[Participant]:
-        return await self._read(conversations.participants_of, org_id, conversation_id)
+    async def participants(
+        self, org_id: str, conversation_id: str, user_id: str
+    ) -> list[Participant]:
+        return await self._read(conversations.participants_of, org_id, conversation_id, user_id)
 
     async def participant(
         self, org_id: str, conversation_id: str, user_id: str

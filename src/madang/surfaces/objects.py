@@ -3,7 +3,8 @@ written in one place, so that what one surface tells another tells alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from heapq import nsmallest
 from typing import Any
 
 import orjson
@@ -51,16 +52,36 @@ def participant(person: Participant) -> dict[str, Any]:
     }
 
 
-def conversation(view: ConversationView) -> dict[str, Any]:
-    """CONVERSATION."""
+PARTICIPANTS_TOLD = 500
+"""Participants an event lists: thousands of names in one frame are megabytes to everyone in the
+conversation, whom a slow connection then loses for it."""
+
+
+def _longest_there(view: ConversationView) -> Sequence[Participant]:
+    people = view.participants
+    if len(people) <= PARTICIPANTS_TOLD:
+        return people
+    return nsmallest(PARTICIPANTS_TOLD, people, key=lambda p: (p.joined_at, p.user_id))
+
+
+def conversation(
+    view: ConversationView, listed: Sequence[Participant] | None = None
+) -> dict[str, Any]:
+    """CONVERSATION: with all its `participants`, or those `listed`.
+
+    `participant_count` is how many they are, also where fewer are listed: an event lists the
+    `PARTICIPANTS_TOLD` who have been in it longest.
+    """
     row = view.conversation
+    people = view.participants if listed is None else listed
     return {
         "id": row.id,
         "kind": row.kind,
         "title": row.title,
         "metadata": row.metadata,
         "status": row.status,
-        "participants": [participant(person) for person in view.participants],
+        "participants": [participant(person) for person in people],
+        "participant_count": len(view.participants),
         "last_message": None if view.last_message is None else message(view.last_message),
         "last_seq": row.last_seq,
         "unread_count": view.unread_count,
@@ -72,7 +93,7 @@ def conversation(view: ConversationView) -> dict[str, Any]:
 
 def _shared(view: ConversationView) -> dict[str, Any]:
     """CONVERSATION without what differs from one participant to the next."""
-    told = conversation(view)
+    told = conversation(view, _longest_there(view))
     del told["unread_count"], told["muted"]
     return told
 
@@ -107,7 +128,7 @@ def event_fields(event: Event) -> dict[str, Any]:
             fields["emoji"] = event.data["emoji"]
         case "conversation.created":
             assert event.conversation is not None
-            fields["data"] = conversation(event.conversation)
+            fields["data"] = conversation(event.conversation, _longest_there(event.conversation))
         case "conversation.updated" | "conversation.archived":
             assert event.conversation is not None
             fields["data"] = _shared(event.conversation)

@@ -165,8 +165,11 @@ def conversations_as_told(
     return views
 
 
-def participants_of(connection: Connection, org_id: str, conversation_id: str) -> list[Participant]:
-    return _rosters(connection, org_id, [conversation_id])[conversation_id]
+def participants_of(
+    connection: Connection, org_id: str, conversation_id: str, user_id: str
+) -> list[Participant]:
+    roster = _rosters(connection, org_id, [conversation_id])[conversation_id]
+    return roster if any(person.user_id == user_id for person in roster) else []
 
 
 _PARTICIPANT = rows_query(

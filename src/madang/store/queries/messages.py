@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -10,19 +10,28 @@ from sqlalchemy import Connection, text
 from madang.model.nouns import Message
 from madang.ports import Page
 from madang.store import rows
-from madang.store.queries.reading import MESSAGE, NO_LIMIT, fetch, rows_query, scalar
+from madang.store.queries.reading import MESSAGE, NO_LIMIT, Row, fetch, rows_query, scalar
 
 _IN = "m.conversation_id = :conversation AND m.org_id = :org"
-_OLDER = f"FROM messages AS m WHERE {_IN} AND m.seq < :before ORDER BY m.seq DESC LIMIT :limit"
+_SEEN = (
+    "EXISTS (SELECT 1 FROM participants AS p WHERE p.conversation_id = :conversation "
+    "AND p.user_id = :user AND p.org_id = :org)"
+)
+_IS_SEEN = text(f"SELECT {_SEEN}")
+_OLDER = (
+    f"FROM messages AS m WHERE {_IN} AND m.seq < :before AND {_SEEN} "
+    "ORDER BY m.seq DESC LIMIT :limit"
+)
 _BEFORE = rows_query(MESSAGE, _OLDER)
 _AFTER = rows_query(
-    MESSAGE, f"FROM messages AS m WHERE {_IN} AND m.seq > :after ORDER BY m.seq LIMIT :limit"
+    MESSAGE,
+    f"FROM messages AS m WHERE {_IN} AND m.seq > :after AND {_SEEN} ORDER BY m.seq LIMIT :limit",
 )
 _AROUND = rows_query(
     MESSAGE,
     "FROM (SELECT * FROM (SELECT m.seq AS near "
     f"{_OLDER}) UNION ALL SELECT * FROM (SELECT m.seq AS near FROM messages AS m "
-    f"WHERE {_IN} AND m.seq >= :before ORDER BY m.seq LIMIT :limit)) "
+    f"WHERE {_IN} AND m.seq >= :before AND {_SEEN} ORDER BY m.seq LIMIT :limit)) "
     "JOIN messages AS m ON m.conversation_id = :conversation AND m.seq = near "
     "ORDER BY m.seq LIMIT -1",
 )
@@ -32,23 +41,29 @@ def messages_of(
     connection: Connection,
     org_id: str,
     conversation_id: str,
+    user_id: str,
     before_seq: int | None,
     after_seq: int | None,
     around_seq: int | None,
     limit: int,
-) -> Page:
-    where = {"org": org_id, "conversation": conversation_id}
+) -> Page | None:
+    where = {"org": org_id, "conversation": conversation_id, "user": user_id}
     if around_seq is not None:
-        return _around(connection, where, around_seq, limit)
-    if after_seq is not None:
+        page = _around(connection, where, around_seq, limit)
+    elif after_seq is not None:
         found = fetch(connection, _AFTER, **where, after=after_seq, limit=limit + 1)
-        more = len(found) > limit
-        found = found[:limit]
+        page = _page(found[:limit], len(found) > limit)
     else:
         before = NO_LIMIT if before_seq is None else before_seq
         found = fetch(connection, _BEFORE, **where, before=before, limit=limit + 1)
-        more = len(found) > limit
-        found = found[:limit][::-1]
+        page = _page(found[:limit][::-1], len(found) > limit)
+    if not page.items and not scalar(connection, _IS_SEEN, **where):
+        # Nothing to see and nobody to see it look alike; still the same moment of the database.
+        return None
+    return page
+
+
+def _page(found: Sequence[Row], more: bool) -> Page:
     return Page(tuple(rows.message_of(row, row[-1]) for row in found), more)
 
 
@@ -61,7 +76,7 @@ def _around(connection: Connection, where: Mapping[str, Any], around: int, limit
     take_older = max(min(older, limit // 2), min(older, limit - newer))
     start = older - take_older
     page = found[start : start + limit]
-    return Page(tuple(rows.message_of(row, row[-1]) for row in page), len(page) < len(found))
+    return _page(page, len(page) < len(found))
 
 
 _ONE_MESSAGE = rows_query(

@@ -3,7 +3,6 @@ and words it as the WebSocket does."""
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ from madang.delivery.presence import Presence
 from madang.gateways.entrance import Entrance
 from madang.hub.hub import Hub
 from madang.model.identity import Identity
-from madang.model.ids import is_user_id, parse_uuid, wire_user_id
+from madang.model.ids import is_user_id, wire_user_id
 from madang.model.nouns import ConversationView, Message, Participant
 from madang.model.times import iso, parse_iso
 from madang.ports import Store, Writer
@@ -31,7 +30,9 @@ from madang.services.limits import RateLimit
 from madang.services.messages import DeleteMessage, EditMessage, ReadMessage, SendMessage
 from madang.surfaces import objects
 from madang.surfaces.content import check_content, sender_type
-from madang.surfaces.messenger import bodies
+from madang.surfaces.messenger import bodies, paging
+from madang.surfaces.messenger.paging import Places
+from madang.surfaces.messenger.rest_people import add_people
 from madang.surfaces.requests import (
     Caller,
     ConversationPath,
@@ -39,15 +40,7 @@ from madang.surfaces.requests import (
     JsonRoute,
     Limit,
     MessagePath,
-    needs_role,
 )
-
-ACTIVE_MICROSECONDS = 24 * 3600 * 1_000_000
-"""A conversation counts as active for a day after something was said in it."""
-MOST_PRESENCES = 1000
-_LARGEST_SEQ = 10**9
-_TOO_MANY_DIGITS = 19
-"""A number of fewer fits the database's integers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +68,7 @@ def router(parts: Parts) -> APIRouter:
     _add_conversations(routes, parts)
     _add_messages(routes, parts)
     _add_participants(routes, parts)
-    _add_people(routes, parts)
+    add_people(routes, parts.store, parts.presence, parts.hub, parts.clock)
     return routes
 
 
@@ -86,6 +79,7 @@ def _add_conversations(routes: APIRouter, parts: Parts) -> None:
     async def create_conversation(caller: Caller, body: bodies.NewConversation) -> Any:
         """Open a direct conversation or a group. The same two people have one direct one: the
         second time answers 200 with the first."""
+        parts.messages_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
         opened = await writer.write(
             CreateConversation(
                 caller.org,
@@ -105,13 +99,13 @@ def _add_conversations(routes: APIRouter, parts: Parts) -> None:
     ) -> Any:
         """Mine, newest activity first."""
         found = await store.conversations(
-            caller.org, caller.user_id, before=_read_page(page), limit=limit
+            caller.org, caller.user_id, before=paging.read(page), limit=limit
         )
         views: tuple[ConversationView, ...] = found.items
         following = None
         if found.has_more:
             last = views[-1].conversation
-            following = _write_page(last.updated_at, last.id)
+            following = paging.write(last.updated_at, last.id)
         return JsonResponse(
             {
                 "conversations": [objects.conversation(view) for view in views],
@@ -184,28 +178,22 @@ def _add_messages(routes: APIRouter, parts: Parts) -> None:
         limit: Limit = 50,
     ) -> Any:
         """Messages newest last, before, after or around a seq, a message id or a time."""
-        await _me(parts, caller, conversation_id)
-        if sum(place is not None for place in (before, after, around, page)) > 1:
-            raise Invalid("Only one of before, after, around and page can be given")
-        place = _Places(parts, caller, conversation_id)
-        onward = after is not None or (page or "").startswith("after-")
-        if page is not None:
-            direction, _, at = page.partition("-")
-            if direction not in ("before", "after") or not at.isascii() or not at.isdecimal():
-                raise Invalid("page: not one that was given out")
-            before, after = (at, None) if direction == "before" else (None, at)
+        seqs = await Places(store, caller, conversation_id).seqs(before, after, around, page)
         found = await store.messages(
             caller.org,
             conversation_id,
-            before_seq=await place.seq("before", before, beyond=1),
-            after_seq=await place.seq("after", after),
-            around_seq=await place.seq("around", around),
+            caller.user_id,
+            before_seq=seqs.before,
+            after_seq=seqs.after,
+            around_seq=seqs.around,
             limit=limit,
         )
+        if found is None:
+            raise NotAParticipant
         messages: tuple[Message, ...] = found.items
         following = None
         if found.has_more and messages and around is None:
-            following = f"after-{messages[-1].seq}" if onward else f"before-{messages[0].seq}"
+            following = seqs.following(messages[0].seq, messages[-1].seq)
         return JsonResponse(
             {
                 "messages": [objects.message(message) for message in messages],
@@ -268,7 +256,10 @@ def _add_messages(routes: APIRouter, parts: Parts) -> None:
     async def receipts(caller: Caller, message_id: MessagePath) -> Any:
         """Who has read up to this message or further, its sender left out."""
         message = await _message(parts, caller, message_id)
-        people = await store.participants(caller.org, message.conversation_id)
+        people = await store.participants(caller.org, message.conversation_id, caller.user_id)
+        if not people:
+            # Taken out of it just now.
+            raise NotFound("Message not found")
         read = [
             {"user_id": wire_user_id(person.user_id), "last_read_seq": person.last_read_seq}
             for person in people
@@ -302,6 +293,7 @@ def _add_participants(routes: APIRouter, parts: Parts) -> None:
         caller: Caller, conversation_id: ConversationPath, body: bodies.NewParticipants
     ) -> Any:
         """Take people into a group (admins)."""
+        parts.messages_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
         await writer.write(
             AddParticipants(
                 caller.org, conversation_id, caller.user_id, tuple(body.user_ids), body.role
@@ -330,74 +322,6 @@ def _add_participants(routes: APIRouter, parts: Parts) -> None:
         )
 
 
-def _add_people(routes: APIRouter, parts: Parts) -> None:
-    store, presence, hub = parts.store, parts.presence, parts.hub
-
-    async def told(caller: Identity, user_ids: list[str]) -> Any:
-        stored = await store.last_seen(caller.org, user_ids)
-        users = []
-        for user_id in user_ids:
-            status, devices = presence.status(caller.org, user_id)
-            seen = presence.seen_at(caller.org, user_id) or stored.get(user_id)
-            if devices:
-                seen = parts.clock.now()
-            users.append(
-                {
-                    "user_id": wire_user_id(user_id),
-                    "status": status,
-                    "last_seen": None if seen is None else iso(seen),
-                    "devices": devices,
-                }
-            )
-        return JsonResponse({"users": users, "has_more": False, "next": None})
-
-    async def seen_by(caller: Identity) -> set[str] | None:
-        """Whom the caller may see; None is everybody."""
-        if "admin" in caller.roles:
-            return None
-        return {*await store.contacts(caller.org, caller.user_id), caller.user_id}
-
-    @routes.get("/presence")
-    async def get_presence(caller: Caller, user_ids: str) -> Any:
-        """The presence of users (separated by commas) who share a conversation with me; the
-        others are left out, as are those who do not exist."""
-        asked = list(dict.fromkeys(user for user in user_ids.split(",") if user))
-        if len(asked) > MOST_PRESENCES:
-            raise Invalid(f"user_ids: at most {MOST_PRESENCES}")
-        allowed = await seen_by(caller)
-        return await told(caller, [u for u in asked if allowed is None or u in allowed])
-
-    @routes.get("/presence/online")
-    async def get_online(caller: Caller, zone: str | None = None) -> Any:
-        """Who of those who share a conversation with me is here, of a zone if one is named."""
-        allowed = await seen_by(caller)
-        online = [
-            member.user_id
-            for member in tuple(hub.members.values())
-            if member.org_id == caller.org
-            and (allowed is None or member.user_id in allowed)
-            and any(
-                zone is None or (c.identity is not None and c.identity.zone == zone)
-                for c in member.connections
-            )
-        ]
-        return await told(caller, sorted(online))
-
-    @routes.get("/stats")
-    async def stats(caller: Caller) -> Any:
-        """Numbers of the org and of this node (admins)."""
-        needs_role(caller, "admin")
-        counts = await store.counts(caller.org, parts.clock.now() - ACTIVE_MICROSECONDS)
-        members = [member for member in hub.members.values() if member.org_id == caller.org]
-        return JsonResponse(
-            {
-                **counts,
-                "online_users": sum(bool(member.connections) for member in members),
-                "total_connections": sum(len(member.connections) for member in members),
-            }
-        )
-
-
 # What the routes share.
 
 
@@ -422,58 +346,6 @@ async def _message(parts: Parts, caller: Identity, message_id: str) -> Message:
     return message
 
 
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """Seqs out of what `before`, `after` and `around` may be."""
-
-    parts: Parts
-    caller: Identity
-    conversation_id: str
-
-    async def seq(self, name: str, place: str | None, *, beyond: int = 0) -> int | None:
-        """`beyond` is added where the place is a time, so that `before` includes what was said
-        at the last moment before it."""
-        if place is None:
-            return None
-        store, org_id = self.parts.store, self.caller.org
-        if place.isascii() and place.isdecimal() and len(place) < _TOO_MANY_DIGITS:
-            number = int(place)
-            if number <= _LARGEST_SEQ:
-                return number
-            found = await store.seq_of(org_id, self.conversation_id, message_id=None, time=number)
-            return (found or 0) + beyond
-        message_id = parse_uuid(place)
-        if message_id is not None:
-            found = await store.seq_of(
-                org_id, self.conversation_id, message_id=message_id, time=None
-            )
-            if found is None:
-                raise NotFound("Message not found")
-            return found
-        time = parse_iso(place)
-        if time is None:
-            raise Invalid(f"{name}: must be a seq, a message id or a time")
-        found = await store.seq_of(org_id, self.conversation_id, message_id=None, time=time)
-        return (found or 0) + beyond
-
-
 def _notifications(me: Participant) -> dict[str, Any]:
     until = None if me.muted_until is None else iso(me.muted_until)
     return {"level": me.notification_level, "muted_until": until}
-
-
-def _write_page(updated_at: int, conversation_id: str) -> str:
-    return urlsafe_b64encode(f"{updated_at}:{conversation_id}".encode()).decode().rstrip("=")
-
-
-def _read_page(page: str | None) -> tuple[int, str] | None:
-    if page is None:
-        return None
-    try:
-        text = urlsafe_b64decode(page + "=" * (-len(page) % 4)).decode()
-        updated_at, _, conversation_id = text.partition(":")
-        if parse_uuid(conversation_id) is None or len(updated_at) >= _TOO_MANY_DIGITS:
-            raise ValueError
-        return int(updated_at), conversation_id
-    except ValueError:
-        raise Invalid("page: not one that was given out") from None

@@ -1,0 +1,90 @@
+"""Who is here, and how much goes on: the messenger's routes about people instead of what they
+say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from madang.clock import Clock
+from madang.delivery.presence import Presence
+from madang.hub.hub import Hub
+from madang.model.identity import Identity
+from madang.model.ids import wire_user_id
+from madang.model.times import iso
+from madang.ports import Store
+from madang.protocol.errors import Invalid
+from madang.surfaces.requests import Caller, JsonResponse, needs_role
+
+ACTIVE_MICROSECONDS = 24 * 3600 * 1_000_000
+"""A conversation counts as active for a day after something was said in it."""
+MOST_PRESENCES = 1000
+
+
+def add_people(routes: APIRouter, store: Store, presence: Presence, hub: Hub, clock: Clock) -> None:
+    """Add the routes about people and the numbers of the org."""
+
+    async def told(caller: Identity, user_ids: list[str]) -> Any:
+        stored = await store.last_seen(caller.org, user_ids)
+        users = []
+        for user_id in user_ids:
+            status, devices = presence.status(caller.org, user_id)
+            seen = presence.seen_at(caller.org, user_id) or stored.get(user_id)
+            if devices:
+                seen = clock.now()
+            users.append(
+                {
+                    "user_id": wire_user_id(user_id),
+                    "status": status,
+                    "last_seen": None if seen is None else iso(seen),
+                    "devices": devices,
+                }
+            )
+        return JsonResponse({"users": users, "has_more": False, "next": None})
+
+    async def seen_by(caller: Identity) -> set[str] | None:
+        """Whom the caller may see; None is everybody."""
+        if "admin" in caller.roles:
+            return None
+        return {*await store.contacts(caller.org, caller.user_id), caller.user_id}
+
+    @routes.get("/presence")
+    async def get_presence(caller: Caller, user_ids: str) -> Any:
+        """The presence of users (separated by commas) who share a conversation with me; the
+        others are left out, as are those who do not exist."""
+        asked = list(dict.fromkeys(user for user in user_ids.split(",") if user))
+        if len(asked) > MOST_PRESENCES:
+            raise Invalid(f"user_ids: at most {MOST_PRESENCES}")
+        allowed = await seen_by(caller)
+        return await told(caller, [u for u in asked if allowed is None or u in allowed])
+
+    @routes.get("/presence/online")
+    async def get_online(caller: Caller, zone: str | None = None) -> Any:
+        """Who of those who share a conversation with me is here, of a zone if one is named."""
+        allowed = await seen_by(caller)
+        online = [
+            member.user_id
+            for member in tuple(hub.members.values())
+            if member.org_id == caller.org
+            and (allowed is None or member.user_id in allowed)
+            and any(
+                zone is None or (c.identity is not None and c.identity.zone == zone)
+                for c in member.connections
+            )
+        ]
+        return await told(caller, sorted(online))
+
+    @routes.get("/stats")
+    async def stats(caller: Caller) -> Any:
+        """Numbers of the org and of this node (admins)."""
+        needs_role(caller, "admin")
+        counts = await store.counts(caller.org, clock.now() - ACTIVE_MICROSECONDS)
+        members = [member for member in hub.members.values() if member.org_id == caller.org]
+        return JsonResponse(
+            {
+                **counts,
+                "online_users": sum(bool(member.connections) for member in members),
+                "total_connections": sum(len(member.connections) for member in members),
+            }
+        )
