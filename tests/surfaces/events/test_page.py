@@ -97,3 +97,16 @@ async def test_who_was_removed_reads_nothing_after_it(desk: Desk, house: House) 
     events = (await desk.rest("ben").get(EVENTS)).json()["events"]
     assert events[-1]["type"] == "participant.left"
     assert all("after" not in str(event) for event in events)
+
+
+async def test_a_cursor_beyond_the_log_answers_where_to_go_on(desk: Desk) -> None:
+    """Who polls with it would otherwise ask for the same for ever."""
+    first = await desk.publish(1)
+    beyond = {"cursor": str(first["cursor"] + 10**9)}
+    lost = (await desk.rest("ann").get(EVENTS, params=beyond)).json()
+    assert (lost["recovered"], lost["reason"]) == (False, "unknown_cursor")
+    assert (lost["events"], lost["cursor"], lost["has_more"]) == ([], first["cursor"], False)
+    await desk.publish(2)
+    onward = (await desk.rest("ann").get(EVENTS, params={"cursor": lost["cursor"]})).json()
+    assert onward["recovered"] is True
+    assert numbers(onward["events"]) == [2]
