@@ -16,7 +16,7 @@ import structlog
 
 from madang.clock import Clock, Timer
 from madang.hub.connection import Connection
-from madang.hub.frame import Frame
+from madang.hub.frame import Dialect, Frame
 from madang.hub.hub import Hub, Member
 from madang.model.ids import wire_user_id
 from madang.model.presence import Status, best
@@ -43,6 +43,10 @@ _FRAME_TYPE: dict[Status, str] = {
 class Presence:
     """Watches connections come, go and fall silent.
 
+    Every connection of a user's counts as one of their devices, whichever surface it speaks; those
+    that speak the messenger's words are told of others. Which of them closes last makes no
+    difference. Nobody is here by a connection that reads the whole org: it is not `opened`.
+
     Args:
         away_after: seconds without a frame other than `ping` after which a device is away.
         grace: seconds after the last connection's end before its user is offline.
@@ -58,6 +62,7 @@ class Presence:
         self._grace = grace
         self._changed: dict[Member, None] = {}
         self._told_at: dict[Member, float] = {}
+        self._here: set[Member] = set()
         self._leaving: dict[Member, Timer] = {}
         self._left_at: dict[Member, int] = {}
         self._timer: Timer | None = None
@@ -65,7 +70,8 @@ class Presence:
         self._saving: asyncio.Task[None] | None = None
 
     def opened(self, member: Member) -> None:
-        """A connection of the member's was opened."""
+        """A connection of the member's was attached, whichever surface it speaks."""
+        self._here.add(member)
         leaving = self._leaving.pop(member, None)
         if leaving is not None:
             leaving.cancel()
@@ -73,18 +79,24 @@ class Presence:
         self._consider(member)
 
     def closed(self, member: Member) -> None:
-        """A connection of the member's has ended."""
+        """A connection of the member's was detached. Saying it twice changes nothing."""
+        if member not in self._here:
+            return
         if member.connections:
             self._consider(member)
-        elif member not in self._leaving:
+            return
+        self._here.discard(member)
+        now = self._clock.now()
+        self._left_at[member] = now
+        self._seen[member.org_id, member.user_id] = now
+        self._leaving[member] = self._clock.call_later(self._grace, lambda: self._left(member))
 
-            def gone() -> None:
-                self._leaving.pop(member, None)
-                self._consider(member)
-
-            self._left_at[member] = self._clock.now()
-            self._seen[member.org_id, member.user_id] = self._left_at[member]
-            self._leaving[member] = self._clock.call_later(self._grace, gone)
+    def _left(self, member: Member) -> None:
+        """The grace is over and nobody came back."""
+        del self._leaving[member]
+        self._consider(member)
+        if member not in self._changed:
+            self._left_at.pop(member, None)
 
     def acted(self, connection: Connection, now: int) -> None:
         """The client sent something other than a ping: a device that is away by its silence is
@@ -97,7 +109,7 @@ class Presence:
     def set(self, connection: Connection, status: Status) -> None:
         """The user says how this device is."""
         connection.status = status
-        if connection.member is not None:
+        if connection.member in self._here:
             self._consider(connection.member)
 
     def tick(self, now: int, connections: Iterable[Connection]) -> None:
@@ -111,15 +123,20 @@ class Presence:
 
     async def save(self) -> None:
         """Write `last_seen` of those who left since the last time."""
-        seen, self._seen = self._seen, {}
         by_org: dict[str, dict[str, int]] = {}
-        for (org_id, user_id), at in seen.items():
+        for (org_id, user_id), at in self._seen.items():
             by_org.setdefault(org_id, {})[user_id] = at
         for org_id, users in by_org.items():
             try:
                 await self._store.save_last_seen(org_id, users)
             except Unavailable:
-                self._seen = {**{(org_id, user): at for user, at in users.items()}, **self._seen}
+                continue  # Kept for the next time.
+            except Exception:
+                log.exception("last_seen could not be stored", org=org_id, users=len(users))
+                continue
+            for user_id, at in users.items():
+                if self._seen.get((org_id, user_id)) == at:
+                    del self._seen[org_id, user_id]
 
     def status(self, org_id: str, user_id: str) -> tuple[Status, int]:
         """What others see of a user now, and on how many devices."""
@@ -131,7 +148,7 @@ class Presence:
         return best(c.status for c in member.connections), len(member.connections)
 
     def seen_at(self, org_id: str, user_id: str) -> int | None:
-        """When the user was last here, if that is not stored yet."""
+        """When the user was last here (microseconds), if that is not stored yet."""
         return self._seen.get((org_id, user_id))
 
     # Telling.
@@ -162,6 +179,8 @@ class Presence:
             del self._changed[member]
             status = self._now(member)
             if status == member.presence:
+                if member not in self._leaving:
+                    self._left_at.pop(member, None)
                 continue
             member.presence = status
             self._told_at[member] = now
@@ -170,7 +189,7 @@ class Presence:
                 heard.setdefault(other, []).append(frame)
         for other, frames in heard.items():
             for connection in other.connections:
-                if connection.form >> 1 == 0:
+                if connection.dialect == Dialect.MESSENGER:
                     connection.write_frames(frames)
         self._told_at = {
             member: at for member, at in self._told_at.items() if now - at < AT_MOST_EVERY_SECONDS

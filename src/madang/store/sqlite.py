@@ -132,10 +132,16 @@ class _Thread:
             with self._connection.begin():
                 yield self._connection
         except Exception as error:
-            if is_storage(error):
+            if is_storage(error) or self._stuck():
                 # After a failure of the disk begin anew, with nothing cached of what failed.
                 self.close()
             raise
+
+    def _stuck(self) -> bool:
+        """Whether a transaction is open that nothing will end."""
+        if self._connection is None or self._connection.closed:
+            return False
+        return bool(self._connection.connection.driver_connection.in_transaction)  # type: ignore[union-attr]
 
     def checkpoint(self) -> None:
         """Move what is left of the write-ahead log into the file, without waiting for readers."""
