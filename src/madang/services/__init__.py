@@ -1,5 +1,8 @@
 """The rules: who may do what, and what then happens.
 
-Plain functions and small writes over the ports. May import `madang.ports`, `madang.model`,
-`madang.protocol` and `madang.clock`. Never sees a socket, SQL, a framework or the hub.
+Plain functions, small writes over the ports, and the little that a node keeps of its users (rate
+limits, who is typing). May import `madang.ports`, `madang.model`, `madang.protocol`,
+`madang.clock`, and for tokens (`auth`, `keys`, `trust`) joserfc, httpx and `madang.settings`.
+Of the network it sees only the address of a key set (`keys`); never a client's socket, SQL, a web
+framework or the hub.
 """
