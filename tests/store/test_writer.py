@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from madang.model.nouns import Event
-from madang.ports import Write
+from madang.ports import Needs, Transaction, Write
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import MadangError, NotAParticipant, Unavailable
 from madang.store import writer as writer_module
@@ -348,3 +349,37 @@ async def test_a_commit_that_breaks_off_answers_its_writers_and_the_next_one_goe
     await writer.write(Create(ROOM, ["ann"]))
     assert [event.seq for event in delivered] == [1]
     await writer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """How many are in the room, at this place of the batch."""
+
+    org_id: str = "default"
+    size: int = SIZE
+
+    def needs(self, needs: Needs) -> None:
+        needs.conversations.add(ROOM)
+
+    def apply(self, tx: Transaction) -> int:
+        return tx.participant_count(ROOM)
+
+
+async def test_participants_are_counted_with_what_the_batch_has_changed(
+    writer: GroupWriter,
+) -> None:
+    writes: list[Write] = [
+        Create(ROOM, ["ann", "ben"]),
+        _Count(),
+        Join(ROOM, "cat"),
+        _Count(),
+        Leave(ROOM, "ben"),
+        Leave(ROOM, "cat"),
+        _Count(),
+    ]
+    results = await asyncio.gather(*map(writer.write, writes))
+    assert [result for result in results if isinstance(result, int)] == [2, 3, 1]
+    later: list[Write] = [_Count(), Join(ROOM, "ben"), Leave(ROOM, "ann"), _Count()]
+    later += [Join(ROOM, "ann"), _Count()]
+    results = await asyncio.gather(*map(writer.write, later))
+    assert [result for result in results if isinstance(result, int)] == [1, 1, 2]
