@@ -280,10 +280,11 @@ class Madang(Library):
         # Whatever still reads or writes ends before the store does.
         await self._tasks.close()
         await self.admission.close()
+        await self.members.close()
         await self.catchup.close()
         await self.delivery.close()
         if self._started:
-            await self.presence.save()
+            await self.presence.close()
         await self.store.close()
 
     @contextlib.asynccontextmanager

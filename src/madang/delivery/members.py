@@ -14,6 +14,7 @@ from madang.hub.hub import Hub, Member
 from madang.model.nouns import Event
 from madang.ports import Store
 from madang.protocol.errors import MadangError, Unavailable
+from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,7 @@ class Members:
         self._loading: dict[tuple[str, str], _Loading] = {}
         self._queue: list[tuple[str, str]] = []
         self._idle: dict[Member, int | None] = {}
+        self._tasks = Tasks()
         self._task: asyncio.Task[None] | None = None
 
     def want(
@@ -65,7 +67,7 @@ class Members:
             loading = self._loading[key] = _Loading()
             self._queue.append(key)
             if self._task is None or self._task.done():
-                self._task = asyncio.get_running_loop().create_task(self._load())
+                self._task = self._tasks.start(self._load())
         loading.ready.append(ready)
 
     async def get(self, org_id: str, user_id: str) -> Member:
@@ -82,6 +84,10 @@ class Members:
 
         self.want(org_id, user_id, ready)
         return await future
+
+    async def close(self) -> None:
+        """End what is being read."""
+        await self._tasks.close()
 
     async def _load(self) -> None:
         while self._queue:

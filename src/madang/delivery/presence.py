@@ -7,7 +7,6 @@ many users are gathered for a moment and written once to each who hears of them.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
@@ -23,6 +22,7 @@ from madang.model.presence import Status, best
 from madang.model.times import iso
 from madang.ports import Store
 from madang.protocol.errors import Unavailable
+from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ class Presence:
         self._left_at: dict[Member, int] = {}
         self._timer: Timer | None = None
         self._seen: dict[tuple[str, str], int] = {}
-        self._saving: asyncio.Task[None] | None = None
+        self._saving = Tasks()
 
     def opened(self, member: Member) -> None:
         """A connection of the member's was attached, whichever surface it speaks."""
@@ -118,8 +118,13 @@ class Presence:
         for connection in connections:
             if connection.active <= silent_since and connection.status == "online":
                 self.set(connection, "away")
-        if self._seen and (self._saving is None or self._saving.done()):
-            self._saving = asyncio.get_running_loop().create_task(self.save())
+        if self._seen and not self._saving:
+            self._saving.start(self.save())
+
+    async def close(self) -> None:
+        """Write what is not stored yet; nothing is under way after this."""
+        await self._saving.close()
+        await self.save()
 
     async def save(self) -> None:
         """Write `last_seen` of those who left since the last time."""
