@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
@@ -436,6 +437,12 @@ def connect(
     )
 
 
+def new_client_id() -> str:
+    """An id for a message, unlike any other. It begins with the time, so that the server finds the
+    ids of one conversation's latest messages beside each other."""
+    return f"{time.time_ns() // 1000:x}-{uuid.uuid4().hex[:12]}"
+
+
 def _message_frame(
     conversation_id: str,
     content: str,
@@ -445,7 +452,7 @@ def _message_frame(
     metadata: Json | None,
     client_id: str | None,
 ) -> Frame:
-    client_id = client_id or str(uuid.uuid4())
+    client_id = client_id or new_client_id()
     return {
         "type": "message.send",
         "id": client_id,

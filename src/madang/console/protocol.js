@@ -63,6 +63,11 @@ export function randomId() {
   return Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');
 }
 
+/** An id for a message: it begins with the time, so that the server keeps those of one moment together. */
+export function newClientId() {
+  return `${Date.now().toString(16)}-${randomId().slice(0, 16)}`;
+}
+
 /** What a JWT says about itself, unverified and only for display; null where it is not a JWT.
  * @param {string} token @returns {{sub?: string, org?: string, exp?: number, name?: string, roles?: string[]} | null} */
 export function readToken(token) {

@@ -6,7 +6,7 @@ import { Connection } from './connection.js';
 import * as convo from './conversations.js';
 import { FrameLog } from './frames.js';
 import { afterLoss, arrived, letterFrame, letterId, mark, tooLarge } from './outbox.js';
-import { conversationOf, isEvent, randomId, readToken } from './protocol.js';
+import { conversationOf, isEvent, newClientId, readToken } from './protocol.js';
 import { MESSENGER, Rest, socketAddress } from './rest.js';
 
 /**
@@ -370,7 +370,7 @@ export class Session {
     if (!this.selected) return;
     /** @type {import('./outbox.js').Letter} */
     const letter = {
-      client_id: randomId(), conversation_id: this.selected, content, reply_to_id: replyTo,
+      client_id: newClientId(), conversation_id: this.selected, content, reply_to_id: replyTo,
       created_at: new Date().toISOString(), state: 'waiting',
     };
     if (tooLarge(letter)) Object.assign(letter, { state: 'failed', problem: 'Message too large' });

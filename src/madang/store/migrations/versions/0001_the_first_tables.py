@@ -120,9 +120,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("conversation_id", "seq", name="uq_messages_conversation_id_seq"),
     )
     op.create_index(
-        "uq_messages_conversation_id_sender_id_client_id",
+        "uq_messages_conversation_id_client_id_sender_id",
         "messages",
-        ["conversation_id", "sender_id", "client_id"],
+        ["conversation_id", "client_id", "sender_id"],
         unique=True,
         sqlite_where=sa.text("client_id IS NOT NULL"),
         postgresql_where=sa.text("client_id IS NOT NULL"),
