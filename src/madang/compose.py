@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,9 @@ log = structlog.get_logger(__name__)
 SIGNALS_PER_MESSAGE = 10
 """Typing and reads are cheaper than messages: so many times as many of them are allowed."""
 SWEEP_SECONDS = 30
+GIL_SECONDS = 0.001
+"""How long a thread may keep the interpreter while another waits. The loop and the writer's thread
+take turns; with Python's 5 ms the slowest acks took 30 ms at half load, with 1 ms 13 ms."""
 HTTP_DRAIN_SECONDS = 1
 """What requests under way get when the server stops; connections get `drain_seconds` after."""
 
@@ -390,6 +394,7 @@ def serve(settings: Settings) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
+        sys.setswitchinterval(GIL_SECONDS)
         await server.serve()
 
     uvicorn_loop = uvicorn.Config(app="", loop="auto", log_config=None).get_loop_factory()
