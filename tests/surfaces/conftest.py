@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Server
-from tests.surfaces.people import SERVERS, House, house_on
+from tests.surfaces.people import SERVERS, House, house_on, unharmed
 
 SHORT = {"offline_grace": "0.5", "typing_timeout": "0.6", "rate_limit_enabled": "false"}
 """Waits that a person would not notice, so that tests need not wait."""
@@ -34,9 +34,7 @@ async def house(gateway: Server) -> AsyncIterator[House]:
 
 
 @pytest.fixture(params=list(SERVERS))
-def open_house(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterable[Callable[..., House]]:
+def open_house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterable[Callable[..., House]]:
     """Houses on servers with settings of the test's own, for each gateway:
     `open_house(away_after="1")`."""
     made: list[Server] = []
@@ -52,4 +50,4 @@ def open_house(
     yield make
     for server in made:
         server.stop()
-        assert "Traceback" not in server.log, server.log
+        unharmed(server)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -438,9 +439,11 @@ def connect(
 
 
 def new_client_id() -> str:
-    """An id for a message, unlike any other. It begins with the time, so that the server finds the
-    ids of one conversation's latest messages beside each other."""
-    return f"{time.time_ns() // 1000:x}-{uuid.uuid4().hex[:12]}"
+    """A UUIDv7 (RFC 9562, 5.7): unlike any other, and beginning with the time, so that the server
+    finds the ids of one conversation's latest messages beside each other."""
+    milliseconds = time.time_ns() // 1_000_000
+    head = (milliseconds << 80) | (7 << 76) | (secrets.randbits(12) << 64)
+    return str(uuid.UUID(int=head | (2 << 62) | secrets.randbits(62)))
 
 
 def _message_frame(

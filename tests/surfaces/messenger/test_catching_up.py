@@ -201,9 +201,7 @@ async def test_a_gap_too_long_is_not_recovered_and_not_told_in_part(open_house: 
         assert events(await ann.so_far()) == []
 
 
-@pytest.mark.parametrize(
-    "cursor", [None, "x", "", -1, True, {}, [], 2**63, 2**64, 10**40, 1e308]
-)
+@pytest.mark.parametrize("cursor", [None, "x", "", -1, True, {}, [], 2**63, 2**64, 10**40, 1e308])
 async def test_a_cursor_must_be_a_number(house: House, cursor: object) -> None:
     ann = await house.device("ann")
     assert (await ann.ask("resume", cursor=cursor))["code"] == "VALIDATION"

@@ -395,9 +395,7 @@ async def test_content_must_be_there_and_small_enough(house: House) -> None:
         "Message content cannot be empty",
     )
     for content in ("x" * 65_537, "한" * 21_846):
-        problem(
-            await rest.post(path, {"content": content}), 413, "TOO_LARGE", "Message too large"
-        )
+        problem(await rest.post(path, {"content": content}), 413, "TOO_LARGE", "Message too large")
         problem(
             await rest.patch(f"/messages/{message['id']}", {"content": content}),
             413,
