@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from fastapi import FastAPI
@@ -29,7 +30,7 @@ from madang.delivery.delivery import Delivery
 from madang.delivery.members import Members
 from madang.delivery.presence import Presence
 from madang.gateways.entrance import Entrance, Surface
-from madang.gateways.http_uvicorn import LateAddressProtocol
+from madang.gateways.http_uvicorn import http_class
 from madang.gateways.websocket_asgi import AsgiGateway
 from madang.gateways.websocket_uvicorn import UvicornConnection, protocol_class
 from madang.hub.hub import Hub
@@ -120,6 +121,7 @@ class Madang(Library):
             self._route,
             clock,
             origins=(*settings.cors_origins, *settings.allowed_origins),
+            hosts=_own_hosts(settings),
             dev=settings.dev,
             most=settings.ws_max_connections,
             heartbeat=round(settings.ws_heartbeat_interval),
@@ -245,6 +247,11 @@ class Madang(Library):
                 return
         elif not self._started:
             await self.start()
+        if scope["type"] == "http" and not self.entrance.knows_host(_host(scope)):
+            await problems.problem(
+                421, ErrorCode.FORBIDDEN, "A development server answers to localhost only"
+            )(scope, receive, send)
+            return
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
         else:
@@ -332,6 +339,24 @@ def _with_middleware(app: FastAPI, settings: Settings) -> ASGIApp:
     return stack
 
 
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def _own_hosts(settings: Settings) -> frozenset[str] | None:
+    """The names a development server on this machine alone answers to; None is any name."""
+    if not settings.dev or settings.host not in _LOOPBACK:
+        return None
+    own = urlsplit(settings.public_url or "").hostname
+    return _LOOPBACK | {own} if own else _LOOPBACK
+
+
+def _host(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"host":
+            return str(value.decode("latin-1"))
+    return ""
+
+
 def _prepare_database(url: str) -> None:
     """A SQLite file is made and brought to this version by itself: there is nobody to ask."""
     path = make_url(url).database
@@ -381,7 +406,7 @@ def serve(settings: Settings) -> None:
                 port=settings.port,
                 ws=websocket_class(app),
                 lifespan="on",
-                http=LateAddressProtocol,
+                http=http_class(app.entrance),
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 SUBPROTOCOL = "madang.v1"
 TICK_SECONDS = 1.0
+HEAD_SECONDS = 10
+"""How long a client may take for a request's first line and headers."""
 CLOSING_SECONDS = 10
 """How long a closing connection may take to send what it has and to answer the close frame."""
 
@@ -93,6 +95,9 @@ class Entrance:
     Args:
         routes: from a path (without a trailing slash) to its surface, or None.
         origins: allowed foreign origins; `*` allows all. The server's own is always allowed.
+        hosts: names under which this server may be spoken to; None allows all. A development
+            server lets anyone in who can reach it, so it must not answer to a foreign name that
+            a page made point at this machine (DNS rebinding).
         most: connections at the same time; one more is told to try later.
         heartbeat: seconds of silence after which a connection is pinged, again and again.
         timeout: seconds of silence after which it is closed.
@@ -104,6 +109,7 @@ class Entrance:
         clock: Clock,
         *,
         origins: Sequence[str],
+        hosts: frozenset[str] | None = None,
         dev: bool,
         most: int,
         heartbeat: int,
@@ -112,12 +118,14 @@ class Entrance:
         self._routes = routes
         self._clock = clock
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+        self._hosts = hosts
         self._dev = dev
         self._most = most
         self._heartbeat = max(1, heartbeat)
         self._timeout = max(2, timeout)
         self._timer: Timer | None = None
         self._closing: dict[Connection, tuple[int, Callable[[], None]]] = {}
+        self._expected: dict[object, tuple[int, Callable[[], None]]] = {}
         self._every_second: list[Callable[[int], None]] = []
         self.connections: set[Connection] = set()
         self.now = int(clock.monotonic())
@@ -135,12 +143,23 @@ class Entrance:
         surface = self._routes(path.rstrip("/") or "/")
         if surface is None:
             return Refused(404, "Not Found")
+        if not self.knows_host(headers.get("host", "")):
+            return Refused(421, "A development server answers to localhost only")
         if not self._may_come(headers):
             log.warning("foreign origin refused", origin=headers.get("origin"))
             return Refused(403, "Origin not allowed: add it to CORS_ORIGINS")
         if self.draining or len(self.connections) >= self._most:
             return Refused(503, "Too many connections")
         return surface
+
+    def knows_host(self, host: str) -> bool:
+        """Whether a request to this host (a name, perhaps with a port) is for this server."""
+        if self._hosts is None:
+            return True
+        try:
+            return (urlsplit(f"//{host}").hostname or "") in self._hosts
+        except ValueError:
+            return False
 
     def _may_come(self, headers: Mapping[str, str]) -> bool:
         origin = headers.get("origin", "").lower()
@@ -176,6 +195,14 @@ class Entrance:
         if self._emptied is not None and not self.connections:
             self._emptied.set()
 
+    def expect(self, protocol: object, abort: Callable[[], None]) -> None:
+        """A request's head is to come, within `HEAD_SECONDS`."""
+        self._expected.setdefault(protocol, (self.now + HEAD_SECONDS, abort))
+
+    def arrived(self, protocol: object) -> None:
+        """The head is here, or nobody waits for it any more."""
+        self._expected.pop(protocol, None)
+
     def closing(self, connection: Connection, abort: Callable[[], None]) -> None:
         """A close frame was sent: `abort` ends it the hard way if the client does not."""
         self._closing[connection] = (self.now + CLOSING_SECONDS, abort)
@@ -200,7 +227,7 @@ class Entrance:
                 connection.close(CloseCode.IDLE, "Nothing heard")
             elif silent // heartbeat > max(0, silent - passed) // heartbeat:
                 connection.ping()
-        for deadline, abort in list(self._closing.values()):
+        for deadline, abort in [*self._closing.values(), *self._expected.values()]:
             if now >= deadline:
                 abort()
         for call in self._every_second:

@@ -9,6 +9,7 @@ system call (uvloop itself writes at once: docs/decisions/002-one-write-a-turn.m
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import unquote
@@ -22,6 +23,7 @@ from madang.protocol.websocket import (
     Close,
     Failure,
     HandshakeError,
+    Incoming,
     Limits,
     Ping,
     Pong,
@@ -36,12 +38,21 @@ from madang.protocol.websocket import (
 
 _PING = ping_frame()
 
+PIECE = 16 * 1024
+"""Bytes of one connection that are taken apart in one turn of the loop; compressed, they may be a
+hundred times as many."""
+FRAMES_A_TURN = 64
+"""And frames that are handled: about a millisecond, so that a flood on one connection is felt on
+that one only."""
+MOST_AFTER_CLOSE = 64 * 1024
+"""Bytes a client may send after it was sent a close frame: what was under way, and its answer."""
+
 
 class UvicornConnection(Connection, asyncio.Protocol):
     """Made by uvicorn for each upgrade, which keeps no record of it: the entrance does. What all
     share stands on the subclass that `protocol_class` makes; an object carries only its own."""
 
-    __slots__ = ("_out", "_receiver", "_surface", "transport")
+    __slots__ = ("_after_close", "_later", "_out", "_receiver", "_surface", "transport")
 
     entrance: Entrance
     hub: Hub
@@ -55,6 +66,8 @@ class UvicornConnection(Connection, asyncio.Protocol):
         self._receiver: Receiver | None = None
         self._surface: Surface | None = None
         self._out: list[bytes] | None = None
+        self._later: deque[bytes | list[Incoming]] | None = None
+        self._after_close = 0
 
     # From uvicorn.
 
@@ -69,13 +82,53 @@ class UvicornConnection(Connection, asyncio.Protocol):
             self._upgrade(data)
             return
         self.heard = self.entrance.now
+        if not self.open:
+            self._after_close += len(data)
+            if self._after_close > MOST_AFTER_CLOSE and self.transport is not None:
+                self.transport.abort()
+                return
+        if self._later is None and len(data) <= PIECE:
+            incoming = receiver.feed(data)
+            if len(incoming) <= FRAMES_A_TURN:
+                self._handle(incoming)
+            else:
+                self._postpone(incoming)
+        else:
+            self._postpone(*(data[at : at + PIECE] for at in range(0, len(data), PIECE)))
+
+    def _handle(self, received: list[Incoming]) -> None:
         surface = self._surface
-        for incoming in receiver.feed(data):
+        for incoming in received:
             if type(incoming) is str:
                 if self.open and surface is not None:
                     surface.received(self, incoming)
             elif not self._control(incoming):
                 return
+
+    def _postpone(self, *work: bytes | list[Incoming]) -> None:
+        """More than one connection's share of a turn: nothing more is read until it is done."""
+        if self._later is None:
+            self._later = deque()
+            if self.transport is not None:
+                self.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        self._later.extend(work)
+
+    def _next_turn(self) -> None:
+        later, receiver, transport = self._later, self._receiver, self.transport
+        if later is None or receiver is None or transport is None:
+            return
+        work = later.popleft()
+        incoming = receiver.feed(work) if isinstance(work, bytes) else work
+        self._handle(incoming[:FRAMES_A_TURN])
+        if len(incoming) > FRAMES_A_TURN:
+            later.appendleft(incoming[FRAMES_A_TURN:])
+        if later:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        else:
+            self._later = None
+            if not transport.is_closing():
+                transport.resume_reading()
 
     def pause_writing(self) -> None:
         self.close(CloseCode.TOO_SLOW, "Too slow: reconnect and resume")
@@ -92,6 +145,7 @@ class UvicornConnection(Connection, asyncio.Protocol):
         self._left()
         self.transport = None
         self._receiver = None
+        self._later = None
 
     # The handshake.
 
@@ -146,8 +200,8 @@ class UvicornConnection(Connection, asyncio.Protocol):
         """Answer it; False where nothing after it counts."""
         match incoming:
             case Ping(payload):
-                if self.open and self.transport is not None:
-                    self.transport.write(pong_frame(payload))
+                if self.open:
+                    self._put(pong_frame(payload))
             case Pong():
                 pass
             case Close(code):
@@ -193,7 +247,9 @@ class UvicornConnection(Connection, asyncio.Protocol):
         """Waits for the end of the turn: what else this connection gets in it goes out with it."""
         if not self.open:
             return
-        wire = frame.deflated if self.form & 1 else frame.wire
+        self._put(frame.deflated if self.form & 1 else frame.wire)
+
+    def _put(self, wire: bytes) -> None:
         if self._out is None:
             self._out = [wire]
             self.hub.flush_later(self)

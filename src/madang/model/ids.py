@@ -18,6 +18,7 @@ MAX_USER_ID = 100
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _LARGEST_JSON_INTEGER = 2**53 - 1
+_MOST_DIGITS = len(str(_LARGEST_JSON_INTEGER))
 
 
 def uuid7(now: int) -> str:
@@ -52,7 +53,8 @@ def wire_user_id(user_id: str) -> str | int:
     Only where nothing is lost on the way back: no leading zero, and small enough to be exact in
     a JavaScript number.
     """
-    if user_id.isdecimal() and user_id.isascii() and (user_id[0] != "0" or user_id == "0"):
+    digits = len(user_id) <= _MOST_DIGITS and user_id.isdecimal() and user_id.isascii()
+    if digits and (user_id[0] != "0" or user_id == "0"):
         number = int(user_id)
         if number <= _LARGEST_JSON_INTEGER:
             return number

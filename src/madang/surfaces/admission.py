@@ -79,6 +79,13 @@ class Admission:
         self._dev = dev
         self._early: dict[Connection, _Early] = {}
         self._tasks = Tasks()
+        self._unknown_at = 0
+
+    def unknown(self, kind: str) -> None:
+        """A frame of a type that nobody knows: logged, once a second at most, and not answered."""
+        if self._unknown_at != self._entrance.now:
+            self._unknown_at = self._entrance.now
+            log.info("unknown frame type", type=kind[:100])
 
     def admit(
         self,

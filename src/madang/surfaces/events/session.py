@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import orjson
-import structlog
 
 from madang.clock import Clock
 from madang.delivery.catchup import Catchup, CaughtUp
@@ -24,8 +23,6 @@ from madang.services.limits import RateLimit
 from madang.surfaces.admission import Admission, failed
 from madang.surfaces.fields import MAX_REPLY_TO, reply_to_of
 from madang.surfaces.objects import error, frame
-
-log = structlog.get_logger(__name__)
 
 CURSOR_SECONDS = 1.0
 """How long a connection may take to say where it starts."""
@@ -142,7 +139,7 @@ class EventsSession:
             case "ping":
                 connection.write(Frame(frame("pong", reply_to)))
             case str():
-                log.info("unknown frame type", type=kind[:100])
+                self._admission.unknown(kind)
             case _:
                 raise Invalid("type: must be a string")
 

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import orjson
-import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from madang.clock import Clock
@@ -46,8 +45,6 @@ from madang.surfaces.messenger import commands
 from madang.surfaces.messenger.catching_up import CatchingUp
 from madang.surfaces.messenger.frames import MessengerFrames, encode_reply
 from madang.surfaces.messenger.tokens import TokenRefresh
-
-log = structlog.get_logger(__name__)
 
 ReplyTo = str | int | None
 
@@ -168,7 +165,7 @@ class Messenger:
             return
         found = self._handlers.get(kind)
         if found is None:
-            log.info("unknown frame type", type=kind[:100])
+            self._admission.unknown(kind)
             return
         if kind != "ping":
             self._presence.acted(connection, self._entrance.now)
