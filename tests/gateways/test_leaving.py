@@ -60,7 +60,8 @@ async def test_a_stream_that_is_not_read_ends(open_house: OpenHouse) -> None:
     ) as house:
         conversation = await house.group("ann", "bob")
         ann = await house.device("ann")
-        head = f"GET /api/v1/events/stream?token={house.token('bob')} HTTP/1.1\r\nHost: x\r\n\r\n"
+        target = f"/api/v1/events/stream?token={house.token('bob')}"
+        head = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"
         async with await deaf(house, head.encode()):
             await ann.next("user.online", user_id="bob")
             await talk(house, conversation, 4 * SAID)

@@ -20,7 +20,8 @@ def gateway(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterable[Server]:
     """A running server; every test that uses it runs once for each gateway."""
-    running = SERVERS[request.param](tmp_path_factory.mktemp(request.param), **SHORT)
+    home = tmp_path_factory.mktemp(request.param)
+    running = SERVERS[request.param](home, dev=True, **SHORT)
     running.start()
     yield running
     running.stop()

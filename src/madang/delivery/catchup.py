@@ -71,7 +71,8 @@ class Catchup:
     nobody but itself.
 
     Args:
-        limit: bytes of live events held for one connection while it catches up.
+        limit: unsent bytes at which a connection is closed. While it catches up, half of them may
+            be live events held for it.
         most: events that are replayed to one connection; beyond that `too_many`.
     """
 
@@ -79,7 +80,9 @@ class Catchup:
         self._hub = hub
         self._store = store
         self._clock = clock
-        self._limit = limit
+        # Half of what may be unsent: what is held comes on top of what was caught up.
+        self._held = limit // 2
+        self._piece = min(IN_ONE_WRITE, limit // 2)
         self._most = most
         self._reading = asyncio.Semaphore(READERS)
         self._tasks = Tasks()
@@ -91,7 +94,7 @@ class Catchup:
 
     def hold(self, connection: Connection) -> None:
         """Keep live events back until the connection has said where it stands."""
-        connection.hold(self._limit)
+        connection.hold(self._held)
         self._holding.add(connection)
 
     def release(self, connection: Connection) -> None:
@@ -164,7 +167,7 @@ class Catchup:
             return None
         ordered = [found[at] for at in sorted(found)]
         size = sum(len(f.text) for item in ordered if (f := item.frame_for(connection)))
-        return ordered if size <= IN_ONE_WRITE and len(ordered) <= self._most else None
+        return ordered if size <= self._piece and len(ordered) <= self._most else None
 
     def _resumed(self, connection: Connection, cursor: int, sent: int, ended: Ended) -> None:
         connection.floor = min(connection.floor, cursor)
@@ -315,14 +318,14 @@ class Catchup:
             while left and connection.open:
                 piece: list[Outgoing] = []
                 size = 0
-                while left and size < IN_ONE_WRITE:
+                while left and size < self._piece:
                     outgoing = left.popleft()
                     if whole_org or self._may_see(member, outgoing):
                         frame = outgoing.frame_for(connection)
                         size += 0 if frame is None else len(frame.text)
                         piece.append(outgoing)
                 sent += _send(connection, piece)
-                while left and connection.open and connection.unsent > IN_ONE_WRITE // 2:
+                while left and connection.open and connection.unsent > self._piece // 2:
                     await self._clock.sleep(DRAIN_POLL_SECONDS)
                     patience -= DRAIN_POLL_SECONDS
                     if patience < 0:

@@ -407,6 +407,7 @@ async def test_content_must_be_there_and_small_enough(house: House) -> None:
 
 async def test_ids_that_are_not_ids_are_named(house: House) -> None:
     ann = await house.device("ann")
+    bad: object
     for bad in ("", "x", "../etc", "1", 1, None, {}, ["a"], True, "0" * 36, "g" * 36):
         for kind in ("message.send", "typing.start", "subscribe", "unsubscribe"):
             answer = await ann.ask(kind, conversation_id=bad)
@@ -455,7 +456,7 @@ async def test_too_many_messages_are_told_when_to_go_on(open_house: OpenHouse) -
         conversation = await house.group("ann", "bob")
         ann, bob = await house.device("ann"), await house.device("bob")
         ask = {"conversation_id": conversation, "content": "x"}
-        for _ in range(5):
+        for _ in range(4):  # creating the group was one
             assert (await ann.ask("message.send", **ask))["type"] == "message.sent"
         answer = await ann.ask("message.send", **ask)
         error(answer, "RATE_LIMIT", "Too many messages")

@@ -169,6 +169,7 @@ async def test_presence_is_confirmed_and_told(house: House) -> None:
         assert confirmed["status"] == status
         told = await ann.next(kind)
         assert told["user_id"] == "bob"
+    bad: object
     for bad in ("offline", "invisible", "", 1, None, {}):
         assert (await bob.ask("presence.set", status=bad))["code"] == "VALIDATION"
 
