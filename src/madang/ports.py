@@ -59,6 +59,14 @@ class Transaction(Protocol):
         """How many they are, without reading them."""
         ...
 
+    def longest_there(self, conversation_id: str, most: int) -> Sequence[Participant]:
+        """The first of them in order of joining, without reading the others."""
+        ...
+
+    def admins(self, conversation_id: str) -> Sequence[Participant]:
+        """Those with the role `admin`, without reading the others."""
+        ...
+
     def message(self, message_id: str) -> Message | None:
         """The message as it is now, with its reactions; a deleted one too."""
         ...
@@ -272,9 +280,18 @@ class Store(Protocol):
         ...
 
     async def participants(
-        self, org_id: str, conversation_id: str, user_id: str
-    ) -> list[Participant]:
-        """All of them, in order of joining; none where the user is not one of them."""
+        self,
+        org_id: str,
+        conversation_id: str,
+        user_id: str,
+        *,
+        after: tuple[int, str] | None = None,
+        read_seq: int = 0,
+        limit: int = 50,
+    ) -> Page | None:
+        """Those who have read up to `read_seq`, in order of joining, after (joined_at, user_id).
+
+        None where the conversation does not exist or the user is not in it."""
         ...
 
     async def participant(

@@ -365,7 +365,7 @@ async def test_a_conversation_told_of_earlier_forgets_its_deleted_last_message(y
     first = event("room", 1, 1, text="secret")
     assert first.message is not None
     row = Conversation("room", "org", "group", None, {}, "active", None, 1, None, "ann", 1, 1)
-    view = ConversationView(row, (), first.message, 0, False)
+    view = ConversationView(row, (), first.message, 0, False, 0)
     yard.hub.tell(replace(event("room", 2, 2, type="conversation.updated"), conversation=view))
     gone = replace(first.message, content="", deleted_at=3)
     yard.hub.tell(replace(event("room", 3, 3, type="message.deleted"), message=gone))

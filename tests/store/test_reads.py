@@ -64,8 +64,10 @@ async def test_pages_of_messages(store: SqliteStore, writer: GroupWriter) -> Non
     ):
         for where in ({}, {"before_seq": 8}, {"after_seq": 1}, {"around_seq": 6}):
             assert await store.messages(org, room, user, **where) is None
-    assert await store.participants("default", ROOM, "eve") == []
-    assert [p.user_id for p in await store.participants("default", ROOM, "ben")] == ["ann", "ben"]
+    assert await store.participants("default", ROOM, "eve") is None
+    people = await store.participants("default", ROOM, "ben")
+    assert people is not None
+    assert [p.user_id for p in people.items] == ["ann", "ben"]
     with statements(store.engines[1]) as seen:
         await page(around_seq=6)
     assert len(seen) == 2, seen  # BEGIN and one query
@@ -207,6 +209,15 @@ async def test_catch_up_goes_by_index_and_skips_what_has_nothing_new(
         tables = ("SCAN e", "SCAN m", "SCAN c", "SCAN p")
         assert [s for s in plan if s.startswith(tables) or "MATERIALIZE m" in s] == []
         query = text(f"EXPLAIN QUERY PLAN {conversation_queries._CONVERSATIONS.text}")
+        rosters = text(f"EXPLAIN QUERY PLAN {conversation_queries._ROSTERS.text}")
+        where: dict[str, object] = {"org": "default", "ids": '["room-1"]', "viewer": "ann"}
+        plan = [str(row[3]) for row in connection.execute(rosters, where)]
+        by_joining = (
+            "COVERING INDEX ix_participants_conversation_id_joined_at_user_id (conversation_id=?)"
+        )
+        assert any(f"SEARCH l USING {by_joining}" in step for step in plan), plan
+        by_key = "PRIMARY KEY (conversation_id=? AND user_id=?)"
+        assert any(f"SEARCH p USING {by_key}" in step for step in plan), plan
         where = {"org": "default", "user": "ann", "updated_at": 0, "id": "", "limit": 1}
         plan = [str(row[3]) for row in connection.execute(query, where)]
         assert [s for s in plan if s.startswith(tables)] == [], plan

@@ -238,7 +238,7 @@ class Join:
                 Participant(self.conversation_id, self.user_id, self.role, None, 0, tx.now)
             )
             tx.append(self.conversation_id, "participant.joined", "boss", user_id=self.user_id)
-        return tx.participants(self.conversation_id)
+        return _roster(tx, self.conversation_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +260,7 @@ class Leave:
             raise NotAParticipant
         tx.remove_participant(self.conversation_id, self.user_id)
         tx.append(self.conversation_id, "participant.left", "boss", user_id=self.user_id)
-        return tx.participants(self.conversation_id)
+        return _roster(tx, self.conversation_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,3 +365,13 @@ class Clash:
         )
         tx.add_message(message)
         tx.append(self.conversation_id, "message.new", "clash", message=message)
+
+
+def _roster(tx: Transaction, conversation_id: str) -> Sequence[Participant]:
+    """All of them; the ways that do not read all of them must say the same."""
+    first = [tx.longest_there(conversation_id, most) for most in (1, 3)]
+    admins = tx.admins(conversation_id)
+    people = tx.participants(conversation_id)
+    assert first == [people[:1], people[:3]]
+    assert admins == [person for person in people if person.role == "admin"]
+    return people

@@ -103,7 +103,9 @@ class ConversationView:
     """A conversation as one of its participants sees it.
 
     `unread_count` counts messages of others after `last_read_seq` that are not deleted, up to
-    `MAX_UNREAD`.
+    `MAX_UNREAD`. `participants` are the `PARTICIPANTS_TOLD` who have been in it longest, and who
+    it is for where that is somebody in particular; of an event that was just committed and creates
+    it, they are all. `participant_count` counts them all.
     """
 
     conversation: Conversation
@@ -111,6 +113,12 @@ class ConversationView:
     last_message: Message | None
     unread_count: int
     muted: bool
+    participant_count: int
 
 
 MAX_UNREAD = 1000
+
+PARTICIPANTS_TOLD = 500
+"""Participants a conversation is told with: thousands of names in each of a list of conversations
+are megabytes to whoever asks, and in an event to everyone in it, whom a slow connection then loses
+for it. The others come in pages."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from madang.model.ids import uuid7
 from madang.model.nouns import (
+    PARTICIPANTS_TOLD,
     Conversation,
     ConversationView,
     Event,
@@ -16,7 +17,7 @@ from madang.model.nouns import (
     Role,
 )
 from madang.ports import Needs, Transaction
-from madang.protocol.errors import Forbidden, Invalid, NotFound
+from madang.protocol.errors import Conflict, Forbidden, Invalid, NotFound
 from madang.services import access
 from madang.services.sizes import PERSON, SMALL, json_size
 
@@ -47,13 +48,15 @@ def inbox_key(user_id: str) -> str:
     return f"inbox:{user_id}"
 
 
-def seen_by_all(
-    conversation: Conversation, participants: tuple[Participant, ...], tx: Transaction
-) -> ConversationView:
+def seen_by_all(conversation: Conversation, tx: Transaction) -> ConversationView:
     """The conversation as an event tells of it: nobody's view in particular."""
     last_message_id = conversation.last_message_id
     last_message = tx.message(last_message_id) if last_message_id is not None else None
-    return ConversationView(conversation, participants, last_message, 0, False)
+    people = tuple(tx.longest_there(conversation.id, PARTICIPANTS_TOLD))
+    count = len(people)
+    if count == PARTICIPANTS_TOLD:
+        count = tx.participant_count(conversation.id)
+    return ConversationView(conversation, people, last_message, 0, False, count)
 
 
 def _new(
@@ -122,8 +125,7 @@ class CreateConversation:
             key = direct_key(self.creator, others[0])
             found = tx.keyed(key)
             if found is not None:
-                people = tuple(tx.participants(found.id))
-                return Opened(seen_by_all(found, people, tx), None)
+                return Opened(seen_by_all(found, tx), None)
         conversation = _new(
             tx, self.kind, self.creator, title=self.title, metadata=self.metadata, key=key
         )
@@ -133,7 +135,8 @@ class CreateConversation:
             *(Participant(conversation.id, user, "member", None, 0, tx.now) for user in others),
         )
         tx.add_conversation(conversation, people)
-        view = ConversationView(replace(conversation, last_seq=1), people, None, 0, False)
+        first = replace(conversation, last_seq=1)
+        view = ConversationView(first, people, None, 0, False, len(people))
         event = tx.append(conversation.id, "conversation.created", self.creator, conversation=view)
         return Opened(view, event)
 
@@ -156,8 +159,7 @@ class _OnConversation:
 
     def _told(self, tx: Transaction, kind: str, changed: Conversation) -> Event:
         tx.save_conversation(changed)
-        people = tuple(tx.participants(changed.id))
-        view = seen_by_all(replace(changed, last_seq=tx.next_seq(changed.id)), people, tx)
+        view = seen_by_all(replace(changed, last_seq=tx.next_seq(changed.id)), tx)
         return tx.append(changed.id, kind, self.user_id, conversation=view)
 
 
@@ -219,6 +221,10 @@ class AddParticipants(_OnConversation):
             raise Forbidden("Only a group can be joined")
         access.admin_of(tx, self.conversation_id, self.user_id)
         joining = dict.fromkeys(self.joining)
+        # Whoever asks is an admin, and stays one unless they name themselves.
+        leaves_admin = self.role == "member" and self.user_id in joining
+        if leaves_admin and all(a.user_id in joining for a in tx.admins(self.conversation_id)):
+            raise Conflict("A group keeps at least one admin")
         new = sum(tx.participant(self.conversation_id, user) is None for user in joining)
         if new and tx.participant_count(self.conversation_id) + new > MAX_PARTICIPANTS:
             raise _too_many()
@@ -277,10 +283,10 @@ class RemoveParticipant(_OnConversation):
         return event
 
     def _keep_an_admin(self, tx: Transaction) -> None:
-        people = tx.participants(self.conversation_id)
-        if not people or any(person.role == "admin" for person in people):
+        people = tx.longest_there(self.conversation_id, 1)
+        if not people or tx.admins(self.conversation_id):
             return
-        heir = min(people, key=lambda person: (person.joined_at, person.user_id))
+        heir = people[0]
         tx.save_participant(replace(heir, role="admin"))
         tx.append(
             self.conversation_id,

@@ -173,9 +173,24 @@ class SqlStore(ABC):
         return await self._read(messages.seq_of, org_id, conversation_id, message_id, time)
 
     async def participants(
-        self, org_id: str, conversation_id: str, user_id: str
-    ) -> list[Participant]:
-        return await self._read(conversations.participants_of, org_id, conversation_id, user_id)
+        self,
+        org_id: str,
+        conversation_id: str,
+        user_id: str,
+        *,
+        after: tuple[int, str] | None = None,
+        read_seq: int = 0,
+        limit: int = 50,
+    ) -> Page | None:
+        return await self._read(
+            conversations.participants_of,
+            org_id,
+            conversation_id,
+            user_id,
+            after,
+            read_seq,
+            limit,
+        )
 
     async def participant(
         self, org_id: str, conversation_id: str, user_id: str

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 
 from madang.model.nouns import (
     NO_REACTIONS,
@@ -35,6 +35,14 @@ _ROSTER_SIZE = (
         participants.c.org_id == bindparam("org"),
     )
 )
+_IN_ORDER = (
+    select(participants)
+    .where(participants.c.conversation_id == bindparam("conversation"))
+    .where(participants.c.org_id == bindparam("org"))
+    .order_by(participants.c.joined_at, participants.c.user_id)
+)
+_LONGEST_THERE = _IN_ORDER.limit(bindparam("most"))
+_ADMINS = _IN_ORDER.where(participants.c.role == "admin")
 
 _QUIET = ("message.", "reaction.", "participant.", "conversation.")
 """Events of these families do not make a conversation the newest, `message.new` excepted."""
@@ -59,6 +67,29 @@ class SqlTransaction(Flushing):
             if place[0] == conversation_id:
                 count += (self._participants[place] is not None) - existed
         return count
+
+    def longest_there(self, conversation_id: str, most: int) -> Sequence[Participant]:
+        # Each change of this batch may take one of those found away.
+        enough = most + sum(place[0] == conversation_id for place in self._changed_places)
+        return self._as_changed(_LONGEST_THERE, conversation_id, most=enough)[:most]
+
+    def admins(self, conversation_id: str) -> Sequence[Participant]:
+        found = self._as_changed(_ADMINS, conversation_id)
+        return [person for person in found if person.role == "admin"]
+
+    def _as_changed(
+        self, query: Select[Any], conversation_id: str, **values: int
+    ) -> list[Participant]:
+        """The participants found, and all that this batch changed as they are now, in order."""
+        where = {"conversation": conversation_id, "org": self.org_id, **values}
+        people: dict[str, Participant | None] = {
+            row[1]: rows.participant_of(row)
+            for row in self._connection.execute(query, where).cursor.fetchall()
+        }
+        for place in self._changed_places:
+            if place[0] == conversation_id:
+                people[place[1]] = self._participants[place]
+        return sorted(filter(None, people.values()), key=lambda p: (p.joined_at, p.user_id))
 
     def add_conversation(
         self, conversation: Conversation, participants: Sequence[Participant]

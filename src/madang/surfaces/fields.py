@@ -5,15 +5,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from madang.model.ids import is_user_id, parse_uuid
-from madang.protocol.errors import Invalid, InvalidJson, MadangError, invalid_id
+from madang.protocol.errors import Invalid, InvalidJson, MadangError, TooLarge, invalid_id
 
 MAX_JSON_DEPTH = 32
 """Levels of nesting in free-form JSON: what anyone means fits, and no encoder's limit is near."""
 MAX_ATTACHMENTS = 20
+MAX_CONVERSATION_METADATA = 16 * 1024
+"""Bytes of JSON: a page of conversations carries it two hundred times, and every event about the
+conversation to everyone in it."""
+MAX_PAYLOAD = 64 * 1024
+"""Bytes of an event's payload as JSON: as much as a message, and so as what clients expect in one
+frame."""
 
 
 class Strict(BaseModel):
@@ -60,11 +67,24 @@ def _shallow(value: Any) -> Any:
     return value
 
 
+def _at_most(limit: int) -> AfterValidator:
+    """As JSON, in bytes."""
+
+    def check(value: Any) -> Any:
+        if len(orjson.dumps(value)) > limit:
+            raise PydanticCustomError("too_large", f"at most {limit} bytes of JSON")
+        return value
+
+    return AfterValidator(check)
+
+
 Text = Annotated[str, AfterValidator(_no_nul)]
 Uuid = Annotated[str, BeforeValidator(_uuid)]
 UserRef = Annotated[str, BeforeValidator(_user)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_shallow)]
 JsonValue = Annotated[Any, AfterValidator(_shallow)]
+ConversationMetadata = Annotated[JsonObject, _at_most(MAX_CONVERSATION_METADATA)]
+Payload = Annotated[JsonValue, _at_most(MAX_PAYLOAD)]
 ClientId = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_no_nul)]
 Title = Annotated[str, Field(max_length=200), AfterValidator(_no_nul)]
 Attachments = Annotated[list[JsonObject], Field(max_length=MAX_ATTACHMENTS)]
@@ -101,6 +121,10 @@ def error_of(details: list[ErrorDetails]) -> MadangError:
     where = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
     name = where[0] if where else "request"
     kind = first["type"]
+    if not where and kind in _NO_OBJECT:
+        return Invalid("Request body must be a JSON object")
+    if kind == "too_large":
+        return TooLarge(f"{name}: {first['msg']}")
     if kind == "extra_forbidden":
         return Invalid(f"Unknown field: {'.'.join(where)[:100]}")
     if kind == "not_an_id" or (name.endswith("_id") and name not in _FREE_IDS):
@@ -113,3 +137,4 @@ def error_of(details: list[ErrorDetails]) -> MadangError:
 
 
 _FREE_IDS = frozenset({"client_id"})
+_NO_OBJECT = frozenset({"missing", "model_type", "model_attributes_type", "dict_type"})

@@ -10,7 +10,13 @@ from typing import Any
 import orjson
 
 from madang.model.ids import wire_user_id
-from madang.model.nouns import ConversationView, Event, Message, Participant
+from madang.model.nouns import (
+    PARTICIPANTS_TOLD,
+    ConversationView,
+    Event,
+    Message,
+    Participant,
+)
 from madang.model.times import iso
 from madang.protocol.errors import MadangError
 
@@ -52,11 +58,6 @@ def participant(person: Participant) -> dict[str, Any]:
     }
 
 
-PARTICIPANTS_TOLD = 500
-"""Participants an event lists: thousands of names in one frame are megabytes to everyone in the
-conversation, whom a slow connection then loses for it."""
-
-
 def _longest_there(view: ConversationView) -> Sequence[Participant]:
     people = view.participants
     if len(people) <= PARTICIPANTS_TOLD:
@@ -67,11 +68,7 @@ def _longest_there(view: ConversationView) -> Sequence[Participant]:
 def conversation(
     view: ConversationView, listed: Sequence[Participant] | None = None
 ) -> dict[str, Any]:
-    """CONVERSATION: with all its `participants`, or those `listed`.
-
-    `participant_count` is how many they are, also where fewer are listed: an event lists the
-    `PARTICIPANTS_TOLD` who have been in it longest.
-    """
+    """CONVERSATION: with the `participants` of the view, or those `listed`."""
     row = view.conversation
     people = view.participants if listed is None else listed
     return {
@@ -81,7 +78,7 @@ def conversation(
         "metadata": row.metadata,
         "status": row.status,
         "participants": [participant(person) for person in people],
-        "participant_count": len(view.participants),
+        "participant_count": view.participant_count,
         "last_message": None if view.last_message is None else message(view.last_message),
         "last_seq": row.last_seq,
         "unread_count": view.unread_count,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from madang.services.conversations import MAX_PARTICIPANTS
-from tests.surfaces.people import House
+from tests.surfaces.people import Frame, House, problem
 
 TOLD = 500
 MANY = [f"user-{n:05}" for n in range(2_000)]
@@ -17,8 +17,7 @@ async def test_an_event_lists_the_first_and_counts_them_all(house: House) -> Non
     ann, bob = await house.device("ann"), await house.device("bob")
     body = {"kind": "group", "participant_ids": ["bob", *MANY]}
     made = (await house.rest("ann").post("/conversations", body)).json()
-    # Whoever asks gets them all; an event is for everyone, whether they wanted so much or not.
-    assert made["participant_count"] == len(made["participants"]) == len(MANY) + 2
+    assert (len(made["participants"]), made["participant_count"]) == (TOLD, len(MANY) + 2)
     for device in (ann, bob):
         told = (await device.next("conversation.created"))["data"]
         assert told["participant_count"] == len(MANY) + 2
@@ -29,10 +28,51 @@ async def test_an_event_lists_the_first_and_counts_them_all(house: House) -> Non
     told = (await bob.next("conversation.updated"))["data"]
     assert (len(told["participants"]), told["participant_count"]) == (TOLD, len(MANY) + 2)
 
+    # Read back from the log, it is the same.
+    events = [e for e in (await rest_events(house, "bob")) if e["type"] == "conversation.created"]
+    (again,) = (e["payload"]["data"] for e in events)
+    assert again["participants"] == told["participants"]
+    assert again["participant_count"] == len(MANY) + 2
+
     # Also those who are not listed hear what is said.
     late = await house.device(MANY[-1])
     await ann.ask("message.send", conversation_id=made["id"], content="hello", client_id="1")
     assert (await late.next("message.new"))["data"]["content"] == "hello"
+
+
+async def rest_events(house: House, user: str) -> list[Frame]:
+    answer = await house.rest(user).client.get("/api/v1/events", params={"cursor": "0"})
+    found: list[Frame] = answer.json()["events"]
+    return found
+
+
+async def test_every_view_lists_the_first_and_me(house: House) -> None:
+    made = await house.group("ann", *MANY)
+    path, late = f"/conversations/{made}", house.rest(MANY[-1])
+    (listed,) = (await late.get("/conversations")).json()["conversations"]
+    for view in (listed, (await late.get(path)).json()):
+        names = [p["user_id"] for p in view["participants"]]
+        assert names == ["ann", *MANY[: TOLD - 1], MANY[-1]]
+        assert view["participant_count"] == len(MANY) + 1
+
+
+async def test_all_of_them_come_in_pages(house: House) -> None:
+    made = await house.group("ann", *MANY)
+    path, late = f"/conversations/{made}/participants", house.rest(MANY[-1])
+    names: list[str] = []
+    query: Frame = {"limit": 200}
+    while True:
+        answer = (await late.get(path, **query)).json()
+        assert answer.keys() == {"participants", "has_more", "next"}
+        names += [person["user_id"] for person in answer["participants"]]
+        if not answer["has_more"]:
+            break
+        assert len(answer["participants"]) == 200
+        query["page"] = answer["next"]
+    assert answer["next"] is None
+    assert sorted(names) == sorted(["ann", *MANY])
+    problem(await house.rest("eve").get(path), 404, "NOT_A_PARTICIPANT")
+    problem(await late.get(path, page="nonsense"), 422, "VALIDATION")
 
 
 async def test_a_group_has_a_largest_size(house: House) -> None:

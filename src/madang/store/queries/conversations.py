@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection
 
-from madang.model.nouns import MAX_UNREAD, ConversationView, Participant
+from madang.model.nouns import MAX_UNREAD, PARTICIPANTS_TOLD, ConversationView, Participant
 from madang.ports import Page
 from madang.store import rows
 from madang.store.queries.reading import (
@@ -53,8 +53,10 @@ _UNREAD = (
     "WHERE u.conversation_id = c.id AND u.seq > p.last_read_seq "
     f"AND u.sender_id <> p.user_id AND u.deleted_at IS NULL LIMIT {MAX_UNREAD})"
 )
+_COUNT = "SELECT count(*) FROM participants AS n WHERE n.conversation_id = c.id"
 _VIEW = (
-    f"{columns('c', conversations)}, {columns('p', participants)}, ({_UNREAD}), {JOINED_MESSAGE}"
+    f"{columns('c', conversations)}, {columns('p', participants)}, ({_UNREAD}), ({_COUNT}), "
+    f"{JOINED_MESSAGE}"
 )
 _SEEN = (
     "FROM participants AS p JOIN conversations AS c ON c.id = p.conversation_id "
@@ -70,10 +72,15 @@ _CONVERSATIONS = rows_query(
     "AND (c.updated_at, c.id) < (:updated_at, :id) "
     "ORDER BY c.updated_at DESC, c.id DESC LIMIT :limit",
 )
+_LONGEST_THERE = (
+    "SELECT l.user_id FROM participants AS l WHERE l.conversation_id = i.value "
+    f"ORDER BY l.joined_at, l.user_id LIMIT {PARTICIPANTS_TOLD}"
+)
 _ROSTERS = rows_query(
     columns("p", participants),
     "FROM json_each(:ids) AS i "
     "CROSS JOIN participants AS p ON p.conversation_id = i.value AND p.org_id = :org "
+    f"AND p.user_id IN (SELECT user_id FROM ({_LONGEST_THERE}) UNION ALL SELECT :viewer) "
     "ORDER BY p.joined_at, p.user_id LIMIT -1",
     lists=["ids"],
 )
@@ -82,23 +89,24 @@ _PAST_ALL_IDS = "~"
 
 
 def _rosters(
-    connection: Connection, org_id: str, ids: Sequence[str]
+    connection: Connection, org_id: str, ids: Sequence[str], viewer: str | None
 ) -> dict[str, list[Participant]]:
+    """Of each conversation the `PARTICIPANTS_TOLD` who have been in it longest, and the viewer."""
     found: dict[str, list[Participant]] = {i: [] for i in ids}
-    for row in fetch(connection, _ROSTERS, org=org_id, ids=list(ids)):
+    for row in fetch(connection, _ROSTERS, org=org_id, ids=list(ids), viewer=viewer):
         found[row[0]].append(rows.participant_of(row))
     return found
 
 
 def _views(
-    connection: Connection, org_id: str, found: Sequence[Row], now: int
+    connection: Connection, org_id: str, user_id: str, found: Sequence[Row], now: int
 ) -> tuple[ConversationView, ...]:
-    rosters = _rosters(connection, org_id, [row[0] for row in found])
+    rosters = _rosters(connection, org_id, [row[0] for row in found], user_id)
     views = []
     for row in found:
         me = rows.participant_of(row[rows.CONVERSATION_WIDTH :])
         unread_at = rows.CONVERSATION_WIDTH + rows.PARTICIPANT_WIDTH
-        last = row[unread_at + 1 :]
+        last = row[unread_at + 2 :]
         views.append(
             ConversationView(
                 conversation=rows.conversation_of(row),
@@ -107,6 +115,7 @@ def _views(
                 unread_count=row[unread_at],
                 muted=me.notification_level == "none"
                 or (me.muted_until is not None and me.muted_until > now),
+                participant_count=row[unread_at + 1],
             )
         )
     return tuple(views)
@@ -116,7 +125,7 @@ def conversation(
     connection: Connection, org_id: str, conversation_id: str, user_id: str, now: int
 ) -> ConversationView | None:
     found = fetch(connection, _CONVERSATION, org=org_id, conversation=conversation_id, user=user_id)
-    views = _views(connection, org_id, found, now) if found else ()
+    views = _views(connection, org_id, user_id, found, now) if found else ()
     return views[0] if views else None
 
 
@@ -138,11 +147,11 @@ def conversations_of(
         id=last_id,
         limit=limit + 1,
     )
-    return Page(_views(connection, org_id, found[:limit], now), len(found) > limit)
+    return Page(_views(connection, org_id, user_id, found[:limit], now), len(found) > limit)
 
 
 _TOLD = rows_query(
-    f"{columns('c', conversations)}, {JOINED_MESSAGE}",
+    f"{columns('c', conversations)}, ({_COUNT}), {JOINED_MESSAGE}",
     "FROM json_each(:ids) AS i "
     "CROSS JOIN conversations AS c ON c.id = i.value AND c.org_id = :org "
     "LEFT JOIN messages AS m ON m.id = c.last_message_id",
@@ -155,21 +164,52 @@ def conversations_as_told(
 ) -> dict[str, ConversationView]:
     """The conversations as events tell of them: as nobody in particular sees them."""
     found = fetch(connection, _TOLD, org=org_id, ids=list(ids))
-    rosters = _rosters(connection, org_id, [row[0] for row in found])
+    rosters = _rosters(connection, org_id, [row[0] for row in found], None)
     views = {}
     for row in found:
-        last = row[rows.CONVERSATION_WIDTH :]
+        count, *last = row[rows.CONVERSATION_WIDTH :]
         message = None if last[0] is None else rows.message_of(last, last[-1])
         roster = tuple(rosters[row[0]])
-        views[row[0]] = ConversationView(rows.conversation_of(row), roster, message, 0, False)
+        views[row[0]] = ConversationView(
+            rows.conversation_of(row), roster, message, 0, False, count
+        )
     return views
 
 
+_PARTICIPANTS = rows_query(
+    columns("p", participants),
+    "FROM participants AS p WHERE p.conversation_id = :conversation AND p.org_id = :org "
+    "AND (p.joined_at, p.user_id) > (:joined_at, :last) AND p.last_read_seq >= :read_seq "
+    "AND EXISTS (SELECT 1 FROM participants AS me WHERE me.conversation_id = :conversation "
+    "AND me.user_id = :user AND me.org_id = :org) "
+    "ORDER BY p.joined_at, p.user_id LIMIT :limit",
+)
+
+
 def participants_of(
-    connection: Connection, org_id: str, conversation_id: str, user_id: str
-) -> list[Participant]:
-    roster = _rosters(connection, org_id, [conversation_id])[conversation_id]
-    return roster if any(person.user_id == user_id for person in roster) else []
+    connection: Connection,
+    org_id: str,
+    conversation_id: str,
+    user_id: str,
+    after: tuple[int, str] | None,
+    read_seq: int,
+    limit: int,
+) -> Page | None:
+    joined_at, last = after or (-1, "")
+    found = fetch(
+        connection,
+        _PARTICIPANTS,
+        org=org_id,
+        conversation=conversation_id,
+        user=user_id,
+        joined_at=joined_at,
+        last=last,
+        read_seq=read_seq,
+        limit=limit + 1,
+    )
+    if not found and participant(connection, org_id, conversation_id, user_id) is None:
+        return None
+    return Page(tuple(map(rows.participant_of, found[:limit])), len(found) > limit)
 
 
 _PARTICIPANT = rows_query(

@@ -24,7 +24,7 @@ from madang.services.publishing import PublishEvent, check_type
 from madang.surfaces.admission import SEES_WHOLE_ORG, Admission
 from madang.surfaces.events import frames
 from madang.surfaces.events.session import read_cursor
-from madang.surfaces.fields import ClientId, JsonValue, Strict, UserRef, Uuid
+from madang.surfaces.fields import ClientId, Payload, Strict, UserRef, Uuid
 from madang.surfaces.objects import frame
 from madang.surfaces.requests import Caller, JsonResponse, JsonRoute, needs_role
 
@@ -35,7 +35,7 @@ class NewEvent(Strict):
     """To a conversation or to a user's inbox, one of the two."""
 
     type: Annotated[str, Field(max_length=100)]
-    payload: JsonValue = None
+    payload: Payload = None
     conversation_id: Uuid | None = None
     user_id: UserRef | None = None
     idempotency_key: ClientId | None = None

@@ -9,6 +9,7 @@ from pydantic import Field
 from madang.surfaces.fields import (
     Attachments,
     ClientId,
+    ConversationMetadata,
     JsonObject,
     Strict,
     Text,
@@ -24,12 +25,12 @@ class NewConversation(Strict):
     kind: Literal["direct", "group"]
     participant_ids: Users
     title: Title | None = None
-    metadata: JsonObject | None = None
+    metadata: ConversationMetadata | None = None
 
 
 class ConversationChange(Strict):
     title: Title | None = None
-    metadata: JsonObject | None = None
+    metadata: ConversationMetadata | None = None
 
 
 class NewMessage(Strict):

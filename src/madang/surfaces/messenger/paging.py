@@ -6,7 +6,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 
 from madang.model.identity import Identity
-from madang.model.ids import parse_uuid
+from madang.model.ids import is_user_id, parse_uuid
 from madang.model.times import parse_iso
 from madang.ports import Store
 from madang.protocol.errors import Invalid, NotAParticipant, NotFound
@@ -32,6 +32,25 @@ def read(page: str | None) -> tuple[int, str] | None:
         if parse_uuid(conversation_id) is None or len(updated_at) >= _TOO_MANY_DIGITS:
             raise ValueError
         return int(updated_at), conversation_id
+    except ValueError:
+        raise Invalid("page: not one that was given out") from None
+
+
+def write_person(joined_at: int, user_id: str) -> str:
+    """The `next` of a page of participants that ends with this one."""
+    return urlsafe_b64encode(f"{joined_at}:{user_id}".encode()).decode().rstrip("=")
+
+
+def read_person(page: str | None) -> tuple[int, str] | None:
+    """(joined_at, user_id) of the last one of the page before. Raises `Invalid`."""
+    if page is None:
+        return None
+    try:
+        text = urlsafe_b64decode(page + "=" * (-len(page) % 4)).decode()
+        joined_at, _, user_id = text.partition(":")
+        if not is_user_id(user_id) or len(joined_at) >= _TOO_MANY_DIGITS:
+            raise ValueError
+        return int(joined_at), user_id
     except ValueError:
         raise Invalid("page: not one that was given out") from None
 

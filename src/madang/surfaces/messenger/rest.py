@@ -14,9 +14,9 @@ from madang.gateways.entrance import Entrance
 from madang.hub.hub import Hub
 from madang.model.identity import Identity
 from madang.model.ids import is_user_id, wire_user_id
-from madang.model.nouns import ConversationView, Message, Participant
+from madang.model.nouns import PARTICIPANTS_TOLD, ConversationView, Message, Participant
 from madang.model.times import iso, parse_iso
-from madang.ports import Store, Writer
+from madang.ports import Page, Store, Writer
 from madang.protocol.errors import Invalid, NotAParticipant, NotFound, invalid_id
 from madang.services.conversations import (
     AddParticipants,
@@ -41,6 +41,13 @@ from madang.surfaces.requests import (
     Limit,
     MessagePath,
 )
+
+PeoplePage = Annotated[str | None, Query(max_length=600)]
+"""The `next` of a page of people: a user id of a hundred characters fits, whatever they are."""
+
+MOST_PEOPLE = PARTICIPANTS_TOLD
+"""Receipts in one answer: as many as a conversation tells of people."""
+ManyPeople = Annotated[int, Query(ge=1, le=MOST_PEOPLE)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +219,12 @@ def _add_messages(routes: APIRouter, parts: Parts) -> None:
         """Send a message. A repeat (same `client_id` or `Idempotency-Key`) answers 200 with the
         first one."""
         check_content(
-            body.content, body.message_type, caller, parts.max_content, bool(body.attachments)
+            body.content,
+            body.message_type,
+            caller,
+            parts.max_content,
+            body.attachments,
+            body.metadata,
         )
         parts.messages_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
         done = await writer.write(
@@ -241,7 +253,7 @@ def _add_messages(routes: APIRouter, parts: Parts) -> None:
         caller: Caller, message_id: MessagePath, body: bodies.MessageChange
     ) -> Any:
         """Edit my message."""
-        check_content(body.content, "text", caller, parts.max_content, False)
+        check_content(body.content, "text", caller, parts.max_content)
         parts.messages_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
         done = await writer.write(EditMessage(caller.org, message_id, caller.user_id, body.content))
         return JsonResponse(objects.message(done.message))
@@ -253,21 +265,31 @@ def _add_messages(routes: APIRouter, parts: Parts) -> None:
         return JsonResponse(objects.message(done.message))
 
     @routes.get("/messages/{message_id}/receipts")
-    async def receipts(caller: Caller, message_id: MessagePath) -> Any:
+    async def receipts(
+        caller: Caller,
+        message_id: MessagePath,
+        page: PeoplePage = None,
+        limit: ManyPeople = MOST_PEOPLE,
+    ) -> Any:
         """Who has read up to this message or further, its sender left out."""
         message = await _message(parts, caller, message_id)
-        people = await store.participants(caller.org, message.conversation_id, caller.user_id)
-        if not people:
+        found = await store.participants(
+            caller.org,
+            message.conversation_id,
+            caller.user_id,
+            after=paging.read_person(page),
+            read_seq=message.seq,
+            limit=limit,
+        )
+        if found is None:
             # Taken out of it just now.
             raise NotFound("Message not found")
         read = [
             {"user_id": wire_user_id(person.user_id), "last_read_seq": person.last_read_seq}
-            for person in people
-            if person.last_read_seq >= message.seq and person.user_id != message.sender_id
+            for person in found.items
+            if person.user_id != message.sender_id
         ]
-        return JsonResponse(
-            {"message_id": message_id, "receipts": read, "has_more": False, "next": None}
-        )
+        return JsonResponse({"message_id": message_id, "receipts": read, **_more_people(found)})
 
     @routes.post("/conversations/{conversation_id}/read")
     async def read(caller: Caller, conversation_id: ConversationPath, body: bodies.ReadUpTo) -> Any:
@@ -286,7 +308,27 @@ def _add_messages(routes: APIRouter, parts: Parts) -> None:
 
 
 def _add_participants(routes: APIRouter, parts: Parts) -> None:
-    writer = parts.writer
+    store, writer = parts.store, parts.writer
+
+    @routes.get("/conversations/{conversation_id}/participants")
+    async def list_participants(
+        caller: Caller,
+        conversation_id: ConversationPath,
+        page: PeoplePage = None,
+        limit: Limit = 50,
+    ) -> Any:
+        """Who is in it, whoever has been there longest first."""
+        found = await store.participants(
+            caller.org,
+            conversation_id,
+            caller.user_id,
+            after=paging.read_person(page),
+            limit=limit,
+        )
+        if found is None:
+            raise NotAParticipant
+        people = [objects.participant(person) for person in found.items]
+        return JsonResponse({"participants": people, **_more_people(found)})
 
     @routes.post("/conversations/{conversation_id}/participants")
     async def add_participants(
@@ -301,7 +343,7 @@ def _add_participants(routes: APIRouter, parts: Parts) -> None:
         )
         return JsonResponse(objects.conversation(await _view(parts, caller, conversation_id)))
 
-    @routes.delete("/conversations/{conversation_id}/participants/{user_id}")
+    @routes.delete("/conversations/{conversation_id}/participants/{user_id:path}")
     async def remove_participant(
         caller: Caller, conversation_id: ConversationPath, user_id: str
     ) -> Any:
@@ -323,6 +365,12 @@ def _add_participants(routes: APIRouter, parts: Parts) -> None:
 
 
 # What the routes share.
+
+
+def _more_people(found: Page) -> dict[str, Any]:
+    last = found.items[-1] if found.has_more else None
+    following = None if last is None else paging.write_person(last.joined_at, last.user_id)
+    return {"has_more": found.has_more, "next": following}
 
 
 async def _view(parts: Parts, caller: Identity, conversation_id: str) -> ConversationView:

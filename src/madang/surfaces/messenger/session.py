@@ -223,7 +223,8 @@ class Messenger:
             command.message_type,
             connection.identity,
             self._max_content,
-            bool(command.attachments),
+            command.attachments,
+            command.metadata,
         )
         self._messages_limit.check(member.org_id, member.user_id, self._clock.monotonic())
         write = SendMessage(
@@ -245,7 +246,7 @@ class Messenger:
 
     def _edit(self, connection: Connection, command: commands.MessageEdit) -> None:
         member = _member(connection)
-        check_content(command.content, "text", connection.identity, self._max_content, False)
+        check_content(command.content, "text", connection.identity, self._max_content)
         self._messages_limit.check(member.org_id, member.user_id, self._clock.monotonic())
         write = EditMessage(member.org_id, command.message_id, member.user_id, command.content)
         self._submit(connection, write, command.id, self._answer_same("message.edited"))
