@@ -13,7 +13,6 @@ from starlette.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-import madang
 from madang import console
 from madang.clock import Clock
 from madang.gateways.entrance import Entrance
@@ -79,7 +78,7 @@ def add(app: FastAPI, parts: Parts) -> None:
 
     @app.get("/console/config.json", include_in_schema=False)
     async def console_config() -> Any:
-        return JsonResponse({"dev": settings.dev, "version": madang.__version__})
+        return JsonResponse({"dev": settings.dev, "version": app.version})
 
     files = StaticFiles(directory=console.console_directory(), html=True)
     app.mount("/console", _only_page_files(files))

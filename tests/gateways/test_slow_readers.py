@@ -45,6 +45,9 @@ async def test_a_reader_that_never_reads_is_closed_with_4008(open_house: OpenHou
             compression=None,
             ping_interval=None,
         )
+        # Its first frame ends the time in which events are held for a resume.
+        await sleeper.send('{"type":"ping"}')
+        await ann.next("user.online", user_id="sleeper")
         sleeper.transport.pause_reading()
         memory = resident(house.server)
         for _ in range(SAID):

@@ -26,6 +26,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
+LETTING_GO_SECONDS = 1.0
+"""How long an ASGI server may take to let go of a message whose connection has ended."""
+
+
 class AsgiConnection(Connection):
     """A connection whose frames an ASGI server makes. Pings are that server's affair."""
 
@@ -70,20 +74,24 @@ class AsgiConnection(Connection):
         return self._unsent
 
     async def run(self, receive: Receive, send: Send, received: Callable[[str], None]) -> None:
-        """Carry messages both ways until either side is done."""
+        """Carry messages both ways until either side is done, or the entrance's patience is."""
+        aborted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._abort = lambda: None if aborted.done() else aborted.set_result(None)
         sender = asyncio.ensure_future(self._send_all(send))
-        self._abort = lambda: _cancel(sender)
         reader = asyncio.ensure_future(self._receive_all(receive, received))
         try:
-            await asyncio.wait((sender, reader), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((sender, reader, aborted), return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.open = False
             for task in (sender, reader):
                 task.cancel()
-            for ended in await asyncio.gather(sender, reader, return_exceptions=True):
+            # A server may hold on to a message it cannot get rid of: it is not waited for longer.
+            ended, _ = await asyncio.wait((sender, reader), timeout=LETTING_GO_SECONDS)
+            for task in ended:
+                failure = None if task.cancelled() else task.exception()
                 # A client that is gone is an OSError in ASGI (spec 2.4); all else is a fault.
-                if isinstance(ended, Exception) and not isinstance(ended, OSError):
-                    log.error("a connection's messages were not carried on", exc_info=ended)
+                if failure is not None and not isinstance(failure, OSError):
+                    log.error("a connection's messages were not carried on", exc_info=failure)
 
     async def _send_all(self, send: Send) -> None:
         while True:
@@ -109,10 +117,6 @@ class AsgiConnection(Connection):
                 self.close(CloseCode.UNSUPPORTED, "Only text frames are understood")
             elif self.open:
                 received(text)
-
-
-def _cancel(task: asyncio.Future[None]) -> None:
-    task.cancel()
 
 
 class AsgiGateway:
