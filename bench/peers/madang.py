@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import os
+import secrets
 import socket
 import sys
 import tomllib
@@ -105,6 +106,10 @@ class Madang(Peer):
         senders = [Conn("S", _path(f"sender-{r}"), room) for r, room in enumerate(made)]
         return _plan(readers), _plan(senders)
 
+    def talking(self, senders: Plan) -> Plan:
+        """The senders again, with ids that none of their messages had before."""
+        return _plan(list(senders.conns))
+
     def resuming(self, readers: Plan, cursor: int) -> Plan:
         """The readers again; each is ready when its `resumed` is there."""
         return Plan(
@@ -117,7 +122,10 @@ class Madang(Peer):
 
 
 def _plan(conns: list[Conn]) -> Plan:
-    head = '{"type":"message.send","conversation_id":"%a","client_id":"bench-%n","content":'
+    # The number begins anew with each load process, and an id used before is a retry: each plan has
+    # ids of its own.
+    ids = f'"client_id":"bench-{secrets.token_hex(4)}-%n"'
+    head = '{"type":"message.send","conversation_id":"%a",' + ids + ',"content":'
     message = head + json.dumps(CONTENT, ensure_ascii=False) + "}"
     classes = (NEW, SENT, SYSTEM)
     return Plan(classes, count=0, ack=1, ready=2, message=message, conns=tuple(conns))

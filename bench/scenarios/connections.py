@@ -152,7 +152,7 @@ class Resume:
             load.command(QUIET, limit_seconds=QUIET_LIMIT_SECONDS)
             load.command("drop", limit_seconds=30)
         cursor = current_cursor(server.port, "onlooker")
-        with loading(senders, port=server.port) as load:
+        with loading(peer.talking(senders), port=server.port) as load:
             load.connect()
             sent = load.command(f"burst {self.missed} 60", limit_seconds=70)
             if sent["stalled"]:
