@@ -92,11 +92,16 @@ def _report_saved(paths: Sequence[str], console: Console, *, write: bool) -> Non
     for path in paths:
         found, described = kept.load(Path(path))
         machine |= described
+        # What failed before and was measured since has not failed.
+        again = {(r.scenario, r.peer) for r in found}
+        merged = {
+            key: r for key, r in merged.items() if r.runs or (r.scenario, r.peer) not in again
+        }
         merged |= {(r.scenario, r.case, r.peer, r.metric): r for r in found}
     records = list(merged.values())
     show(records, console)
     if write:
-        REPORT.write_text(markdown(records, machine, {}, ""))
+        REPORT.write_text(markdown(records, machine))
 
 
 def _stop(signal_number: int, frame: FrameType | None) -> None:
@@ -122,6 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     scenarios = _chosen(options.only, SCENARIOS)
     peers, absent = _installed(_chosen(options.peers, PEERS), console)
     machine = describe(peers)
+    machine["runs"] = f"{effort.repeats} of {effort.seconds:g} s each"
+    machine |= {peer: f"not measured: {why}" for peer, why in absent.items()}
     found: list[Record] = []
     try:
         for record in _measure(scenarios, peers, effort, console):
@@ -135,8 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     kept.save(found, RESULTS / f"{stamp}.json", machine)
     whole = not (options.only or options.peers or options.quick)
     if options.write or whole:
-        said = f"{effort.repeats} runs of {effort.seconds:g} s each."
-        REPORT.write_text(markdown(found, machine, absent, said))
+        REPORT.write_text(markdown(found, machine))
         console.print(f"written: {REPORT.name}")
     return 1 if any(not record.runs for record in found) else 0
 

@@ -1,4 +1,4 @@
-"""Where the bench keeps what it builds, installs and writes; only RESULTS.md is committed."""
+"""Where the bench keeps what it builds, installs and writes; RESULTS.md of it is committed."""
 
 from pathlib import Path
 
@@ -8,4 +8,6 @@ PEERS = BENCH / ".peers"
 BINARIES = PEERS / "bin"
 RESULTS = BENCH / ".results"
 REPORT = BENCH / "RESULTS.md"
+UNREACHED = BENCH / "unreached.md"
+"""What stops the targets that are not met, for the report; written by hand."""
 SERVERS = BENCH / "servers"

@@ -7,6 +7,7 @@ from itertools import groupby
 from rich.console import Console
 from rich.table import Table
 
+from bench.paths import UNREACHED
 from bench.records import Record
 from bench.suite import PEERS, SCENARIOS
 from bench.targets import verdicts
@@ -104,19 +105,14 @@ def show(records: Sequence[Record], console: Console) -> None:
     console.print(table)
 
 
-def markdown(
-    records: Sequence[Record],
-    machine: dict[str, str],
-    absent: dict[str, str],
-    effort: str,
-) -> str:
-    """RESULTS.md of one run. `absent` says why a peer is not in it."""
+def markdown(records: Sequence[Record], machine: dict[str, str]) -> str:
+    """RESULTS.md of one run, or of several as one."""
     lines = [
         "# What was measured",
         "",
         "Written by `python -m bench`; do not edit. Every server had one core to itself, the load",
         "generator another. Each figure is the median of its runs; a message has landed when",
-        f"every receiver has it. {effort}",
+        "every receiver has it.",
         "",
         "*(ceiling of the load)* is a C program that does nothing but write ready frames: what the",
         "load generator counts there is the most it could count anywhere. *Madang is* says how",
@@ -125,7 +121,6 @@ def markdown(
         "## Machine and versions",
         "",
         *(f"- {name}: {value}" for name, value in machine.items()),
-        *(f"- {title}: not measured: {why}" for title, why in absent.items()),
         "",
         "## Targets",
         "",
@@ -136,6 +131,8 @@ def markdown(
     for verdict in verdicts(records):
         measured = verdict.measured or "not measured"
         lines.append(f"| {verdict.target} | {measured} | {marks[verdict.met]} |")
+    if UNREACHED.exists():
+        lines += ["", UNREACHED.read_text("utf-8").strip()]
     last = ""
     for title, caption, rows in _tables(records):
         if title != last:

@@ -30,8 +30,6 @@ DOCS = ROOT / "docs"
 MESSENGER = (DOCS / "messenger.md").read_text("utf-8")
 OTHERS = ("events.md", "authentication.md")
 """Where the routes are that are not the messenger's."""
-MEASURED = ROOT / "bench" / "RESULTS.md"
-"""Made by `make bench`."""
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 Frame = dict[str, Any]
 
@@ -97,8 +95,6 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         path, _, anchor = target.partition("#")
         file = (page.parent / path).resolve() if path else page
-        if file == MEASURED:
-            continue
         if not file.exists() or (anchor and anchor not in slugs(file)):
             broken.append(target)
     assert broken == []
