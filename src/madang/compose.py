@@ -35,7 +35,7 @@ from madang.gateways.websocket_asgi import AsgiGateway
 from madang.gateways.websocket_uvicorn import UvicornConnection, protocol_class
 from madang.hub.hub import Hub
 from madang.library import Library
-from madang.ports import Bus
+from madang.ports.store import Bus
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import Unavailable
 from madang.services.limits import RateLimit

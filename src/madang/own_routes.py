@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from madang import console
 from madang.clock import Clock
 from madang.gateways.entrance import Entrance
-from madang.ports import Store
+from madang.ports.store import Store
 from madang.protocol.errors import Unavailable
 from madang.services.auth import mint
 from madang.services.trust import minting_key

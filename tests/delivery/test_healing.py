@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from madang.bus.memory import MemoryBus
-from madang.ports import Envelope
+from madang.ports.store import Envelope
 from madang.services.conversations import AddParticipants, RemoveParticipant
 from tests.conftest import eventually
 from tests.delivery.conftest import Node

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from madang.model import nouns
 from madang.model.nouns import ConversationView, Event, Message
-from madang.ports import Write
+from madang.ports.store import Write
 from madang.store.queries import conversations as conversation_queries
 from madang.store.queries import events as event_queries
 from madang.store.sqlite import SqliteStore

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from madang.model.nouns import Event
-from madang.ports import Needs, Transaction, Write
+from madang.ports.store import Needs, Transaction, Write
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import MadangError, NotAParticipant, Unavailable
 from madang.store import writer as writer_module

@@ -20,7 +20,7 @@ from madang.hub.connection import Connection
 from madang.hub.frame import Outgoing
 from madang.hub.hub import Hub, Member
 from madang.model.nouns import Event
-from madang.ports import Loss, Store
+from madang.ports.store import Loss, Store
 from madang.protocol.codes import CloseCode
 from madang.protocol.errors import MadangError, NotAParticipant, Unavailable
 from madang.tasks import Tasks

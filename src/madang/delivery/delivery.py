@@ -13,7 +13,7 @@ from madang.hub.frame import Encoder, Frame
 from madang.hub.hub import Channel, Hub, Member
 from madang.model.ids import uuid7
 from madang.model.nouns import Event
-from madang.ports import Bus, Envelope, SignalTold, Store
+from madang.ports.store import Bus, Envelope, SignalTold, Store
 from madang.protocol.errors import Unavailable
 from madang.tasks import Tasks
 

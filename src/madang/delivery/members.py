@@ -12,7 +12,7 @@ import structlog
 from madang.hub.frame import Outgoing
 from madang.hub.hub import Hub, Member
 from madang.model.nouns import Event
-from madang.ports import Store
+from madang.ports.store import Store
 from madang.protocol.errors import MadangError, Unavailable
 from madang.tasks import Tasks
 

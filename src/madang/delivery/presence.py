@@ -20,7 +20,7 @@ from madang.hub.hub import Hub, Member
 from madang.model.ids import wire_user_id
 from madang.model.presence import Status, best
 from madang.model.times import iso
-from madang.ports import Store
+from madang.ports.store import Store
 from madang.protocol.errors import Unavailable
 from madang.tasks import Tasks
 

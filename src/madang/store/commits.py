@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from madang.model.nouns import Event
-from madang.ports import Needs, Write
+from madang.ports.store import Needs, Write
 from madang.protocol.errors import MadangError, Unavailable
 from madang.store.transaction import SqlTransaction
 from madang.store.writer import Committed, InternalError

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from madang.clock import Clock
 from madang.model.nouns import ConversationView, Event, Message, Participant
-from madang.ports import Loss, Page, Write
+from madang.ports.store import Loss, Page, Write
 from madang.store.queries import conversations, events, messages, people
 from madang.store.writer import Committed
 

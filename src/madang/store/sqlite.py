@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
 from madang.clock import Clock
-from madang.ports import Write
+from madang.ports.store import Write
 from madang.protocol.errors import Unavailable
 from madang.store.commits import commit_batch
 from madang.store.sql_store import SqlStore

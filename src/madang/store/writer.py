@@ -15,7 +15,7 @@ import structlog
 
 from madang.clock import Clock
 from madang.model.nouns import Event
-from madang.ports import Write
+from madang.ports.store import Write
 from madang.protocol.errors import MadangError, Unavailable
 
 Done = Callable[[Any, MadangError | None], None]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection
 
 from madang.model.nouns import MAX_UNREAD, PARTICIPANTS_TOLD, ConversationView, Participant
-from madang.ports import Page
+from madang.ports.store import Page
 from madang.store import rows
 from madang.store.queries.reading import (
     JOINED_MESSAGE,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, text
 
 from madang.model.nouns import Event
-from madang.ports import Loss
+from madang.ports.store import Loss
 from madang.store import rows
 from madang.store.queries.conversations import conversations_as_told
 from madang.store.queries.reading import (

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from madang.model.nouns import Message
-from madang.ports import Page
+from madang.ports.store import Page
 from madang.store import rows
 from madang.store.queries.reading import MESSAGE, NO_LIMIT, Row, fetch, rows_query, scalar
 

@@ -18,7 +18,7 @@ from madang.hub.frame import Frame
 from madang.hub.hub import Hub
 from madang.model.identity import Identity
 from madang.model.times import iso
-from madang.ports import Store, Writer
+from madang.ports.store import Store, Writer
 from madang.protocol.errors import Forbidden, Invalid
 from madang.services.publishing import PublishEvent, check_type
 from madang.surfaces.admission import SEES_WHOLE_ORG, Admission

@@ -16,7 +16,7 @@ from madang.hub.connection import Connection
 from madang.hub.frame import Form, Frame
 from madang.hub.hub import Hub, Member
 from madang.model.times import cursor_of, iso
-from madang.ports import Store
+from madang.ports.store import Store
 from madang.protocol.codes import CloseCode
 from madang.protocol.errors import Invalid, InvalidJson, MadangError, Unavailable
 from madang.services.limits import RateLimit

@@ -16,7 +16,7 @@ from madang.model.identity import Identity
 from madang.model.ids import is_user_id, wire_user_id
 from madang.model.nouns import PARTICIPANTS_TOLD, ConversationView, Message, Participant
 from madang.model.times import iso, parse_iso
-from madang.ports import Page, Store, Writer
+from madang.ports.store import Page, Store, Writer
 from madang.protocol.errors import Invalid, NotAParticipant, NotFound, invalid_id
 from madang.services.conversations import (
     AddParticipants,

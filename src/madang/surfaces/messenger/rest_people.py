@@ -13,7 +13,7 @@ from madang.hub.hub import Hub
 from madang.model.identity import Identity
 from madang.model.ids import wire_user_id
 from madang.model.times import iso
-from madang.ports import Store
+from madang.ports.store import Store
 from madang.protocol.errors import Invalid
 from madang.surfaces.requests import Caller, JsonResponse, needs_role
 

@@ -1,6 +1,4 @@
-"""What the services need of the world, as Protocols with two real implementations each.
-
-The store's side of the log: a `Write` is a rule of a service that runs inside a commit, against a
+"""The store's side of the log, as Protocols with two real implementations: a `Write` is a rule of a service that runs inside a commit, against a
 `Transaction`. Reads are methods of `Store`. The hub and delivery are not here: services never see
 them.
 """
@@ -201,11 +199,15 @@ class Store(Protocol):
         """The cursor of the last event, or 0."""
         ...
 
+    async def heads(self, org_ids: Sequence[str]) -> dict[str, int]:
+        """The cursor of the last event of each org that has any."""
+        ...
+
     async def memberships(self, org_id: str, user_ids: Sequence[str]) -> dict[str, list[str]]:
         """The ids of the conversations (of every kind, archived ones too) each user is in."""
         ...
 
-    async def last_seqs(self, conversation_ids: Sequence[str]) -> dict[str, int]: ...
+    async def last_seqs(self, org_id: str, conversation_ids: Sequence[str]) -> dict[str, int]: ...
 
     async def events_for_user(
         self, org_id: str, user_id: str, after: int, until: int | None, limit: int
@@ -321,40 +323,4 @@ class Store(Protocol):
 
     async def counts(self, org_id: str, active_since: int) -> Mapping[str, int]:
         """{active_conversations (updated since), conversations, messages, events, users}."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class SignalTold:
-    """Something said in a conversation that is not kept: its frame, and whom not to tell."""
-
-    conversation_id: str
-    text: bytes
-    omit_user_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """What one node tells the others: committed events in log order, or signals."""
-
-    node: str
-    org_id: str
-    events: Sequence[Event] = ()
-    signals: Sequence[SignalTold] = ()
-
-
-class Bus(Protocol):
-    """Between nodes. May lose, repeat and reorder; delivery heals that from the log."""
-
-    @property
-    def shared(self) -> bool:
-        """Whether there may be another node."""
-        ...
-
-    def publish(self, envelope: Envelope) -> None:
-        """Tell the other nodes. Never blocks, never raises; never comes back to the sender."""
-        ...
-
-    def listen(self, node: str, receive: Callable[[Envelope], None]) -> Callable[[], None]:
-        """Call `receive` on the event loop for what other nodes publish; the result ends it."""
         ...
