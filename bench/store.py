@@ -69,7 +69,7 @@ async def sends(directory: Path, waiting: int, busy: bool, total: int = 40_000) 
     clock = SystemClock()
     store = SqliteStore(url, clock)
     batches: list[int] = []
-    writer = GroupWriter(store, clock, lambda found: batches.append(len(found)))
+    writer = GroupWriter(store, clock, lambda batch: batches.append(len(batch.events)))
     rooms = [
         (
             await writer.write(
@@ -190,7 +190,7 @@ async def reads(directory: Path, busy: bool) -> list[str]:
     clock = SystemClock()
     store = SqliteStore(url, clock)
     seen: list[Event] = []
-    writer = GroupWriter(store, clock, seen.extend)
+    writer = GroupWriter(store, clock, lambda batch: seen.extend(batch.events))
     opened = await writer.write(CreateConversation("default", "a", "group", ("b",), "Room"))
     room = opened.view.conversation.id
     await asyncio.gather(

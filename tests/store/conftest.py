@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from madang.clock import SystemClock
-from madang.model.nouns import Event
+from madang.model.nouns import Batch, Event
 from madang.store import migrate
 from madang.store.sqlite import SqliteStore
 from madang.store.writer import GroupWriter
@@ -55,8 +55,8 @@ def delivered() -> list[Event]:
 async def writer(
     store: SqliteStore, clock: SteppedClock, delivered: list[Event]
 ) -> AsyncIterator[GroupWriter]:
-    def on_commit(events: Sequence[Event]) -> None:
-        delivered.extend(events)
+    def on_commit(batch: Batch) -> None:
+        delivered.extend(batch.events)
 
     opened = GroupWriter(store, clock, on_commit)
     yield opened

@@ -99,7 +99,9 @@ async def test_finding_a_seq(store: SqliteStore, writer: GroupWriter, clock: Ste
         assert await store.seq_at("default", ROOM, event.cursor - 1) == event.seq - 1
     assert await store.seq_at("default", ROOM, 2**60) == 6
     assert await store.seq_at("other", ROOM, 2**60) == 0
-    assert await store.last_seqs([ROOM, "nowhere"]) == {ROOM: 6}
+    assert await store.last_seqs("default", [ROOM, "nowhere"]) == {ROOM: 6}
+    assert await store.last_seqs("other", [ROOM]) == {}
+    assert await store.heads(["default", "other"]) == {"default": await store.head("default")}
 
 
 async def test_events_are_joined_with_what_is_true_now(

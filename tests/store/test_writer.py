@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from madang.model.nouns import Event
+from madang.model.nouns import Batch, Event
 from madang.ports.store import Needs, Transaction, Write
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import MadangError, NotAParticipant, Unavailable
@@ -135,6 +135,34 @@ async def test_a_refusal_leaves_the_rest_of_the_batch(
     assert [message.content for message in page.items] == ["1", "4"]
 
 
+async def test_each_batch_says_its_place_in_the_log(
+    store: SqliteStore, clock: SteppedClock
+) -> None:
+    batches: list[Batch] = []
+    writer = GroupWriter(store, clock, batches.append)
+    await writer.write(Create(ROOM, ["ann"]))
+    taken = await writer.write(Send(ROOM, "ann"))
+    with pytest.raises(NotAParticipant):
+        await writer.write(Send(ROOM, "eve"))
+    assert len(batches) == 2, "no batch without events"
+    # One that breaks splits the batch; each part is a transaction and says its own place.
+    writes: list[Write] = [Send(ROOM, "ann"), Send(ROOM, "ann"), Clash(ROOM, taken.id)]
+    await asyncio.gather(
+        *map(writer.write, [*writes, Send(ROOM, "ann")]),
+        writer.write(Create("room-2", ["ann"], org_id="other")),
+        return_exceptions=True,
+    )
+    of_default = [batch for batch in batches if batch.org_id == "default"]
+    assert len(of_default) == 4
+    assert [batch.after for batch in of_default] == [0, *(b.until for b in of_default[:-1])]
+    for batch in batches:
+        assert batch.until == batch.events[-1].cursor
+        log = await store.events_of_org(batch.org_id, batch.after, batch.until, 100)
+        assert [event.cursor for event in log] == [event.cursor for event in batch.events]
+    assert [(b.org_id, b.after) for b in batches if b.org_id == "other"] == [("other", 0)]
+    await writer.close()
+
+
 @pytest.mark.parametrize("place", [0, 3, 7])
 async def test_only_the_write_that_breaks_a_batch_fails(
     store: SqliteStore, writer: GroupWriter, delivered: list[Event], place: int
@@ -181,7 +209,7 @@ async def test_acks_come_in_order_and_before_delivery(
     store: SqliteStore, clock: SteppedClock
 ) -> None:
     order: list[str] = []
-    writer = GroupWriter(store, clock, lambda events: order.extend(str(e.seq) for e in events))
+    writer = GroupWriter(store, clock, lambda batch: order.extend(str(e.seq) for e in batch.events))
     await writer.write(Create(ROOM, ["ann"]))
     order.clear()
     for n in range(3):
@@ -206,7 +234,7 @@ async def test_a_cancelled_waiter_does_not_undo_its_write(
 async def test_close_finishes_what_was_submitted_and_refuses_the_rest(
     store: SqliteStore, clock: SteppedClock
 ) -> None:
-    writer = GroupWriter(store, clock, lambda events: None)
+    writer = GroupWriter(store, clock, lambda batch: None)
     await writer.write(Create(ROOM, ["ann"]))
     sends = [asyncio.ensure_future(writer.write(Send(ROOM, "ann"))) for _ in range(2500)]
     await asyncio.sleep(0)
@@ -293,7 +321,7 @@ async def test_a_batch_of_any_size_has_the_same_number_of_statements(
 
 async def test_orgs_share_the_writer_fairly(store: SqliteStore, clock: SteppedClock) -> None:
     order: list[str] = []
-    writer = GroupWriter(store, clock, lambda events: order.append(events[0].org_id))
+    writer = GroupWriter(store, clock, lambda batch: order.append(batch.org_id))
     for org in ("loud", "quiet"):
         await writer.write(Create(f"room-{org}", ["ann"], org_id=org))
     order.clear()
@@ -314,7 +342,7 @@ async def test_a_commit_that_cannot_begin_is_unavailable_and_the_writer_goes_on(
 ) -> None:
     closed = SqliteStore(url, clock)
     await closed.close()
-    writer = GroupWriter(closed, clock, lambda events: None)
+    writer = GroupWriter(closed, clock, lambda batch: None)
     for _ in range(2):
         results = await asyncio.wait_for(
             asyncio.gather(
@@ -343,7 +371,9 @@ class _Interrupted:
 async def test_a_commit_that_breaks_off_answers_its_writers_and_the_next_one_goes_on(
     store: SqliteStore, clock: SteppedClock, delivered: list[Event]
 ) -> None:
-    writer = GroupWriter(_Interrupted(store, 2), clock, delivered.extend)
+    writer = GroupWriter(
+        _Interrupted(store, 2), clock, lambda batch: delivered.extend(batch.events)
+    )
     for _ in range(2):
         with pytest.raises(MadangError) as failed:
             await asyncio.wait_for(writer.write(Create(ROOM, ["ann"])), 5)

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from madang.model.nouns import Event
+from madang.model.nouns import Batch
 from madang.ports.store import Needs, Write
 from madang.protocol.errors import MadangError, Unavailable
 from madang.store.transaction import SqlTransaction
@@ -52,7 +52,7 @@ def commit_batch(
     second = commit_batch(begin, is_storage, org_id, writes[middle:], now)
     return Committed(
         [*first.outcomes, *second.outcomes],
-        [*first.events, *second.events],
+        [*first.batches, *second.batches],
     )
 
 
@@ -69,8 +69,9 @@ def _apply(connection: Connection, org_id: str, writes: Sequence[Write], now: in
         except MadangError as refused:
             outcomes.append((None, refused))
     transaction.flush()
-    events: Sequence[Event] = transaction.appended
-    return Committed(outcomes, events)
+    events = tuple(transaction.appended)
+    batches = [Batch(org_id, transaction.head, events[-1].cursor, events)] if events else []
+    return Committed(outcomes, batches)
 
 
 def _reason(error: BaseException) -> str:

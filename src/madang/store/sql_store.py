@@ -99,11 +99,14 @@ class SqlStore(ABC):
     async def head(self, org_id: str) -> int:
         return await self._read(events.head, org_id)
 
+    async def heads(self, org_ids: Sequence[str]) -> dict[str, int]:
+        return await self._read(events.heads, org_ids)
+
     async def memberships(self, org_id: str, user_ids: Sequence[str]) -> dict[str, list[str]]:
         return await self._read(conversations.memberships, org_id, user_ids)
 
-    async def last_seqs(self, conversation_ids: Sequence[str]) -> dict[str, int]:
-        return await self._read(conversations.last_seqs, conversation_ids)
+    async def last_seqs(self, org_id: str, conversation_ids: Sequence[str]) -> dict[str, int]:
+        return await self._read(conversations.last_seqs, org_id, conversation_ids)
 
     async def events_for_user(
         self, org_id: str, user_id: str, after: int, until: int | None, limit: int

@@ -248,7 +248,7 @@ class SqliteStore(SqlStore):
             # A disk that was full fills again with the log, unless the log is begun anew.
             self._checkpoints.due()
         else:
-            self._checkpoints.after_commit(len(committed.events))
+            self._checkpoints.after_commit(sum(len(new.events) for new in committed.batches))
         return committed
 
     async def _write(

@@ -57,6 +57,7 @@ class SqlTransaction(Flushing):
             last = 0
             bulk.insert(connection, orgs, [(org_id, 0, 0)])
         super().__init__(connection, org_id, last)
+        self.head: int = last
         self.now = now
         self.appended: list[Event] = []
 

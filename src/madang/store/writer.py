@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import structlog
 
 from madang.clock import Clock
-from madang.model.nouns import Event
+from madang.model.nouns import Batch
 from madang.ports.store import Write
 from madang.protocol.errors import MadangError, Unavailable
 
@@ -35,10 +35,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What became of a batch: one (result, error) a write, in their order, and the new events."""
+    """What became of the writes: one (result, error) each, in their order; and what they brought
+    into the log, in its order: one batch a transaction that brought anything."""
 
     outcomes: Sequence[tuple[Any, MadangError | None]]
-    events: Sequence[Event]
+    batches: Sequence[Batch]
 
 
 class InternalError(MadangError):
@@ -70,11 +71,9 @@ class _Queue:
 
 class GroupWriter:
     """`ports.Writer` over a store. After a commit and in one turn of the loop: each `done` in the
-    order of submission, then `on_commit` with the events in the order of the log."""
+    order of submission, then `on_commit` with each batch in the order of the log."""
 
-    def __init__(
-        self, store: Committer, clock: Clock, on_commit: Callable[[Sequence[Event]], None]
-    ) -> None:
+    def __init__(self, store: Committer, clock: Clock, on_commit: Callable[[Batch], None]) -> None:
         self._store = store
         self._clock = clock
         self._on_commit = on_commit
@@ -180,8 +179,8 @@ class GroupWriter:
             except Exception:
                 # One caller's mistake must not keep the others' acks and events back.
                 _log.exception("a write's callback failed")
-        if committed.events:
+        for new in committed.batches:
             try:
-                self._on_commit(committed.events)
+                self._on_commit(new)
             except Exception:
                 _log.exception("delivery of committed events failed")

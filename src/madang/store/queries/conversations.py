@@ -38,13 +38,15 @@ def memberships(
 
 _LAST_SEQS = rows_query(
     "c.id, c.last_seq",
-    "FROM json_each(:ids) AS i CROSS JOIN conversations AS c ON c.id = i.value",
+    "FROM json_each(:ids) AS i CROSS JOIN conversations AS c ON c.id = i.value AND c.org_id = :org",
     lists=["ids"],
 )
 
 
-def last_seqs(connection: Connection, conversation_ids: Sequence[str]) -> dict[str, int]:
-    found = fetch(connection, _LAST_SEQS, ids=list(conversation_ids))
+def last_seqs(
+    connection: Connection, org_id: str, conversation_ids: Sequence[str]
+) -> dict[str, int]:
+    found = fetch(connection, _LAST_SEQS, org=org_id, ids=list(conversation_ids))
     return {row[0]: row[1] for row in found}
 
 

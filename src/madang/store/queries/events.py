@@ -23,6 +23,11 @@ from madang.store.tables import events
 
 _EPOCH = text("SELECT epoch FROM epochs")
 _HEAD = text("SELECT last_cursor FROM orgs WHERE id = :org")
+_HEADS = rows_query(
+    "o.id, o.last_cursor",
+    "FROM json_each(:orgs) AS i CROSS JOIN orgs AS o ON o.id = i.value",
+    lists=["orgs"],
+)
 _OLDEST = text("SELECT oldest_cursor FROM orgs WHERE id = :org")
 _WHY_LOST = text(
     """
@@ -53,6 +58,10 @@ def epoch(connection: Connection) -> str:
 
 def head(connection: Connection, org_id: str) -> int:
     return scalar(connection, _HEAD, org=org_id) or 0
+
+
+def heads(connection: Connection, org_ids: Sequence[str]) -> dict[str, int]:
+    return {row[0]: row[1] for row in fetch(connection, _HEADS, orgs=list(org_ids))}
 
 
 def oldest_cursor(connection: Connection, org_id: str) -> int:
