@@ -35,7 +35,7 @@ from madang.gateways.websocket_asgi import AsgiGateway
 from madang.gateways.websocket_uvicorn import UvicornConnection, protocol_class
 from madang.hub.hub import Hub
 from madang.library import Library
-from madang.ports.store import Bus
+from madang.ports.bus import Bus
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import Unavailable
 from madang.services.limits import RateLimit
@@ -86,7 +86,7 @@ class Madang(Library):
         self.clock: Clock = clock or SystemClock()
         frames = MessengerFrames()
         self.hub = Hub((frames.event, events_frames.encode_event))
-        self._bus: Bus = bus or MemoryBus()
+        self.bus: Bus = bus or MemoryBus(self.clock).end()
         self._started = False
         self._stopped = False
         self._starting = asyncio.Lock()
@@ -99,13 +99,14 @@ class Madang(Library):
     def _assemble(self, frames: MessengerFrames) -> None:
         settings, clock, hub = self.settings, self.clock, self.hub
         self.store = SqliteStore(settings.database_url, clock)
-        self.members = Members(hub, self.store)
-        self.delivery = Delivery(hub, self.store, self._bus, self.members, clock)
+        self.members = Members(hub, self.store, self.bus)
+        self.delivery = Delivery(hub, self.store, self.bus, self.members, clock)
         self.writer: GroupWriter = GroupWriter(self.store, clock, self.delivery.committed)
         self.catchup = Catchup(
             hub,
             self.store,
             clock,
+            self.delivery.reach,
             limit=settings.output_limit_bytes,
             most=settings.max_replay_events,
         )
@@ -113,10 +114,12 @@ class Madang(Library):
         self.presence = Presence(
             hub,
             self.store,
+            self.bus,
             clock,
             away_after=round(settings.away_after),
             grace=settings.offline_grace,
         )
+        self.delivery.pass_on(self.presence)
         self.entrance = Entrance(
             self._route,
             clock,
@@ -271,6 +274,7 @@ class Madang(Library):
             if self._started:
                 return
             self._epoch = await self.store.epoch()
+            await self.bus.start(self.delivery)
             self.entrance.start()
             self._tasks.start(self.delivery.run(), "head checks")
             self._started = True
@@ -296,6 +300,7 @@ class Madang(Library):
         await self.delivery.close()
         if self._started:
             await self.presence.close()
+            await self.bus.close()
         await self.store.close()
 
     @contextlib.asynccontextmanager

@@ -71,15 +71,27 @@ class Catchup:
     nobody but itself.
 
     Args:
+        reach: returns when all up to a cursor (None: all there is) was told on this node, as
+            `Delivery.reach`. A client may come with the cursor of a node that is further on.
         limit: unsent bytes at which a connection is closed. While it catches up, half of them may
             be live events held for it.
         most: events that are replayed to one connection; beyond that `too_many`.
     """
 
-    def __init__(self, hub: Hub, store: Store, clock: Clock, *, limit: int, most: int) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        store: Store,
+        clock: Clock,
+        reach: Callable[[str, int | None], Awaitable[None]],
+        *,
+        limit: int,
+        most: int,
+    ) -> None:
         self._hub = hub
         self._store = store
         self._clock = clock
+        self._reach = reach
         # Half of what may be unsent: what is held comes on top of what was caught up.
         self._held = limit // 2
         self._piece = min(IN_ONE_WRITE, limit // 2)
@@ -189,6 +201,10 @@ class Catchup:
             return found
 
         reason: Reason | None = await self._read(self._store.why_lost, org_id, cursor)
+        if reason is None and cursor > floor:
+            await self._reach(org_id, cursor)
+            _skip(connection, lambda event: event.cursor <= cursor)
+            floor = connection.floor = cursor
         found = [] if reason is not None else await self._read(page, cursor)
         count = len(found)
         if count == PAGE:
@@ -261,8 +277,11 @@ class Catchup:
             if after > _LARGEST_SEQ:
                 reason = await self._read(self._store.why_lost, org_id, after)
                 at = await self._read(self._store.seq_at, org_id, conversation_id, after)
-            heads = await self._read(self._store.last_seqs, [conversation_id])
+            heads = await self._read(self._store.last_seqs, org_id, [conversation_id])
             last = heads.get(conversation_id, 0)
+            if live_from < at <= last:
+                await self._reach(org_id, None)
+                _skip(connection, lambda e: e.conversation_id == conversation_id and e.seq <= at)
             until = min(live_from, lowest.get(conversation_id, live_from))
             if reason is None and (at > last or until - at > self._most):
                 reason = "unknown_cursor" if at > last else "too_many"
@@ -380,6 +399,13 @@ def _member(connection: Connection) -> Member:
 def _held(connection: Connection) -> Sequence[Outgoing]:
     detour = connection.detour
     return () if detour is None or detour.held is None else detour.held
+
+
+def _skip(connection: Connection, had: Callable[[Event], bool]) -> None:
+    """Drop held events that the client has had from elsewhere."""
+    detour = connection.detour
+    if detour is not None and detour.held is not None:
+        detour.held = [o for o in detour.held if o.event is None or not had(o.event)]
 
 
 def _cursor(outgoing: Outgoing) -> int:

@@ -1,49 +1,68 @@
-"""Committed events into the hub and onto the bus, in order, with gaps healed from the store."""
+"""Committed events into the hub and onto the bus, in the order of the log, with gaps healed from
+the store."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 
 import structlog
 
-from madang.clock import Clock
+from madang.clock import Clock, Timer
 from madang.delivery.members import Members
+from madang.delivery.orglog import OrgLog
+from madang.delivery.presence import Presence
 from madang.hub.connection import Connection
 from madang.hub.frame import Encoder, Frame
 from madang.hub.hub import Channel, Hub, Member
-from madang.model.ids import uuid7
-from madang.model.nouns import Event
-from madang.ports.store import Bus, Envelope, SignalTold, Store
+from madang.model.nouns import Batch, Event
+from madang.ports.bus import Bus, Note, PresenceTold, SignalTold
+from madang.ports.store import Store
 from madang.protocol.errors import Unavailable
 from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
 HEAL_PAGE = 500
+LATE_SECONDS = 0.05
+"""How long a commit waits for what the bus has not brought yet, before the log is read."""
 HEAD_CHECK_SECONDS = 3.0
-"""How long the loss of a conversation's last event on the bus can go unnoticed."""
+"""How long the loss of what came last on the bus can go unnoticed."""
+AWAY_CHECK_SECONDS = 0.3
+"""How often heads are checked while there is no bus."""
 
 
 class Delivery:
-    """What happens after a commit.
+    """What happens after a commit, of this node or another.
 
-    Guarantees: every channel of this hub is told its conversation's events in `seq` order, each
-    once; membership changes take effect at their own place in that order.
+    Guarantees: everybody here is told an org's events in the order of their cursors, each once,
+    with nothing left out, whatever the bus loses, repeats or swaps; membership changes take effect
+    at their own place in that order.
     """
 
     def __init__(self, hub: Hub, store: Store, bus: Bus, members: Members, clock: Clock) -> None:
-        self.node = uuid7(clock.now())
         self.gaps_healed = 0
         self._hub = hub
         self._store = store
         self._bus = bus
         self._members = members
         self._clock = clock
+        self._logs: dict[str, OrgLog] = {}
+        # Those whose head is being read; what comes meanwhile waits in them.
+        self._opening: dict[str, OrgLog] = {}
+        self._late: dict[str, Timer] = {}
+        self._healing: dict[str, asyncio.Task[None]] = {}
         self._replies: dict[tuple[str, int], dict[Connection, Encoder]] = {}
-        self._waiting: dict[str, list[Event]] = {}
         self._tasks = Tasks()
-        self._stop_listening = bus.listen(self.node, self.arrived)
         self._watchers: list[Callable[[Event], None]] = []
+        self._presence: Presence | None = None
+        hub.watch_channels(bus.follow_conversation, bus.unfollow_conversation)
+        members.watch_orgs(self)
+
+    def pass_on(self, presence: Presence) -> None:
+        """Who hears what other nodes tell of users."""
+        self._presence = presence
 
     def watch(self, watcher: Callable[[Event], None]) -> None:
         """Call `watcher` with every event, in log order, before it is delivered here."""
@@ -53,55 +72,120 @@ class Delivery:
         """When `event` is delivered, `connection` gets it as `encode` writes it."""
         self._replies.setdefault((event.org_id, event.cursor), {})[connection] = encode
 
-    def committed(self, events: Sequence[Event]) -> None:
-        """Deliver what this node's writer has committed, in log order."""
-        if not events:
+    # Which orgs have somebody here.
+
+    async def open_org(self, org_id: str) -> None:
+        """Tell of the org from here on. Returns when this node knows where its log stands."""
+        if org_id in self._logs:
             return
+        opening = self._opening[org_id] = OrgLog(org_id, 0)
+        try:
+            await self._bus.follow_org(org_id)
+            head = await self._store.head(org_id)
+        finally:
+            del self._opening[org_id]
+        # What was committed here meanwhile concerned nobody.
+        opening.reach(max(head, self._hub.heads.get(org_id, 0)))
+        self._hub.heads[org_id] = opening.head
+        self._logs[org_id] = opening
+        self._go_on(opening)
+
+    def keep_orgs(self, here: AbstractSet[str]) -> None:
+        """These are the orgs that somebody here belongs to: the others are no longer told of."""
+        for org_id in [org_id for org_id in self._logs if org_id not in here]:
+            if not self._hub.is_followed(org_id):
+                del self._logs[org_id]
+                self._bus.unfollow_org(org_id)
+                late = self._late.pop(org_id, None)
+                if late is not None:
+                    late.cancel()
+
+    async def reach(self, org_id: str, cursor: int | None = None) -> None:
+        """Return when everything up to `cursor`, or all that the store has now, was told here.
+
+        Raises:
+            Unavailable: the store is away.
+        """
+        if cursor is None:
+            if not self._bus.shared:
+                return
+            cursor = await self._store.head(org_id)
+        while (orglog := self._logs.get(org_id)) is not None and orglog.head < cursor:
+            orglog.seen = max(orglog.seen, cursor)
+            await asyncio.shield(self._heal_soon(orglog))
+
+    # What comes.
+
+    def committed(self, batch: Batch) -> None:
+        """Deliver what this node's writer has committed."""
+        orglog = self._logs.get(batch.org_id)
+        if orglog is None:
+            self._hub.heads[batch.org_id] = batch.until
+        elif orglog.follows(batch) and batch.org_id not in self._healing:
+            self._tell_all(orglog, batch.events, batch.until)
+        else:
+            orglog.put(batch)
+            self._go_on(orglog)
+        if self._bus.shared:
+            named = [(user, event) for event in batch.events for user in _entering(event)]
+            self._bus.tell_commit(batch, named)
+
+    def heard_events(self, org_id: str, events: Sequence[Event]) -> None:
+        """See `ports.bus.Listener`."""
+        orglog = self._logs.get(org_id) or self._opening.get(org_id)
+        if orglog is not None:
+            orglog.hear(events)
+            self._go_on(orglog)
+
+    def heard_note(self, note: Note) -> None:
+        """See `ports.bus.Listener`."""
+        orglog = self._logs.get(note.org_id) or self._opening.get(note.org_id)
+        if orglog is not None:
+            orglog.put(note)
+            self._go_on(orglog)
+
+    def heard_presence(self, org_id: str, changes: Sequence[PresenceTold]) -> None:
+        """See `ports.bus.Listener`."""
+        if self._presence is not None:
+            self._presence.heard(org_id, changes)
+
+    def lost_touch(self) -> None:
+        """See `ports.bus.Listener`. Heads are checked more often meanwhile."""
+        self._tasks.start(self._check_soon())
+
+    def in_touch(self) -> None:
+        """See `ports.bus.Listener`. What was told meanwhile is lost."""
+        self._tasks.start(self._check_soon())
+        if self._presence is not None:
+            self._presence.share_again()
+
+    def _go_on(self, orglog: OrgLog) -> None:
+        """Tell what can be told; if anything is left, wait for the bus a moment and then read."""
+        org_id = orglog.org_id
+        if not orglog.waits or org_id in self._healing or self._logs.get(org_id) is not orglog:
+            return
+        while (events := orglog.next(self)) is not None:
+            self._tell_all(orglog, events, orglog.head)
+        late = self._late.get(org_id)
+        if not orglog.waits:
+            if late is not None:
+                late.cancel()
+                del self._late[org_id]
+        elif self._reads_on(org_id):
+            self._heal_soon(orglog)
+        elif late is None:
+            self._late[org_id] = self._clock.call_later(LATE_SECONDS, lambda: self._is_late(orglog))
+
+    def _tell_all(self, orglog: OrgLog, events: Sequence[Event], until: int) -> None:
         for event in events:
             try:
-                self._arrive(event)
+                self._tell(event)
             except Exception:
                 log.exception("an event was not delivered", type=event.type, cursor=event.cursor)
-                self._tasks.start(self.check_heads())
-        if self._bus.shared:
-            self._bus.publish(Envelope(self.node, events[0].org_id, events=tuple(events)))
-
-    def arrived(self, envelope: Envelope) -> None:
-        """Deliver what another node told."""
-        for event in envelope.events:
-            self._arrive(event)
-        for signal in envelope.signals:
-            self._signal(envelope.org_id, signal)
-
-    def signal(self, org_id: str, signal: SignalTold) -> None:
-        """Say something in a conversation that is not kept, on every node."""
-        self._signal(org_id, signal)
-        if self._bus.shared:
-            self._bus.publish(Envelope(self.node, org_id, signals=(signal,)))
-
-    def _signal(self, org_id: str, signal: SignalTold) -> None:
-        omit: tuple[Member, ...] = ()
-        if signal.omit_user_id is not None:
-            member = self._hub.members.get((org_id, signal.omit_user_id))
-            omit = () if member is None else (member,)
-        self._hub.signal(signal.conversation_id, Frame(signal.text), omit=omit)
-
-    def _arrive(self, event: Event) -> None:
-        waiting = self._waiting.get(event.conversation_id)
-        if waiting is not None:
-            waiting.append(event)
-            return
-        channel = self._hub.channels.get(event.conversation_id)
-        if channel is not None and channel.last_seq < event.seq - 1 and self._counted(channel):
-            self._waiting[event.conversation_id] = [event]
-            self._tasks.start(self._heal(channel))
-            return
-        self._tell(event)
-
-    def _counted(self, channel: Channel) -> bool:
-        """Whether a jump means a loss. A channel that was told nothing yet does not know where its
-        conversation stood; what this node alone commits cannot jump there either."""
-        return channel.last_seq > 0 or self._bus.shared
+                # Better cut off than a silent gap: who resumes gets it from the log.
+                self._hub.cut_off(event.conversation_id)
+        orglog.reach(until)
+        self._hub.heads[orglog.org_id] = orglog.head
 
     def _tell(self, event: Event) -> None:
         channel = self._hub.channels.get(event.conversation_id)
@@ -116,72 +200,109 @@ class Delivery:
         if event.type == "participant.left" and event.user_id is not None:
             self._members.left(event, event.user_id, outgoing)
 
+    # Whom this node tells: `orglog.Here`.
+
+    def has_conversation(self, conversation_id: str) -> bool:
+        return conversation_id in self._hub.channels
+
+    def has_user(self, org_id: str, user_id: str) -> bool:
+        return self._members.has(org_id, user_id)
+
+    def has_followers(self, org_id: str) -> bool:
+        return self._hub.is_followed(org_id)
+
+    # Signals.
+
+    def signal(self, org_id: str, signal: SignalTold) -> None:
+        """Say something in a conversation that is not kept, on every node."""
+        self._signal(org_id, signal)
+        if self._bus.shared:
+            self._bus.tell_signal(org_id, signal)
+
+    def heard_signals(self, org_id: str, signals: Sequence[SignalTold]) -> None:
+        """See `ports.bus.Listener`."""
+        for signal in signals:
+            self._signal(org_id, signal)
+
+    def _signal(self, org_id: str, signal: SignalTold) -> None:
+        channel = self._hub.channels.get(signal.conversation_id)
+        if channel is None or channel.org_id != org_id:
+            return
+        omit: tuple[Member, ...] = ()
+        if signal.omit_user_id is not None:
+            member = self._hub.members.get((org_id, signal.omit_user_id))
+            omit = () if member is None else (member,)
+        self._hub.signal(signal.conversation_id, Frame(signal.text), omit=omit)
+
     # Healing.
 
-    async def _heal(self, channel: Channel) -> None:
-        """Read what is missing before the events that wait, then tell all of them."""
-        conversation_id = channel.conversation_id
+    def _reads_on(self, org_id: str) -> bool:
+        """Whether the log is read at once: nothing comes by the bus, or not all that is wanted."""
+        return self._bus.away or self._hub.is_followed(org_id)
+
+    def _is_late(self, orglog: OrgLog) -> None:
+        self._late.pop(orglog.org_id, None)
+        if orglog.waits:
+            self._heal_soon(orglog)
+
+    def _heal_soon(self, orglog: OrgLog) -> asyncio.Task[None]:
+        healing = self._healing.get(orglog.org_id)
+        if healing is None:
+            healing = self._tasks.start(self._heal(orglog), "healing")
+            self._healing[orglog.org_id] = healing
+        return healing
+
+    async def _heal(self, orglog: OrgLog) -> None:
+        """Read what is missing, once for all who are here, and tell it."""
+        org_id = orglog.org_id
         delay = 0.05
-        while (
-            (waiting := self._waiting[conversation_id])
-            and channel.last_seq < max(event.seq for event in waiting)
-            and self._hub.channels.get(conversation_id) is channel
-        ):
-            try:
-                if channel.last_seq == 0:
-                    # Nothing was told yet: all since the channel is here, and nothing from before.
-                    channel.last_seq = await self._store.seq_at(
-                        channel.org_id, conversation_id, channel.since
-                    )
-                missing = await self._store.events_of_conversation(
-                    channel.org_id, conversation_id, channel.last_seq, None, HEAL_PAGE
-                )
-            except Exception as failure:
-                if not isinstance(failure, Unavailable):
-                    log.exception("a gap could not be read", conversation=conversation_id)
-                await self._clock.sleep(delay)
-                delay = min(delay * 2, 2.0)
-                continue
-            self.gaps_healed += 1
-            if not missing:
-                break
-            for event in missing:
-                self._tell(event)
-        for event in sorted(self._waiting.pop(conversation_id), key=_seq):
-            self._tell(event)
+        try:
+            while orglog.waits and self._logs.get(org_id) is orglog:
+                until = orglog.seen if self._reads_on(org_id) else orglog.until
+                try:
+                    page = await self._store.events_of_org(org_id, orglog.head, until, HEAL_PAGE)
+                except Exception as failure:
+                    if not isinstance(failure, Unavailable):
+                        log.exception("a gap could not be read", org=org_id)
+                    await self._clock.sleep(delay)
+                    delay = min(delay * 2, 2.0)
+                    continue
+                self.gaps_healed += 1
+                whole = len(page) < HEAL_PAGE
+                self._tell_all(orglog, page, until if whole else page[-1].cursor)
+                while (events := orglog.next(self)) is not None:
+                    self._tell_all(orglog, events, orglog.head)
+                if whole and not self._reads_on(org_id):
+                    break  # What else waits may still come by the bus.
+        finally:
+            del self._healing[org_id]
+        self._go_on(orglog)
 
     async def check_heads(self) -> None:
-        """Find what the bus lost last: one query for all channels."""
-        known = [channel for channel in self._hub.channels.values() if channel.last_seq]
-        if not known:
+        """Find what the bus lost last: one query for all orgs. What is only on its way has
+        `LATE_SECONDS` to come."""
+        if not self._logs:
             return
-        heads = await self._store.last_seqs([channel.conversation_id for channel in known])
-        for channel in known:
-            behind = channel.last_seq < heads.get(channel.conversation_id, 0)
-            if behind and channel.conversation_id not in self._waiting:
-                self._waiting[channel.conversation_id] = []
-                self._tasks.start(self._heal_to_head(channel))
+        for org_id, head in (await self._store.heads(list(self._logs))).items():
+            orglog = self._logs.get(org_id)
+            if orglog is not None:
+                orglog.seen = max(orglog.seen, head)
+                self._go_on(orglog)
 
-    async def _heal_to_head(self, channel: Channel) -> None:
-        missing: Sequence[Event] = ()
+    async def _check_soon(self) -> None:
         try:
-            missing = await self._store.events_of_conversation(
-                channel.org_id, channel.conversation_id, channel.last_seq, None, HEAL_PAGE
-            )
+            await self.check_heads()
         except Unavailable:
             log.warning("head check found the store away")
-        finally:
-            waiting = self._waiting.pop(channel.conversation_id)
-        if missing:
-            self.gaps_healed += 1
-        for event in (*missing, *waiting):
-            self._arrive(event)
 
     async def run(self) -> None:
         """Check heads every few seconds while there may be other nodes."""
+        since = 0.0
         while True:
-            await self._clock.sleep(HEAD_CHECK_SECONDS)
-            if self._bus.shared:
+            await self._clock.sleep(AWAY_CHECK_SECONDS)
+            since += AWAY_CHECK_SECONDS
+            if self._bus.shared and (self._bus.away or since >= HEAD_CHECK_SECONDS):
+                since = 0.0
                 try:
                     await self.check_heads()
                 except Unavailable:
@@ -190,7 +311,8 @@ class Delivery:
                     log.exception("head check failed")
 
     async def close(self) -> None:
-        self._stop_listening()
+        for late in self._late.values():
+            late.cancel()
         await self._tasks.close()
 
 
@@ -199,10 +321,6 @@ def _known(channel: Channel, event: Event) -> bool:
     if channel.last_seq:
         return event.seq <= channel.last_seq
     return event.cursor <= channel.since
-
-
-def _seq(event: Event) -> int:
-    return event.seq
 
 
 def _entering(event: Event) -> Sequence[str]:

@@ -1,6 +1,7 @@
-"""The store's side of the log, as Protocols with two real implementations: a `Write` is a rule of a service that runs inside a commit, against a
-`Transaction`. Reads are methods of `Store`. The hub and delivery are not here: services never see
-them.
+"""The store's side of the log, as Protocols with two real implementations.
+
+A `Write` is a rule of a service that runs inside a commit, against a `Transaction`. Reads are
+methods of `Store`. The hub and delivery are not here: services never see them.
 """
 
 from __future__ import annotations

@@ -155,7 +155,8 @@ class EventsSession:
         member = connection.member
         assert member is not None
         try:
-            if cursor > self._hub.heads.get(member.org_id, 0):
+            known = self._hub.heads.get(member.org_id, 0)
+            if cursor > known and cursor > await self._store.head(member.org_id):
                 raise Invalid("cursor: not one that was given out")
             await self._store.save_ack(
                 member.org_id, member.user_id, client_id, cursor, self._clock.now()

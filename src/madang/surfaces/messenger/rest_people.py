@@ -27,9 +27,11 @@ def add_people(routes: APIRouter, store: Store, presence: Presence, hub: Hub, cl
 
     async def told(caller: Identity, user_ids: list[str]) -> Any:
         stored = await store.last_seen(caller.org, user_ids)
+        present = await presence.present(caller.org, user_ids)
         users = []
         for user_id in user_ids:
-            status, devices = presence.status(caller.org, user_id)
+            lease = present.get(user_id)
+            status, devices = (lease.status, lease.devices) if lease else ("offline", 0)
             seen = presence.seen_at(caller.org, user_id) or stored.get(user_id)
             if devices:
                 seen = clock.now()
