@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -29,12 +30,14 @@ from madang.delivery.catchup import Catchup
 from madang.delivery.delivery import Delivery
 from madang.delivery.members import Members
 from madang.delivery.presence import Presence
+from madang.exposition import Measured
 from madang.gateways.entrance import Entrance, Surface
 from madang.gateways.http_uvicorn import http_class
 from madang.gateways.websocket_asgi import AsgiGateway
 from madang.gateways.websocket_uvicorn import UvicornConnection, protocol_class
 from madang.hub.hub import Hub
 from madang.library import Library
+from madang.metrics import Tally
 from madang.ports.bus import Bus
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import Unavailable
@@ -52,7 +55,7 @@ from madang.surfaces.events.session import EventsSession
 from madang.surfaces.messenger import rest as messenger_rest
 from madang.surfaces.messenger.frames import MessengerFrames
 from madang.surfaces.messenger.session import Messenger, MessengerPath
-from madang.surfaces.requests import BodyLimit, Callers
+from madang.surfaces.requests import BodyLimit, Callers, CountAnswers
 from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -60,6 +63,8 @@ log = structlog.get_logger(__name__)
 SIGNALS_PER_MESSAGE = 10
 """Typing and reads are cheaper than messages: so many times as many of them are allowed."""
 SWEEP_SECONDS = 30
+SHARE_SECONDS = 0.25
+"""How often nodes add up what their users have used of a limit."""
 GIL_SECONDS = 0.001
 """How long a thread may keep the interpreter while another waits. The loop and the writer's thread
 take turns; with Python's 5 ms the slowest acks took 30 ms at half load, with 1 ms 13 ms."""
@@ -85,7 +90,7 @@ class Madang(Library):
         self.verifier = token_verifier(settings)
         self.clock: Clock = clock or SystemClock()
         frames = MessengerFrames()
-        self.hub = Hub((frames.event, events_frames.encode_event))
+        self.hub = Hub((frames.event, events_frames.encode_event), self.clock.now)
         self.bus: Bus = bus or MemoryBus(self.clock).end()
         self._started = False
         self._stopped = False
@@ -136,7 +141,8 @@ class Madang(Library):
         )
         self.messages_limit = RateLimit(per_minute)
         signals = None if per_minute is None else per_minute * SIGNALS_PER_MESSAGE
-        signals_limit = RateLimit(signals)
+        signals_limit = RateLimit(signals, "signals")
+        self._limits = (self.messages_limit, signals_limit)
         self.admission = Admission(
             self.verifier,
             self.members,
@@ -181,8 +187,9 @@ class Madang(Library):
             max_message=settings.ws_message_size_limit,
             output_limit=settings.output_limit_bytes,
         )
+        self.answers = Tally()
         self.http = self._http()
-        self._http_stack = _with_middleware(self.http, settings)
+        self._http_stack = CountAnswers(_with_middleware(self.http, settings), self.answers)
 
     # Where things are.
 
@@ -235,7 +242,24 @@ class Madang(Library):
                 )
             )
         )
-        own_routes.add(app, own_routes.Parts(self.settings, self.clock, self.store, self.entrance))
+        measured = Measured(
+            _node_name(self.settings),
+            madang.__version__,
+            self.entrance,
+            self.hub,
+            self.writer,
+            self.store,
+            self.delivery,
+            self.catchup,
+            self.bus,
+            self.answers,
+        )
+        own_routes.add(
+            app,
+            own_routes.Parts(
+                self.settings, self.clock, self.store, self.entrance, self.bus, measured
+            ),
+        )
         return app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -277,7 +301,13 @@ class Madang(Library):
             await self.bus.start(self.delivery)
             self.entrance.start()
             self._tasks.start(self.delivery.run(), "head checks")
+            self._tasks.start(self._share_limits(), "shared limits")
             self._started = True
+
+    async def drain(self) -> None:
+        """Let nobody else in, and send everyone away, their writes acknowledged. Requests are
+        still answered. Does nothing the second time."""
+        await self.entrance.drain(self.settings.drain_seconds, self.writer.settle)
 
     async def stop(self) -> None:
         """Finish and acknowledge what was submitted, send clients away, end all that runs, and
@@ -288,9 +318,9 @@ class Madang(Library):
             self._stopped = True
         self.entrance.draining = True
         if self._started:
+            await self.drain()
             await self.writer.close()
             self.hub.flush()
-            await self.entrance.drain(self.settings.drain_seconds)
             self.entrance.stop()
         # Whatever still reads or writes ends before the store does.
         await self._tasks.close()
@@ -302,6 +332,13 @@ class Madang(Library):
             await self.presence.close()
             await self.bus.close()
         await self.store.close()
+
+    async def _share_limits(self) -> None:
+        while True:
+            await self.clock.sleep(SHARE_SECONDS)
+            for limit in self._limits:
+                with contextlib.suppress(Unavailable):
+                    await limit.share(self.bus if self.bus.shared else None, self.clock)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: Any = None) -> AsyncIterator[None]:
@@ -342,6 +379,11 @@ def _with_middleware(app: FastAPI, settings: Settings) -> ASGIApp:
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
         )
     return stack
+
+
+def _node_name(settings: Settings) -> str:
+    port = f":{settings.port}" if settings.port else ""
+    return settings.node_name or f"{socket.gethostname()}{port}"
 
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
