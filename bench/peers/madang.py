@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import os
+import secrets
 import socket
 import sys
 import tomllib
@@ -117,7 +118,10 @@ class Madang(Peer):
 
 
 def _plan(conns: list[Conn]) -> Plan:
-    head = '{"type":"message.send","conversation_id":"%a","client_id":"bench-%n","content":'
+    # The number begins anew with each load process, and an id used before is a retry: each plan has
+    # ids of its own.
+    ids = f'"client_id":"bench-{secrets.token_hex(4)}-%n"'
+    head = '{"type":"message.send","conversation_id":"%a",' + ids + ',"content":'
     message = head + json.dumps(CONTENT, ensure_ascii=False) + "}"
     classes = (NEW, SENT, SYSTEM)
     return Plan(classes, count=0, ack=1, ready=2, message=message, conns=tuple(conns))
