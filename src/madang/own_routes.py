@@ -1,13 +1,15 @@
-"""The routes that belong to no surface: health, the console's files, and what only a development
-server has. May import surfaces and what is below; `compose` puts them into the app."""
+"""The routes that belong to no surface: health and metrics, the console's files, and what only a
+development server has. May import surfaces and what is below; `compose` puts them into the app."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fastapi import FastAPI, Request
+import structlog
+from fastapi import FastAPI, Request, Response
 from pydantic import Field
 from starlette.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
@@ -15,16 +17,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from madang import console
 from madang.clock import Clock
-from madang.gateways.entrance import Entrance
+from madang.exposition import CONTENT_TYPE, Measured, exposition
+from madang.gateways.entrance import Entrance, retry_after
+from madang.ports.bus import Bus
 from madang.ports.store import Store
-from madang.protocol.errors import Unavailable
 from madang.services.auth import mint
 from madang.services.trust import minting_key
 from madang.settings import Settings
 from madang.surfaces.fields import Strict, UserRef
 from madang.surfaces.requests import JsonResponse, JsonRoute
 
+log = structlog.get_logger(__name__)
+
 DEV_TOKEN_SECONDS = 24 * 3600
+READY_SECONDS = 2.0
+"""Within this the store must answer for the node to be ready: balancers wait no longer."""
 
 
 class _DevToken(Strict):
@@ -40,6 +47,8 @@ class Parts:
     clock: Clock
     store: Store
     entrance: Entrance
+    bus: Bus
+    measured: Measured
 
 
 def add(app: FastAPI, parts: Parts) -> None:
@@ -53,10 +62,27 @@ def add(app: FastAPI, parts: Parts) -> None:
 
     @app.get("/readyz", include_in_schema=False)
     async def ready() -> Any:
-        if parts.entrance.draining:
-            raise Unavailable("Going away")
-        await parts.store.epoch()
-        return JsonResponse({"status": "ok"})
+        states = {
+            "draining": "yes" if parts.entrance.draining else "no",
+            "store": await _store_state(parts.store),
+            "bus": "away" if parts.bus.away else "ok",
+        }
+        failing = [part for part, state in states.items() if state not in ("ok", "no")]
+        if not failing:
+            return JsonResponse({"status": "ok", **states})
+        return JsonResponse(
+            {"status": "unavailable", "failing": failing, **states},
+            503,
+            {"retry-after": retry_after()},
+        )
+
+    if settings.metrics:
+
+        @app.get("/metrics", include_in_schema=False)
+        async def metrics() -> Any:
+            return Response(
+                await exposition(parts.measured), headers={"content-type": CONTENT_TYPE}
+            )
 
     @app.get("/", include_in_schema=False)
     async def root(request: Request) -> Any:
@@ -82,6 +108,20 @@ def add(app: FastAPI, parts: Parts) -> None:
 
     files = StaticFiles(directory=console.console_directory(), html=True)
     app.mount("/console", _only_page_files(files))
+
+
+async def _store_state(store: Store) -> str:
+    """`ok`, `slow` or `away`."""
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await store.epoch()
+    except TimeoutError:
+        return "slow"
+    except Exception:
+        # Whatever keeps the store from answering, the node is not ready, and says which part.
+        log.warning("the store does not answer", exc_info=True)
+        return "away"
+    return "ok"
 
 
 _PAGE_FILE = re.compile(r"/?([\w./-]+\.(html|css|js|svg))?", re.ASCII)

@@ -65,6 +65,15 @@ class Settings(BaseSettings):
     # --- where it runs ----------------------------------------------------------------------
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description=(
+            "Processes that serve on the port together, each a node of its own; more than one "
+            "needs PostgreSQL and Redis."
+        ),
+    )
     data_dir: Path = Field(
         Path("madang-data"),
         description="Directory for the database and everything else the server keeps on disk.",
@@ -204,6 +213,17 @@ class Settings(BaseSettings):
     )
 
     # --- what it tells ----------------------------------------------------------------------
+    metrics: bool = Field(
+        True,
+        description=(
+            "Whether /metrics tells Prometheus the node's numbers. It asks for no token: let "
+            "your proxy answer 404 there."
+        ),
+    )
+    node_name: str | None = Field(
+        None,
+        description="Name of this node in its metrics; by default the machine's name and the port.",
+    )
     log_level: LogLevel = Field(
         "info", description="Least level that is logged: debug, info, warning or error."
     )

@@ -19,6 +19,7 @@ from madang.clock import Clock
 from madang.hub.connection import Connection
 from madang.hub.frame import Outgoing
 from madang.hub.hub import Hub, Member
+from madang.metrics import Tally
 from madang.model.nouns import Event
 from madang.ports.store import Loss, Store
 from madang.protocol.codes import CloseCode
@@ -103,6 +104,10 @@ class Catchup:
         self._holding: set[Connection] = set()
         self._sending: dict[Connection, deque[Outgoing]] = {}
         self._subscribed: dict[Connection, dict[str, int]] = {}
+        self.outcomes = Tally()
+        """Catch-ups that ended: recovered, unavailable, or why not recovered."""
+        self.sent = 0
+        """Events sent by catching up."""
 
     def hold(self, connection: Connection) -> None:
         """Keep live events back until the connection has said where it stands."""
@@ -113,7 +118,7 @@ class Catchup:
         """It has nothing to catch up: go live, unless a catch-up is under way."""
         if connection not in self._running:
             self._holding.discard(connection)
-            connection.release()
+            self._hub.delivered += connection.release()
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""
@@ -154,6 +159,7 @@ class Catchup:
             if found is not None:
                 self.hold(connection)
                 sent = _send(connection, found)
+                self.sent += sent
                 self._resumed(connection, cursor, sent, ended)
                 self.release(connection)
                 return
@@ -183,6 +189,7 @@ class Catchup:
 
     def _resumed(self, connection: Connection, cursor: int, sent: int, ended: Ended) -> None:
         connection.floor = min(connection.floor, cursor)
+        self.outcomes.add("recovered")
         ended(CaughtUp(max(self._reached(connection), cursor), sent))
 
     async def _resume(
@@ -215,6 +222,7 @@ class Catchup:
             reason = "too_many"
         if reason is not None:
             self._hub.flush()
+            self.outcomes.add(reason)
             ended(CaughtUp(self._reached(connection), 0, False, reason))
             return
         sent = 0
@@ -287,6 +295,7 @@ class Catchup:
                 reason = "unknown_cursor" if at > last else "too_many"
             if reason is not None:
                 seq = self._reached_seq(connection, conversation_id, live_from)
+                self.outcomes.add(reason)
                 ended(CaughtUp(0, 0, False, reason, seq))
                 return
             if at < until:
@@ -304,6 +313,7 @@ class Catchup:
             return
         self._hub.flush()
         seq = self._reached_seq(connection, conversation_id, live_from)
+        self.outcomes.add("recovered")
         ended(CaughtUp(0, sent, seq=seq))
 
     def _reached_seq(self, connection: Connection, conversation_id: str, live_from: int) -> int:
@@ -343,7 +353,9 @@ class Catchup:
                         frame = outgoing.frame_for(connection)
                         size += 0 if frame is None else len(frame.text)
                         piece.append(outgoing)
-                sent += _send(connection, piece)
+                went = _send(connection, piece)
+                sent += went
+                self.sent += went
                 while left and connection.open and connection.unsent > self._piece // 2:
                     await self._clock.sleep(DRAIN_POLL_SECONDS)
                     patience -= DRAIN_POLL_SECONDS
@@ -380,6 +392,7 @@ class Catchup:
             while waiting and connection.open:
                 await waiting.popleft()()
         except Unavailable:
+            self.outcomes.add("unavailable")
             connection.close(CloseCode.TRY_LATER, "Temporarily unavailable")
         except Exception:
             log.exception("catch-up failed")

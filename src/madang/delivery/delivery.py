@@ -16,7 +16,9 @@ from madang.delivery.presence import Presence
 from madang.hub.connection import Connection
 from madang.hub.frame import Encoder, Frame
 from madang.hub.hub import Channel, Hub, Member
+from madang.metrics import SECONDS, Histogram
 from madang.model.nouns import Batch, Event
+from madang.model.times import MICROSECONDS
 from madang.ports.bus import Bus, Note, PresenceTold, SignalTold
 from madang.ports.store import Store
 from madang.protocol.errors import Unavailable
@@ -43,6 +45,8 @@ class Delivery:
 
     def __init__(self, hub: Hub, store: Store, bus: Bus, members: Members, clock: Clock) -> None:
         self.gaps_healed = 0
+        self.lag_seconds = Histogram(SECONDS)
+        """From a commit on another node until its note came here: a cursor tells the time."""
         self._hub = hub
         self._store = store
         self._bus = bus
@@ -139,6 +143,7 @@ class Delivery:
 
     def heard_note(self, note: Note) -> None:
         """See `ports.bus.Listener`."""
+        self.lag_seconds.observe(max(0, self._clock.now() - note.until) / MICROSECONDS)
         orglog = self._logs.get(note.org_id) or self._opening.get(note.org_id)
         if orglog is not None:
             orglog.put(note)

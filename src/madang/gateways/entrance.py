@@ -256,9 +256,7 @@ class Entrance:
         for call in self._every_second:
             call(now)
 
-    async def drain(
-        self, seconds: float, settle: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
+    async def drain(self, seconds: float, settle: Callable[[], Awaitable[None]]) -> None:
         """The server stops. Nobody else comes in, everyone is told to come back, and has `seconds`
         to leave. Does nothing the second time.
 
@@ -279,12 +277,11 @@ class Entrance:
             few = leaving[step::steps]
             for connection in few:
                 connection.listen(False)
-            if settle is not None:
-                try:
-                    async with asyncio.timeout(SETTLE_SECONDS):
-                        await settle()
-                except TimeoutError:
-                    log.warning("clients are sent away before what they submitted is committed")
+            try:
+                async with asyncio.timeout(SETTLE_SECONDS):
+                    await settle()
+            except TimeoutError:
+                log.warning("clients are sent away before what they submitted is committed")
             for connection in few:
                 connection.close(CloseCode.GOING_AWAY, "Server going away")
                 connection.listen(True)
