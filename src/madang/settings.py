@@ -110,6 +110,12 @@ class Settings(BaseSettings):
         description="Redis or Valkey that connects several nodes; without one, a node is alone.",
     )
 
+    redis_prefix: str = Field(
+        "madang:",
+        max_length=64,
+        description="What every key and channel in Redis begins with; nodes that share it are one.",
+    )
+
     # --- who may come in --------------------------------------------------------------------
     jwt_secret_key: SecretStr | None = Field(
         None,
