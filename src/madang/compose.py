@@ -1,16 +1,14 @@
 """Settings in, a running server out: the only place that names concrete backends.
 
-`Madang` is the ASGI app, with its parts; `create_app` makes one to run or to mount, `serve` runs
-one with uvicorn, past ASGI for WebSocket frames.
+`Madang` is the ASGI app, with its parts; `create_app` makes one to run or to mount. The process
+around it is `madang.serving`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import socket
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +30,6 @@ from madang.delivery.members import Members
 from madang.delivery.presence import Presence
 from madang.exposition import Measured
 from madang.gateways.entrance import Entrance, Surface
-from madang.gateways.http_uvicorn import http_class
 from madang.gateways.websocket_asgi import AsgiGateway
 from madang.gateways.websocket_uvicorn import UvicornConnection, protocol_class
 from madang.hub.hub import Hub
@@ -42,7 +39,7 @@ from madang.ports.bus import Bus
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import Unavailable
 from madang.services.limits import RateLimit
-from madang.services.trust import token_verifier
+from madang.services.trust import fingerprint, token_verifier
 from madang.settings import Settings
 from madang.store import migrate
 from madang.store.sqlite import SqliteStore
@@ -63,13 +60,16 @@ log = structlog.get_logger(__name__)
 SIGNALS_PER_MESSAGE = 10
 """Typing and reads are cheaper than messages: so many times as many of them are allowed."""
 SWEEP_SECONDS = 30
+KEYS_SECONDS = 15.0
+"""How long after its last word a node's keys bind the others: a secret is changed by stopping all
+nodes for so long."""
+OTHER_KEYS = (
+    "The nodes that run on this bus believe other tokens: give this one the same JWT_SECRET_KEY, "
+    "MADANG_JWT_PUBLIC_KEY, MADANG_JWKS_URL, audience, issuer and JWT_ALGORITHM as theirs, or "
+    "stop them all first"
+)
 SHARE_SECONDS = 0.25
 """How often nodes add up what their users have used of a limit."""
-GIL_SECONDS = 0.001
-"""How long a thread may keep the interpreter while another waits. The loop and the writer's thread
-take turns; with Python's 5 ms the slowest acks took 30 ms at half load, with 1 ms 13 ms."""
-HTTP_DRAIN_SECONDS = 1
-"""What requests under way get when the server stops; connections get `drain_seconds` after."""
 
 _MESSENGER = "/api/v1/messenger/ws"
 _EVENTS = "/api/v1/events/ws"
@@ -299,10 +299,26 @@ class Madang(Library):
                 return
             self._epoch = await self.store.epoch()
             await self.bus.start(self.delivery)
+            await self._agree()
+            self._tasks.start(self._keep_agreeing(), "same keys")
             self.entrance.start()
             self._tasks.start(self.delivery.run(), "head checks")
             self._tasks.start(self._share_limits(), "shared limits")
             self._started = True
+
+    async def _agree(self) -> None:
+        """Nodes that believe different tokens would let people in by chance."""
+        own = fingerprint(self.verifier, self.settings)
+        if not await self.bus.agree("keys", own, KEYS_SECONDS):
+            raise Unavailable(OTHER_KEYS)
+
+    async def _keep_agreeing(self) -> None:
+        while True:
+            await self.clock.sleep(KEYS_SECONDS / 3)
+            try:
+                await self._agree()
+            except Unavailable as error:
+                log.warning("not agreed with the other nodes", why=error.text)
 
     async def drain(self) -> None:
         """Let nobody else in, and send everyone away, their writes acknowledged. Requests are
@@ -330,7 +346,7 @@ class Madang(Library):
         await self.delivery.close()
         if self._started:
             await self.presence.close()
-            await self.bus.close()
+        await self.bus.close()
         await self.store.close()
 
     async def _share_limits(self) -> None:
@@ -434,41 +450,3 @@ def websocket_class(app: Madang) -> type[UvicornConnection]:
         output_limit=settings.output_limit_bytes,
         compression=settings.ws_compression,
     )
-
-
-def serve(settings: Settings) -> None:
-    """Run a server until it is told to stop; then clients are sent away and acks are safe."""
-    import uvicorn
-
-    from madang import logs
-
-    logs.configure(settings.log_level, settings.log_format)
-
-    async def run() -> None:
-        app = create_app(settings)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=settings.host,
-                port=settings.port,
-                ws=websocket_class(app),
-                lifespan="on",
-                http=http_class(app.entrance),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=HTTP_DRAIN_SECONDS,
-                forwarded_allow_ips=list(settings.trusted_proxies) or None,
-                backlog=4096,
-            )
-        )
-        # What lives from here on lives long: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(100_000, 20, 100)
-        sys.setswitchinterval(GIL_SECONDS)
-        await server.serve()
-
-    uvicorn_loop = uvicorn.Config(app="", loop="auto", log_config=None).get_loop_factory()
-    with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
-        runner.run(run())

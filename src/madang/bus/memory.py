@@ -149,13 +149,16 @@ class MemoryEnd:
             self._bus.due[key] = max(self._bus.due.get(key, 0.0), now) + uses * interval
         return {key: self._bus.due[key] - now for key in amounts}
 
-    async def acquire(self, name: str, seconds: float) -> bool:
+    async def agree(self, name: str, value: str, seconds: float) -> bool:
         now = self._bus.clock.monotonic()
-        node, until = self._bus.owners.get(name, (self.node, 0.0))
-        if node != self.node and until > now:
+        said, until = self._bus.owners.get(name, (value, 0.0))
+        if said != value and until > now:
             return False
-        self._bus.owners[name] = (self.node, now + seconds)
+        self._bus.owners[name] = (value, now + seconds)
         return True
+
+    async def acquire(self, name: str, seconds: float) -> bool:
+        return await self.agree(name, self.node, seconds)
 
     async def release(self, name: str) -> None:
         if await self.owner(name) == self.node:

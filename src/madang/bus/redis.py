@@ -447,11 +447,12 @@ class RedisBus:
         ahead = await self._asking.ask(asks)
         return {key: due / 1_000_000 for key, due in zip(amounts, ahead, strict=True)}
 
-    async def acquire(self, name: str, seconds: float) -> bool:
+    async def agree(self, name: str, value: str, seconds: float) -> bool:
         key = (self._prefix + name).encode()
-        return bool(
-            await self._asking.one(scripted(ACQUIRE, key, self.node, round(seconds * 1000)))
-        )
+        return bool(await self._asking.one(scripted(ACQUIRE, key, value, round(seconds * 1000))))
+
+    async def acquire(self, name: str, seconds: float) -> bool:
+        return await self.agree(name, self.node, seconds)
 
     async def release(self, name: str) -> None:
         key = (self._prefix + name).encode()

@@ -41,9 +41,9 @@ def demo(
     """
     from madang.cli.courtyard import PEOPLE
     from madang.clock import SystemClock
-    from madang.compose import serve
     from madang.services.auth import mint
     from madang.services.trust import minting_key, token_verifier
+    from madang.serving import serve
 
     with ExitStack() as stack, settings_errors_as_sentences(), database_errors_as_sentences():
         if fresh:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,8 @@ from madang.cli.refusal import (
     require_sqlite,
     settings_errors_as_sentences,
 )
-from madang.settings import load
+from madang.cli.workers import check_workers, run_workers
+from madang.settings import Settings, load
 
 
 def serve(
@@ -42,6 +44,13 @@ def serve(
         Path | None,
         typer.Option(metavar="DIR", help="Directory for everything kept on disk (madang-data)."),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Processes on the port together (1); more need PostgreSQL and Redis.",
+        ),
+    ] = None,
     dev: Annotated[
         bool | None,
         typer.Option(
@@ -56,10 +65,10 @@ def serve(
 ) -> None:
     """Run a server until Ctrl-C.
 
-    Ctrl-C sends clients away first and ends within ten seconds; nothing that was acknowledged is
-    lost. All other settings come from the environment and .env: see `madang settings`.
+    Ctrl-C sends clients away first and ends within ten seconds, a second one at once; nothing
+    that was acknowledged is lost. All other settings come from the environment and .env: see
+    `madang settings`.
     """
-    from madang.compose import serve as run
     from madang.services.trust import is_short, token_verifier
 
     with settings_errors_as_sentences():
@@ -68,6 +77,7 @@ def serve(
             port=port,
             database_url=database_address(database),
             redis_url=bus,
+            workers=workers,
             data_dir=data_dir,
             dev=dev,
             log_level=log_level,
@@ -79,12 +89,31 @@ def serve(
                 fg="yellow",
                 err=True,
             )
+        check_workers(settings)
         require_sqlite(settings)
         if settings.redis_url is not None:
             refuse("This version runs as one node: unset REDIS_URL, or say --bus memory.")
-        with database_errors_as_sentences(), suppress(KeyboardInterrupt):
-            # Ctrl-C is how a server is ended and no failure; it has drained by the time this ends.
-            run(settings)
+    if settings.workers > 1:
+        run_workers(settings)
+    else:
+        run_one(settings)
+
+
+def run_one(settings: Settings, listening: socket.socket | None = None) -> None:
+    """Run one server in this process, on `listening` where that is given."""
+    from madang.serving import StartRefused
+    from madang.serving import serve as run
+
+    try:
+        # Ctrl-C is how a server is ended and no failure; before it serves, nothing has begun.
+        with (
+            settings_errors_as_sentences(),
+            database_errors_as_sentences(),
+            suppress(KeyboardInterrupt),
+        ):
+            run(settings, listening)
+    except StartRefused as error:
+        refuse(str(error))
 
 
 def database_address(text: str | None) -> str | None:

@@ -30,8 +30,6 @@ LEAVING_A_SECOND = 2000
 """Connections that a stopping server sends away in a second: a node takes in 6,000 a second, and
 has other things to do."""
 STEP_SECONDS = 0.05
-SETTLE_SECONDS = 2.0
-"""How long those who are sent away wait for what they submitted; a commit takes milliseconds."""
 CLOSING_SECONDS = 10
 """How long a closing connection may take to send what it has and to answer the close frame."""
 
@@ -270,6 +268,7 @@ class Entrance:
             return
         self._sent_away = True
         begun = self._clock.monotonic()
+        unsettled = 0
         leaving = list(self.connections)
         random.shuffle(leaving)
         steps = math.ceil(min(seconds / 2, len(leaving) / LEAVING_A_SECOND) / STEP_SECONDS)
@@ -278,10 +277,10 @@ class Entrance:
             for connection in few:
                 connection.listen(False)
             try:
-                async with asyncio.timeout(SETTLE_SECONDS):
+                async with asyncio.timeout(begun + seconds / 2 - self._clock.monotonic()):
                     await settle()
             except TimeoutError:
-                log.warning("clients are sent away before what they submitted is committed")
+                unsettled += len(few)
             for connection in few:
                 connection.close(CloseCode.GOING_AWAY, "Server going away")
                 connection.listen(True)
@@ -290,6 +289,8 @@ class Entrance:
                 await self._clock.sleep(max(0, due - self._clock.monotonic()))
         for connection in tuple(self.connections):
             connection.close(CloseCode.GOING_AWAY, "Server going away")
+        if unsettled:
+            log.warning("sent away before what they submitted was committed", clients=unsettled)
         if self.connections:
             left = begun + seconds - self._clock.monotonic()
             with contextlib.suppress(TimeoutError):

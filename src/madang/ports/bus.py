@@ -173,6 +173,11 @@ class Bus(Protocol):
         """
         ...
 
+    async def agree(self, name: str, value: str, seconds: float) -> bool:
+        """Say that `name` is `value`, for so long, unless some node says otherwise now. Whether
+        that is what is said; who finds it so keeps it so."""
+        ...
+
     async def acquire(self, name: str, seconds: float) -> bool:
         """Become or stay the one node that owns `name` for so long."""
         ...

@@ -5,6 +5,11 @@ Apart from `madang.services.auth` so that verifying knows no settings and no fil
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+
+from joserfc.jwk import OctKey
+
 from madang.services.auth import TokenVerifier, VerificationKey
 from madang.services.keys import DEV_SECRET_FILE, RemoteKeySet, dev_secret, public_key, secret_key
 from madang.settings import Settings, SettingsError
@@ -48,6 +53,31 @@ def token_verifier(settings: Settings) -> TokenVerifier:
         issuer=settings.jwt_issuer,
         algorithms=_names(settings.jwt_algorithm) if settings.jwt_algorithm else None,
     )
+
+
+def fingerprint(verifier: TokenVerifier, settings: Settings) -> str:
+    """What two nodes have in common if they believe the same tokens: 64 hexadecimal digits.
+
+    Tells no more of a secret than a token signed with it does: a secret is the key of an HMAC
+    here too, over a constant.
+    """
+    found = hashlib.sha256()
+    for part in sorted(_print_of(key) for key in verifier.keys):
+        found.update(part)
+    rules = (
+        settings.jwks_url or "",
+        settings.jwt_audience or "",
+        settings.jwt_issuer or "",
+        *sorted(settings.jwt_algorithm),
+    )
+    found.update("\n".join(rules).encode())
+    return found.hexdigest()
+
+
+def _print_of(trusted: VerificationKey) -> bytes:
+    if isinstance(trusted.key, OctKey):
+        return hmac.digest(trusted.key.raw_value, b"madang: same secret on every node", "sha256")
+    return trusted.key.thumbprint().encode()
 
 
 def minting_key(settings: Settings) -> VerificationKey:
