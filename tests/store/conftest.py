@@ -1,4 +1,7 @@
-"""A store on a file of its own, with a clock that stands still until it is moved."""
+"""A store on a database of its own, with a clock that stands still until it is moved.
+
+A test that takes `store` runs on every database; one about SQLite's own ways takes `sqlite_url`.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,15 @@ from sqlalchemy import Engine, event
 from madang.clock import SystemClock
 from madang.model.nouns import Batch, Event
 from madang.store import migrate
+from madang.store.opening import open_store
+from madang.store.postgresql import PostgresStore
 from madang.store.sqlite import SqliteStore
 from madang.store.writer import GroupWriter
+from tests.postgres import Postgres, postgres
+
+__all__ = ["postgres"]
+
+AnyStore = SqliteStore | PostgresStore
 
 
 class SteppedClock(SystemClock):
@@ -32,15 +42,31 @@ def clock() -> SteppedClock:
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def sqlite_url(tmp_path: Path) -> str:
     found = f"sqlite:///{tmp_path / 'madang.db'}"
     migrate.upgrade(found)
     return found
 
 
 @pytest.fixture
-async def store(url: str, clock: SteppedClock) -> AsyncIterator[SqliteStore]:
-    opened = SqliteStore(url, clock)
+def postgresql_urls(postgres: Postgres) -> Iterator[tuple[str, str]]:
+    """(the owner's, a server's)"""
+    urls = postgres.fresh_database()
+    yield urls
+    postgres.drop(urls[0])
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """What a server is given, for each database."""
+    if request.param == "sqlite":
+        return str(request.getfixturevalue("sqlite_url"))
+    return str(request.getfixturevalue("postgresql_urls")[1])
+
+
+@pytest.fixture
+async def store(url: str, clock: SteppedClock) -> AsyncIterator[AnyStore]:
+    opened = open_store(url, clock)
     yield opened
     await opened.close()
 
@@ -53,7 +79,7 @@ def delivered() -> list[Event]:
 
 @pytest.fixture
 async def writer(
-    store: SqliteStore, clock: SteppedClock, delivered: list[Event]
+    store: AnyStore, clock: SteppedClock, delivered: list[Event]
 ) -> AsyncIterator[GroupWriter]:
     def on_commit(batch: Batch) -> None:
         delivered.extend(batch.events)

@@ -23,6 +23,12 @@ ROOM = "room-1"
 REPOSITORY = Path(__file__).parents[2]
 
 
+@pytest.fixture
+def url(sqlite_url: str) -> str:
+    """These are about SQLite's files; PostgreSQL's faults are in `test_postgresql_faults`."""
+    return sqlite_url
+
+
 async def _refused(send: Callable[[], Awaitable[Any]], most: int) -> int:
     """How many went through until one was refused as unavailable."""
     for count in range(most):

@@ -13,9 +13,8 @@ from madang.model.nouns import ConversationView, Event, Message
 from madang.ports.store import Write
 from madang.store.queries import conversations as conversation_queries
 from madang.store.queries import events as event_queries
-from madang.store.sqlite import SqliteStore
 from madang.store.writer import GroupWriter
-from tests.store.conftest import SteppedClock, statements
+from tests.store.conftest import AnyStore, SteppedClock, statements
 from tests.store.writes import (
     Create,
     Edit,
@@ -29,13 +28,14 @@ from tests.store.writes import (
 )
 
 ROOM = "room-1"
+SQLITE = "sqlite"
 
 
 async def _talk(writer: GroupWriter, count: int, room: str = ROOM) -> list[Message]:
     return [await writer.write(Send(room, "ann", f"text {n}")) for n in range(count)]
 
 
-async def test_pages_of_messages(store: SqliteStore, writer: GroupWriter) -> None:
+async def test_pages_of_messages(store: AnyStore, writer: GroupWriter) -> None:
     await writer.write(Create(ROOM, ["ann", "ben"]))
     sent = await _talk(writer, 10)  # seq 2 to 11
 
@@ -77,7 +77,7 @@ async def test_pages_of_messages(store: SqliteStore, writer: GroupWriter) -> Non
     assert await store.message("other", sent[3].id, "ben") is None
 
 
-async def test_finding_a_seq(store: SqliteStore, writer: GroupWriter, clock: SteppedClock) -> None:
+async def test_finding_a_seq(store: AnyStore, writer: GroupWriter, clock: SteppedClock) -> None:
     await writer.write(Create(ROOM, ["ann"]))
     await writer.write(Create("room-2", ["ann"]))
     start = clock.time
@@ -105,7 +105,7 @@ async def test_finding_a_seq(store: SqliteStore, writer: GroupWriter, clock: Ste
 
 
 async def test_events_are_joined_with_what_is_true_now(
-    store: SqliteStore, writer: GroupWriter
+    store: AnyStore, writer: GroupWriter
 ) -> None:
     await writer.write(Create(ROOM, ["ann", "ben"]))
     first, second = await _talk(writer, 2)
@@ -143,7 +143,7 @@ async def test_events_are_joined_with_what_is_true_now(
 
 
 async def test_catch_up_of_a_user_is_what_the_log_says(
-    store: SqliteStore, writer: GroupWriter
+    store: AnyStore, writer: GroupWriter
 ) -> None:
     seed = random.randrange(2**32)
     print("seed", seed)
@@ -190,12 +190,12 @@ async def test_catch_up_of_a_user_is_what_the_log_says(
 
 
 async def test_catch_up_goes_by_index_and_skips_what_has_nothing_new(
-    store: SqliteStore, writer: GroupWriter
+    store: AnyStore, writer: GroupWriter
 ) -> None:
     await writer.write(Create(ROOM, ["ann"]))
     values = {"org": "default", "user": "ann", "after": 0, "until": 2**62, "limit": 10}
     with store.engines[1].connect() as connection:
-        query = text(f"EXPLAIN QUERY PLAN {event_queries._EVENTS_FOR_USER.text}")
+        query = text(f"EXPLAIN QUERY PLAN {event_queries._EVENTS_FOR_USER[SQLITE].text}")
         plan = [str(row[3]) for row in connection.execute(query, values)]
         for index, columns in (
             ("COVERING INDEX ix_participants_org_id_user_id", "org_id=? AND user_id=?"),
@@ -210,8 +210,8 @@ async def test_catch_up_goes_by_index_and_skips_what_has_nothing_new(
         assert [s for s in plan if "PRIMARY KEY (org_id=? AND cursor>" in s] == [], plan
         tables = ("SCAN e", "SCAN m", "SCAN c", "SCAN p")
         assert [s for s in plan if s.startswith(tables) or "MATERIALIZE m" in s] == []
-        query = text(f"EXPLAIN QUERY PLAN {conversation_queries._CONVERSATIONS.text}")
-        rosters = text(f"EXPLAIN QUERY PLAN {conversation_queries._ROSTERS.text}")
+        query = text(f"EXPLAIN QUERY PLAN {conversation_queries._CONVERSATIONS[SQLITE].text}")
+        rosters = text(f"EXPLAIN QUERY PLAN {conversation_queries._ROSTERS[SQLITE].text}")
         where: dict[str, object] = {"org": "default", "ids": '["room-1"]', "viewer": "ann"}
         plan = [str(row[3]) for row in connection.execute(rosters, where)]
         by_joining = (
@@ -226,7 +226,7 @@ async def test_catch_up_goes_by_index_and_skips_what_has_nothing_new(
 
 
 async def test_conversations_newest_first_with_a_constant_number_of_queries(
-    store: SqliteStore, writer: GroupWriter, clock: SteppedClock
+    store: AnyStore, writer: GroupWriter, clock: SteppedClock
 ) -> None:
     rooms = [f"room-{n}" for n in range(7)]
     for room in rooms:
@@ -272,7 +272,7 @@ async def test_conversations_newest_first_with_a_constant_number_of_queries(
 
 
 async def test_unread_counts_others_living_messages_up_to_a_limit(
-    store: SqliteStore, writer: GroupWriter, monkeypatch: pytest.MonkeyPatch
+    store: AnyStore, writer: GroupWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await writer.write(Create(ROOM, ["ann", "ben"]))
 
@@ -295,7 +295,7 @@ async def test_unread_counts_others_living_messages_up_to_a_limit(
 
 
 async def test_people_and_devices(
-    store: SqliteStore, writer: GroupWriter, clock: SteppedClock
+    store: AnyStore, writer: GroupWriter, clock: SteppedClock
 ) -> None:
     await writer.write(Create(ROOM, ["ann", "ben"]))
     await writer.write(Create("room-2", ["ann", "cat"]))
@@ -342,7 +342,7 @@ async def test_people_and_devices(
 
 
 async def test_events_that_are_no_longer_kept_count_as_old(
-    store: SqliteStore, writer: GroupWriter
+    store: AnyStore, writer: GroupWriter
 ) -> None:
     await writer.write(Create(ROOM, ["ann"]))
     await _talk(writer, 9)

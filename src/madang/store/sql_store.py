@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -35,14 +37,15 @@ ALL_ORGS = Scope("*")
 
 
 class _Latest:
-    """Small values of which only the newest counts (a device's cursor, a last seen): those that
-    come while a write runs are written together, in one transaction.
+    """Small values of which only the newest counts (a device's cursor, a last seen), by keys that
+    begin with their org: those that come while a write runs are written together, in one
+    transaction an org.
 
     All who put into a batch share what becomes of it. Values that could not be written are theirs
     to put again, and are not kept here.
     """
 
-    def __init__(self, save: Callable[[Mapping[Key, Mapping[str, Any]]], Awaitable[None]]) -> None:
+    def __init__(self, save: Callable[[str, Sequence[Mapping[str, Any]]], Awaitable[None]]) -> None:
         self._save = save
         self._waiting: dict[Key, Mapping[str, Any]] = {}
         self._next: asyncio.Task[None] | None = None
@@ -63,7 +66,10 @@ class _Latest:
         async with self._one_at_a_time:
             batch, self._waiting = self._waiting, {}
             self._next = None
-            await self._save(batch)
+            # In the same order everywhere: two nodes that write the same rows do not block each
+            # other for ever.
+            for org_id, keys in groupby(sorted(batch), itemgetter(0)):
+                await self._save(org_id, [batch[key] for key in keys])
 
 
 class SqlStore(ABC):
@@ -91,7 +97,8 @@ class SqlStore(ABC):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run `query` on a read-only connection, at one moment of the database, `_measured`.
+        """Run `query` on a read-only connection, in `scope` and at one moment of the database,
+        `_measured`.
 
         Raises:
             Unavailable: the database is away.
@@ -105,7 +112,7 @@ class SqlStore(ABC):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run `change` in a transaction of its own.
+        """Run `change` in a transaction of its own, in `scope`.
 
         Raises:
             Unavailable: the database is away, full or read-only; nothing was changed.
@@ -135,7 +142,9 @@ class SqlStore(ABC):
     async def events_for_user(
         self, org_id: str, user_id: str, after: int, until: int | None, limit: int
     ) -> list[Event]:
-        return await self._read(Scope(org_id, user_id), events.events_for_user, org_id, user_id, after, until, limit)
+        return await self._read(
+            Scope(org_id, user_id), events.events_for_user, org_id, user_id, after, until, limit
+        )
 
     async def events_of_org(
         self, org_id: str, after: int, until: int | None, limit: int
@@ -146,7 +155,13 @@ class SqlStore(ABC):
         self, org_id: str, conversation_id: str, after_seq: int, until_seq: int | None, limit: int
     ) -> list[Event]:
         return await self._read(
-            Scope(org_id), events.events_of_conversation, org_id, conversation_id, after_seq, until_seq, limit
+            Scope(org_id),
+            events.events_of_conversation,
+            org_id,
+            conversation_id,
+            after_seq,
+            until_seq,
+            limit,
         )
 
     async def seq_at(self, org_id: str, conversation_id: str, cursor: int) -> int:
@@ -159,14 +174,25 @@ class SqlStore(ABC):
         self, org_id: str, conversation_id: str, user_id: str
     ) -> ConversationView | None:
         return await self._read(
-            Scope(org_id, user_id), conversations.conversation, org_id, conversation_id, user_id, self._clock.now()
+            Scope(org_id, user_id),
+            conversations.conversation,
+            org_id,
+            conversation_id,
+            user_id,
+            self._clock.now(),
         )
 
     async def conversations(
         self, org_id: str, user_id: str, *, before: tuple[int, str] | None, limit: int
     ) -> Page:
         return await self._read(
-            Scope(org_id, user_id), conversations.conversations_of, org_id, user_id, before, limit, self._clock.now()
+            Scope(org_id, user_id),
+            conversations.conversations_of,
+            org_id,
+            user_id,
+            before,
+            limit,
+            self._clock.now(),
         )
 
     async def messages(
@@ -181,7 +207,7 @@ class SqlStore(ABC):
         limit: int = 50,
     ) -> Page | None:
         return await self._read(
-            Scope(org_id, user_id), 
+            Scope(org_id, user_id),
             messages.messages_of,
             org_id,
             conversation_id,
@@ -193,12 +219,16 @@ class SqlStore(ABC):
         )
 
     async def message(self, org_id: str, message_id: str, user_id: str) -> Message | None:
-        return await self._read(Scope(org_id, user_id), messages.message, org_id, message_id, user_id)
+        return await self._read(
+            Scope(org_id, user_id), messages.message, org_id, message_id, user_id
+        )
 
     async def seq_of(
         self, org_id: str, conversation_id: str, *, message_id: str | None, time: int | None
     ) -> int | None:
-        return await self._read(Scope(org_id), messages.seq_of, org_id, conversation_id, message_id, time)
+        return await self._read(
+            Scope(org_id), messages.seq_of, org_id, conversation_id, message_id, time
+        )
 
     async def participants(
         self,
@@ -211,7 +241,7 @@ class SqlStore(ABC):
         limit: int = 50,
     ) -> Page | None:
         return await self._read(
-            Scope(org_id, user_id), 
+            Scope(org_id, user_id),
             conversations.participants_of,
             org_id,
             conversation_id,
@@ -224,12 +254,16 @@ class SqlStore(ABC):
     async def participant(
         self, org_id: str, conversation_id: str, user_id: str
     ) -> Participant | None:
-        return await self._read(Scope(org_id, user_id), conversations.participant, org_id, conversation_id, user_id)
+        return await self._read(
+            Scope(org_id, user_id), conversations.participant, org_id, conversation_id, user_id
+        )
 
     async def count_events(self, org_id: str, user_id: str | None, after: int, most: int) -> int:
         if user_id is None:
             return await self._read(Scope(org_id), events.count_of_org, org_id, after, most)
-        return await self._read(Scope(org_id, user_id), events.count_for_user, org_id, user_id, after, most)
+        return await self._read(
+            Scope(org_id, user_id), events.count_for_user, org_id, user_id, after, most
+        )
 
     async def why_lost(self, org_id: str, cursor: int) -> Loss | None:
         return await self._read(Scope(org_id), events.why_lost, org_id, cursor)

@@ -21,8 +21,7 @@ from madang.store.tables import conversations, participants
 
 _MEMBERSHIPS = rows_query(
     "p.user_id, p.conversation_id",
-    "FROM json_each(:users) AS u "
-    "CROSS JOIN participants AS p ON p.org_id = :org AND p.user_id = u.value",
+    "FROM EACH(:users) AS u THEN JOIN participants AS p ON p.org_id = :org AND p.user_id = u.value",
     lists=["users"],
 )
 
@@ -38,7 +37,7 @@ def memberships(
 
 _LAST_SEQS = rows_query(
     "c.id, c.last_seq",
-    "FROM json_each(:ids) AS i CROSS JOIN conversations AS c ON c.id = i.value AND c.org_id = :org",
+    "FROM EACH(:ids) AS i THEN JOIN conversations AS c ON c.id = i.value AND c.org_id = :org",
     lists=["ids"],
 )
 
@@ -53,7 +52,7 @@ def last_seqs(
 _UNREAD = (
     "SELECT count(*) FROM (SELECT 1 FROM messages AS u "
     "WHERE u.conversation_id = c.id AND u.seq > p.last_read_seq "
-    f"AND u.sender_id <> p.user_id AND u.deleted_at IS NULL LIMIT {MAX_UNREAD})"
+    f"AND u.sender_id <> p.user_id AND u.deleted_at IS NULL LIMIT {MAX_UNREAD}) AS unread"
 )
 _COUNT = "SELECT count(*) FROM participants AS n WHERE n.conversation_id = c.id"
 _VIEW = (
@@ -80,9 +79,9 @@ _LONGEST_THERE = (
 )
 _ROSTERS = rows_query(
     columns("p", participants),
-    "FROM json_each(:ids) AS i "
-    "CROSS JOIN participants AS p ON p.conversation_id = i.value AND p.org_id = :org "
-    f"AND p.user_id IN (SELECT user_id FROM ({_LONGEST_THERE}) UNION ALL SELECT :viewer) "
+    "FROM EACH(:ids) AS i "
+    "THEN JOIN participants AS p ON p.conversation_id = i.value AND p.org_id = :org "
+    f"AND p.user_id IN (SELECT user_id FROM ({_LONGEST_THERE}) AS first UNION ALL SELECT :viewer) "
     "ORDER BY p.joined_at, p.user_id LIMIT -1",
     lists=["ids"],
 )
@@ -154,8 +153,8 @@ def conversations_of(
 
 _TOLD = rows_query(
     f"{columns('c', conversations)}, ({_COUNT}), {JOINED_MESSAGE}",
-    "FROM json_each(:ids) AS i "
-    "CROSS JOIN conversations AS c ON c.id = i.value AND c.org_id = :org "
+    "FROM EACH(:ids) AS i "
+    "THEN JOIN conversations AS c ON c.id = i.value AND c.org_id = :org "
     "LEFT JOIN messages AS m ON m.id = c.last_message_id",
     lists=["ids"],
 )

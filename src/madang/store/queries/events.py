@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from madang.model.nouns import Event
 from madang.ports.store import Loss
@@ -18,18 +18,19 @@ from madang.store.queries.reading import (
     fetch,
     rows_query,
     scalar,
+    scalar_query,
 )
 from madang.store.tables import events
 
-_EPOCH = text("SELECT epoch FROM epochs")
-_HEAD = text("SELECT last_cursor FROM orgs WHERE id = :org")
+_EPOCH = scalar_query("SELECT epoch FROM epochs")
+_HEAD = scalar_query("SELECT last_cursor FROM orgs WHERE id = :org")
 _HEADS = rows_query(
     "o.id, o.last_cursor",
-    "FROM json_each(:orgs) AS i CROSS JOIN orgs AS o ON o.id = i.value",
+    "FROM EACH(:orgs) AS i THEN JOIN orgs AS o ON o.id = i.value",
     lists=["orgs"],
 )
-_OLDEST = text("SELECT oldest_cursor FROM orgs WHERE id = :org")
-_WHY_LOST = text(
+_OLDEST = scalar_query("SELECT oldest_cursor FROM orgs WHERE id = :org")
+_WHY_LOST = scalar_query(
     """
     SELECT CASE
         WHEN :cursor > coalesce((SELECT last_cursor FROM orgs WHERE id = :org), 0)
@@ -129,13 +130,13 @@ _HALVE = (
 # SQLite from reading the whole org's log by its cursors instead.
 _WANTED = f"""
     WITH RECURSIVE search (conversation_id, low, high) AS (
-        SELECT c.id, 0, c.last_seq
+        SELECT c.id, CAST(0 AS bigint), c.last_seq
         FROM participants AS p JOIN conversations AS c ON c.id = p.conversation_id
         WHERE p.org_id = :org AND p.user_id = :user AND c.last_cursor > :after
         UNION ALL {_HALVE}
     ),
     wanted (cursor) AS (
-        SELECT e.cursor FROM search AS s CROSS JOIN events AS e
+        SELECT e.cursor FROM search AS s THEN JOIN events AS e
         ON e.conversation_id = s.conversation_id
         AND e.seq >= s.high AND e.seq < s.high + :limit
         WHERE s.high - s.low = 1 AND +e.cursor > :after AND +e.cursor <= :until
@@ -148,23 +149,24 @@ _WANTED = f"""
     """
 _EVENTS_FOR_USER = rows_query(
     _EVENT,
-    "FROM wanted AS w CROSS JOIN events AS e ON e.org_id = :org AND e.cursor = w.cursor "
+    "FROM wanted AS w THEN JOIN events AS e ON e.org_id = :org AND e.cursor = w.cursor "
     # The limit says nothing new; it keeps the order of the rows an order of the result.
     f"{_WITH_MESSAGE} ORDER BY e.cursor LIMIT :limit",
     before=_WANTED,
 )
 
-_SEQ_AT = text(
+_SEQ_AT = scalar_query(
     f"""
     WITH RECURSIVE search (conversation_id, low, high) AS (
-        SELECT id, 0, last_seq + 1 FROM conversations WHERE id = :conversation AND org_id = :org
+        SELECT id, CAST(0 AS bigint), last_seq + 1
+        FROM conversations WHERE id = :conversation AND org_id = :org
         UNION ALL {_HALVE}
     )
     SELECT low FROM search WHERE high - low = 1
     """
 )
 
-_COUNT_FOR_USER = text(f"{_WANTED} SELECT count(*) FROM wanted")
+_COUNT_FOR_USER = scalar_query(f"{_WANTED} SELECT count(*) FROM wanted")
 
 
 def events_of_org(
@@ -225,9 +227,9 @@ def events_for_user(
     )
 
 
-_COUNT_OF_ORG = text(
+_COUNT_OF_ORG = scalar_query(
     "SELECT count(*) FROM (SELECT 1 FROM events WHERE org_id = :org AND cursor > :after "
-    "LIMIT :limit)"
+    "LIMIT :limit) AS later"
 )
 
 
