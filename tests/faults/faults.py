@@ -1,0 +1,153 @@
+"""What is done to servers and wires. Each fault acts on a running round, holds for as long as it
+takes to be felt, undoes itself and says in a few words what it was.
+
+The waits here are the faults' durations: some confirmations of other clients, or a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import Sequence
+
+from tests.faults.proxy import Line, Proxy
+from tests.faults.world import Fault, Node, Round
+
+LONG = False
+"""Set for the long form: freezes last as long as they do in the worst of cases."""
+FROZEN_SECONDS = 1.0
+LONG_FROZEN_SECONDS = 30.0
+
+
+async def lasting(round: Round, seconds: float) -> None:
+    """The duration of a fault: a hundred confirmations by those whom it does not stop, or a
+    time."""
+    await round.acks(100, seconds)
+
+
+def a_node(round: Round) -> Node:
+    return round.chance.choice(round.world.nodes)
+
+
+# Nodes.
+
+
+async def kill_node(round: Round) -> str:
+    """The plug is pulled in the middle of talking."""
+    node = a_node(round)
+    await round.acks(round.chance.randrange(40), 2.0)
+    node.server.kill()
+    await lasting(round, 0.3)
+    await node.start()
+    return f"kill -9 of node {node.name}"
+
+
+async def stop_node(round: Round) -> str:
+    """As a rolling restart does."""
+    node = a_node(round)
+    await asyncio.to_thread(node.server.terminate)
+    await node.start()
+    return f"SIGTERM of node {node.name} and a start"
+
+
+async def freeze_node(round: Round) -> str:
+    node = a_node(round)
+    seconds = round.chance.uniform(0.2, FROZEN_SECONDS)
+    node.server.signal(signal.SIGSTOP)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        node.server.signal(signal.SIGCONT)
+    return f"SIGSTOP of node {node.name} for {seconds:.1f} s"
+
+
+# Clients' wires.
+
+
+async def cut_clients(round: Round) -> str:
+    node = a_node(round)
+    reset = round.chance.random() < 0.5
+    node.door.cut(reset=reset)
+    return f"all clients of node {node.name} cut with {'RST' if reset else 'FIN'}"
+
+
+async def hang_up(round: Round) -> str:
+    """Some clients move to wherever they are sent."""
+    moving = round.chance.sample(round.devices, round.chance.randint(1, len(round.devices)))
+    for device in moving:
+        device.hang_up()
+    return f"{len(moving)} clients hang up"
+
+
+async def cut_clients_in_a_frame(round: Round) -> str:
+    """After some bytes more: in the middle of a frame, in either direction."""
+    node = a_node(round)
+    there = round.chance.random() < 0.5
+    line = node.door.forth if there else node.door.back
+    bytes = round.chance.randrange(1, 2000)
+    line.cut_after = bytes
+    await lasting(round, 0.5)
+    line.cut_after = None
+    return f"a client of node {node.name} cut after {bytes} bytes {'forth' if there else 'back'}"
+
+
+async def slow_clients(round: Round) -> str:
+    node = a_node(round)
+    await _slow(round, node.door, 0.5)
+    return f"clients of node {node.name} delayed"
+
+
+async def half_open_clients(round: Round) -> str:
+    node = a_node(round)
+    node.door.swallow()
+    await lasting(round, 0.5)
+    await node.door.mend()
+    return f"clients of node {node.name} half open"
+
+
+async def one_way_clients(round: Round) -> str:
+    node = a_node(round)
+    line, words = _one_way(round.chance, node.door)
+    line.hold()
+    await lasting(round, 0.7)
+    line.free()
+    return f"clients of node {node.name} held {words}"
+
+
+# What all wires share.
+
+
+async def _slow(round: Round, wire: Proxy, seconds: float) -> None:
+    for line in (wire.forth, wire.back):
+        line.delay = round.chance.uniform(0, 0.05)
+        line.jitter = round.chance.uniform(0, 0.1)
+    await lasting(round, seconds)
+    for line in (wire.forth, wire.back):
+        line.delay = line.jitter = 0.0
+
+
+def _one_way(chance: random.Random, wire: Proxy) -> tuple[Line, str]:
+    return chance.choice(((wire.forth, "forth"), (wire.back, "back")))
+
+
+ONE_NODE: Sequence[Fault] = (
+    kill_node,
+    stop_node,
+    freeze_node,
+    cut_clients,
+    hang_up,
+    cut_clients_in_a_frame,
+    slow_clients,
+    half_open_clients,
+    one_way_clients,
+)
+"""What can befall a node on a SQLite file."""
+
+
+def mixed(chance: random.Random, kinds: Sequence[Fault], count: int) -> list[Fault]:
+    """So many faults, each kind about as often as any other, in a random order."""
+    whole, rest = divmod(count, len(kinds))
+    chosen = [*list(kinds) * whole, *chance.sample(list(kinds), rest)]
+    chance.shuffle(chosen)
+    return chosen
