@@ -139,7 +139,9 @@ def _others(figures: Figures) -> tuple[str, bool]:
 
 
 def _grown(figures: Figures) -> tuple[str, bool]:
+    # What anything grows by, stalled or not, is not the stalled ones'.
     grown = figures.best("stalled", "memory grown", case=" of ")
+    grown = max(0.0, grown - figures.best("stalled", "memory grown", case="nobody"))
     cap = figures.best("stalled", "the cap, times the stalled", case=" of ")
     return f"{grown:.1f} MB of {cap:.1f} MB", grown <= cap
 

@@ -3,10 +3,10 @@ sent to them where it is. Whoever is sent away comes back at once and stalls aga
 
 import base64
 import os
-import select
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ from bench.processes import cores
 
 _SMALLEST = 4096
 """Bytes of receive buffer: what the kernel takes instead of the server's queue is not measured."""
-_LOOK_MS = 50
+_LOOK_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -22,8 +22,7 @@ class Stalled:
     """How often they were sent away."""
 
     closed: int = 0
-    open: int = 0
-    _stop: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 def _connect(port: int, path: str) -> socket.socket:
@@ -47,35 +46,33 @@ def _connect(port: int, path: str) -> socket.socket:
 
 
 @contextmanager
-def stalling(port: int, paths: Sequence[str]) -> Iterator[Stalled]:
-    """One reader for each path, until the block ends. They cost the load's core nothing."""
+def stalling(port: int, paths: Sequence[str], sent_away: Callable[[], int]) -> Iterator[Stalled]:
+    """One reader for each path, until the block ends. They cost the load's core nothing.
+
+    Who does not read does not see that it was sent away: `sent_away` asks the server how many that
+    were so far, and the longest there leave and come again.
+    """
     told = Stalled()
-    readers = {one.fileno(): (one, path) for path in paths for one in [_connect(port, path)]}
-    told.open = len(readers)
+    readers = deque((_connect(port, path), path) for path in paths)
+    before = sent_away()
 
     def watch() -> None:
         os.sched_setaffinity(0, {cores()[1]})
-        poll = select.poll()
-        for number in readers:
-            poll.register(number, select.POLLERR | select.POLLHUP)
-        while not told._stop.is_set():
-            for number, _ in poll.poll(_LOOK_MS):
-                one, path = readers.pop(number)
-                poll.unregister(number)
+        while not told.stop.wait(_LOOK_SECONDS):
+            closed = sent_away() - before
+            for _ in range(min(closed - told.closed, len(readers))):
+                one, path = readers.popleft()
                 one.close()
-                told.closed += 1
                 with suppress(OSError):
-                    again = _connect(port, path)
-                    readers[again.fileno()] = (again, path)
-                    poll.register(again.fileno(), select.POLLERR | select.POLLHUP)
-            told.open = len(readers)
+                    readers.append((_connect(port, path), path))
+            told.closed = closed
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
         yield told
     finally:
-        told._stop.set()
+        told.stop.set()
         thread.join()
-        for one, _ in readers.values():
+        for one, _ in readers:
             one.close()

@@ -210,3 +210,18 @@ def current_cursor(port: int, user: str) -> int:
             received += chunk
         digits = received.partition(b'"cursor":')[2]
         return int(digits[: len(digits) - len(digits.lstrip(b"0123456789"))])
+
+
+def metric(port: int, series: str) -> float:
+    """The sum of all series of `/metrics` whose text begins like this."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/metrics")
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    if answer.status != 200:
+        raise Unavailable(f"GET /metrics: {answer.status}")
+    found = [line for line in text.splitlines() if line.startswith(series)]
+    if not found:
+        raise Unavailable(f"no {series} in /metrics")
+    return sum(float(line.rpartition(" ")[2]) for line in found)

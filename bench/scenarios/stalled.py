@@ -10,16 +10,19 @@ from bench.load.driver import Load, LoadFailed, loading
 from bench.load.plan import Conn, Plan
 from bench.load.stalled import stalling
 from bench.peers.base import Peer
-from bench.peers.madang import Madang, make_rooms, message_plan, ws_path
+from bench.peers.madang import Madang, make_rooms, message_plan, metric, ws_path
 from bench.processes import Server, cores
 from bench.records import Record
 from bench.scenarios.base import Effort, served
 
 CAP_BYTES = 1 << 20
 """Unsent bytes at which the server sends a reader away (`output_limit_bytes`)."""
-TEXT_BYTES = 4000
-"""Long enough that the cap is met in seconds."""
+TEXT_BYTES = 8000
+"""Long enough that the cap is met in seconds: the kernel takes some megabytes first."""
+LONGER = 4
+"""Windows are so many times as long as elsewhere, so that each stalled reader is sent away."""
 SAMPLE_SECONDS = 0.1
+CLOSED_SLOW = 'madang_connections_closed_total{code="4008"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,11 @@ class Stalling:
             paths = [ws_path(user) for user in slow]
             times: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
             grown: dict[bool, list[float]] = {False: [], True: []}
-            sent_away = 0
+            away = 0
+
+            def sent_away() -> int:
+                return int(metric(server.port, CLOSED_SLOW))
+
             with loading(plan, port=server.port) as load:
                 load.connect()
                 load.command("quiet 60", limit_seconds=65)
@@ -57,30 +64,33 @@ class Stalling:
                 for _ in range(effort.repeats):
                     for on in (False, True):
                         with _watched(server) as most:
-                            context = stalling(server.port, paths) if on else nullcontext()
+                            context = (
+                                stalling(server.port, paths, sent_away) if on else nullcontext()
+                            )
                             with context as told:
                                 times[on].append(self._window(load, effort))
                         grown[on].append(most[-1] - most[0])
-                        sent_away += told.closed if told else 0
-        if not sent_away:
+                        away += told.closed if told else 0
+        if not away:
             raise LoadFailed("nobody was sent away: the stalled readers met no cap")
         which = {False: "nobody stalled", True: f"{stalled} of {size + stalled} stalled"}
         for on, found in times.items():
             for at, key in enumerate(("p50", "p99")):
                 values = tuple(one[at] for one in found)
-                metric = f"the others' delivery {key}"
-                yield Record(self.name, which[on], peer.name, metric, "ms", values, False)
+                what = f"the others' delivery {key}"
+                yield Record(self.name, which[on], peer.name, what, "ms", values, False)
             memory = tuple(grown[on])
             unit = "MB"
             yield Record(self.name, which[on], peer.name, "memory grown", unit, memory, False)
-        note = f"{sent_away} sent away"
+        note = f"{away} sent away"
         cap = (CAP_BYTES * stalled / 1e6,)
-        metric = "the cap, times the stalled"
-        yield Record(self.name, which[True], peer.name, metric, "MB", cap, False, note=note)
+        what = "the cap, times the stalled"
+        yield Record(self.name, which[True], peer.name, what, "MB", cap, False, note=note)
 
     def _window(self, load: Load, effort: Effort) -> tuple[float, float]:
-        command = f"fanout {self.in_flight} {effort.warm} {effort.seconds}"
-        found = load.command(command, limit_seconds=effort.warm + effort.seconds + 20)
+        seconds = LONGER * effort.seconds
+        command = f"fanout {self.in_flight} {effort.warm} {seconds}"
+        found = load.command(command, limit_seconds=effort.warm + seconds + 20)
         if found["stalled"] or not found["landed"]:
             raise LoadFailed(f"messages stopped landing: {found}")
         return float(found["p50_ms"]), float(found["p99_ms"])
