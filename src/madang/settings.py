@@ -103,6 +103,18 @@ class Settings(BaseSettings):
         validation_alias=_shared("DATABASE_URL"),
         description="The database; by default the SQLite file madang.sqlite3 in `data_dir`.",
     )
+    database_pool_size: int = Field(
+        10,
+        ge=2,
+        description="Connections to PostgreSQL that one process opens at most.",
+    )
+    database_app_password: SecretStr | None = Field(
+        None,
+        description=(
+            "Password that `madang db upgrade` gives the role `madang_app` on PostgreSQL, so that "
+            "servers can log in as it. Servers themselves do not read it."
+        ),
+    )
     redis_url: str | None = Field(
         None,
         repr=False,  # it may hold a password

@@ -5,8 +5,9 @@ A test that takes `store` runs on every database; one about SQLite's own ways ta
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,25 @@ def url(request: pytest.FixtureRequest) -> str:
     if request.param == "sqlite":
         return str(request.getfixturevalue("sqlite_url"))
     return str(request.getfixturevalue("postgresql_urls")[1])
+
+
+@pytest.fixture
+def execute(request: pytest.FixtureRequest, url: str) -> Callable[[str], None]:
+    """Runs SQL on the database as somebody who may do everything."""
+    if url.startswith("sqlite:"):
+        path = url.removeprefix("sqlite:///")
+
+        def on_sqlite(sql: str) -> None:
+            with closing(sqlite3.connect(path)) as connection, connection:
+                connection.execute(sql)
+
+        return on_sqlite
+    server: Postgres = request.getfixturevalue("postgres")
+
+    def on_postgresql(sql: str) -> None:
+        server.execute(sql, database=url.rpartition("/")[2])
+
+    return on_postgresql
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import text
@@ -13,6 +14,7 @@ from madang.model.nouns import ConversationView, Event, Message
 from madang.ports.store import Write
 from madang.store.queries import conversations as conversation_queries
 from madang.store.queries import events as event_queries
+from madang.store.sqlite import SqliteStore
 from madang.store.writer import GroupWriter
 from tests.store.conftest import AnyStore, SteppedClock, statements
 from tests.store.writes import (
@@ -190,9 +192,9 @@ async def test_catch_up_of_a_user_is_what_the_log_says(
 
 
 async def test_catch_up_goes_by_index_and_skips_what_has_nothing_new(
-    store: AnyStore, writer: GroupWriter
+    sqlite_url: str, clock: SteppedClock
 ) -> None:
-    await writer.write(Create(ROOM, ["ann"]))
+    store = SqliteStore(sqlite_url, clock)
     values = {"org": "default", "user": "ann", "after": 0, "until": 2**62, "limit": 10}
     with store.engines[1].connect() as connection:
         query = text(f"EXPLAIN QUERY PLAN {event_queries._EVENTS_FOR_USER[SQLITE].text}")
@@ -223,6 +225,7 @@ async def test_catch_up_goes_by_index_and_skips_what_has_nothing_new(
         where = {"org": "default", "user": "ann", "updated_at": 0, "id": "", "limit": 1}
         plan = [str(row[3]) for row in connection.execute(query, where)]
         assert [s for s in plan if s.startswith(tables)] == [], plan
+    await store.close()
 
 
 async def test_conversations_newest_first_with_a_constant_number_of_queries(
@@ -342,14 +345,13 @@ async def test_people_and_devices(
 
 
 async def test_events_that_are_no_longer_kept_count_as_old(
-    store: AnyStore, writer: GroupWriter
+    store: AnyStore, writer: GroupWriter, execute: Callable[[str], None]
 ) -> None:
     await writer.write(Create(ROOM, ["ann"]))
     await _talk(writer, 9)
     log = await store.events_of_org("default", 0, None, 100)
-    with store.engines[0].connect() as connection, connection.begin():
-        connection.execute(text("DELETE FROM events WHERE seq <= 4"))
-        connection.execute(text("UPDATE orgs SET oldest_cursor = :c"), {"c": log[3].cursor})
+    execute("DELETE FROM events WHERE seq <= 4")
+    execute(f"UPDATE orgs SET oldest_cursor = {log[3].cursor}")
     assert await store.oldest_cursor("default") == log[3].cursor
     assert await store.oldest_cursor("other") == 0
     assert await store.events_for_user("default", "ann", log[3].cursor, None, 3) == log[4:7]

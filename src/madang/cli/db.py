@@ -9,11 +9,11 @@ import typer
 
 from madang.cli.refusal import (
     database_errors_as_sentences,
-    require_sqlite,
+    require_known_database,
     settings_errors_as_sentences,
 )
 from madang.cli.serve import database_address
-from madang.settings import load
+from madang.settings import Settings, load
 
 db = typer.Typer(help="Look after the database: schema and epoch.", no_args_is_help=True)
 
@@ -30,13 +30,18 @@ DataDir = Annotated[
 
 @db.command()
 def upgrade(database: Database = None, data_dir: DataDir = None) -> None:
-    """Create the schema, or bring it to this version; does nothing where it is current."""
+    """Create the schema, or bring it to this version; does nothing where it is current.
+
+    On PostgreSQL, name the role that is to own the tables with --database. Servers log in as
+    another one, a member of `madang_app`.
+    """
     from madang.store import migrate
 
     with database_errors_as_sentences():
-        url = _address(database, data_dir)
+        settings = _settings(database, data_dir)
+        url, password = settings.database_url, settings.database_app_password
         before = migrate.current(url)
-        migrate.upgrade(url)
+        migrate.upgrade(url, password.get_secret_value() if password else None)
         after = migrate.current(url)
     typer.echo(f"Already at schema {after}." if before == after else f"Now at schema {after}.")
 
@@ -47,7 +52,7 @@ def current(database: Database = None, data_dir: DataDir = None) -> None:
     from madang.store import migrate
 
     with database_errors_as_sentences():
-        found = migrate.current(_address(database, data_dir))
+        found = migrate.current(_settings(database, data_dir).database_url)
     typer.echo(f"database {found or 'without a schema'}, this version {migrate.newest()}")
 
 
@@ -63,16 +68,16 @@ def new_epoch(database: Database = None, data_dir: DataDir = None) -> None:
     from madang.store import migrate
 
     with database_errors_as_sentences():
-        url = _address(database, data_dir)
+        url = _settings(database, data_dir).database_url
         migrate.check(url)
         epoch = migrate.new_epoch(url, SystemClock().now())
     typer.echo(f"The log's epoch is now {epoch}.")
 
 
-def _address(database: str | None, data_dir: Path | None) -> str:
+def _settings(database: str | None, data_dir: Path | None) -> Settings:
     with settings_errors_as_sentences():
         settings = load(database_url=database_address(database), data_dir=data_dir)
-    require_sqlite(settings)
-    if database is None:
+    require_known_database(settings)
+    if settings.database_url.startswith("sqlite:") and database is None:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-    return settings.database_url
+    return settings

@@ -12,7 +12,7 @@ import typer
 from madang.cli.refusal import (
     database_errors_as_sentences,
     refuse,
-    require_sqlite,
+    require_known_database,
     settings_errors_as_sentences,
 )
 from madang.cli.workers import check_workers, run_workers
@@ -90,7 +90,7 @@ def serve(
                 err=True,
             )
         check_workers(settings)
-        require_sqlite(settings)
+        require_known_database(settings)
         if settings.redis_url is not None:
             refuse("This version runs as one node: unset REDIS_URL, or say --bus memory.")
     if settings.workers > 1:

@@ -6,6 +6,9 @@ PostgreSQL it is for the tables' owner, except for `current` and `check`.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -58,8 +61,11 @@ def newest() -> str:
     return ScriptDirectory.from_config(config()).get_current_head() or ""
 
 
-def upgrade(database_url: str) -> None:
-    """Create the schema or bring it to this version. Does nothing where it is current."""
+def upgrade(database_url: str, app_password: str | None = None) -> None:
+    """Create the schema or bring it to this version. Does nothing where it is current.
+
+    On PostgreSQL, where `app_password` is given, servers may log in with it as `madang_app`.
+    """
 
     def work(connection: Connection) -> None:
         if connection.dialect.name == "postgresql":
@@ -67,6 +73,9 @@ def upgrade(database_url: str) -> None:
         command.upgrade(config(connection), "head")
         if connection.scalar(select(epochs.c.epoch)) is None:
             _set_epoch(connection)
+        if app_password is not None and connection.dialect.name == "postgresql":
+            secret = scram_sha_256(app_password)
+            connection.exec_driver_sql(f"ALTER ROLE madang_app LOGIN PASSWORD '{secret}'")
 
     _run(database_url, work)
 
@@ -74,17 +83,26 @@ def upgrade(database_url: str) -> None:
 def current(database_url: str) -> str | None:
     """The database's revision, or None where it has no schema."""
 
-    def work(connection: Connection) -> str | None:
-        return MigrationContext.configure(connection).get_current_revision()
+    return _run(database_url, revision)
 
-    return _run(database_url, work)
+
+def revision(connection: Connection) -> str | None:
+    """The same, of a database that one is connected to."""
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def check(database_url: str) -> None:
     """Raises:
     SchemaError: the database is not at this version's schema.
     """
-    found, wanted = current(database_url), newest()
+    compare(current(database_url))
+
+
+def compare(found: str | None) -> None:
+    """Raises:
+    SchemaError: a database at the revision `found` is not at this version's schema.
+    """
+    wanted = newest()
     if found == wanted:
         return
     if found is None:
@@ -132,3 +150,14 @@ def _set_epoch(connection: Connection) -> str:
     connection.execute(delete(epochs))
     connection.execute(insert(epochs).values(id=1, epoch=epoch))
     return epoch
+
+
+def scram_sha_256(password: str) -> str:
+    """A password as PostgreSQL keeps it (RFC 5803), so that no statement and no log shows it."""
+    salt, rounds = secrets.token_bytes(16), 4096
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
+    client = hmac.digest(salted, b"Client Key", "sha256")
+    stored = hashlib.sha256(client).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    parts = (base64.b64encode(part).decode() for part in (salt, stored, server))
+    return "SCRAM-SHA-256${}:{}${}:{}".format(rounds, *parts)

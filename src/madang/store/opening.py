@@ -14,6 +14,17 @@ if TYPE_CHECKING:
 POOL_SIZE = 10
 
 
+def check_postgresql(url: str) -> None:
+    """Whether a server may serve from this PostgreSQL, as this role. Nothing is changed there.
+
+    Raises:
+        DatabaseUnusable: no; the text is one sentence that says what to do.
+    """
+    from madang.store.readiness import check
+
+    check(url)
+
+
 def open_store(url: str, clock: Clock, pool_size: int = POOL_SIZE) -> SqliteStore | PostgresStore:
     """The store on `sqlite:///FILE` or `postgresql://…`; the second with at most `pool_size`
     connections. Connects when it is first used. The schema must be there.

@@ -15,7 +15,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from madang.store.address import plain
+from madang.store.address import named, plain
+from madang.store.errors import DatabaseUnusable
 
 T = TypeVar("T")
 
@@ -58,7 +59,6 @@ _STORAGE = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.TransactionRollbackError,  # 40: deadlock, serialization
-    asyncpg.InterfaceError,
     OSError,
     TimeoutError,
     PoolTimeout,
@@ -91,7 +91,11 @@ def is_lost(error: BaseException) -> bool:
     """Whether the connection is gone, so that nobody knows what became of its transaction."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    return isinstance(_cause(error), _LOST)
+    cause = _cause(error)
+    if isinstance(cause, asyncpg.InterfaceError):
+        # The driver's own: of a connection, or of how it was called, which is a mistake of ours.
+        return "connection" in str(cause)
+    return isinstance(cause, _LOST)
 
 
 def connector(url: str, **session: str) -> Callable[[], Awaitable[Any]]:
@@ -155,7 +159,11 @@ class IdleConnections:
 
 def in_transaction(url: str, work: Callable[[Connection], T]) -> T:
     """Run `work` in a transaction on a connection of its own, whether or not an event loop runs
-    around it. For what happens before a server starts: it blocks."""
+    around it. For what happens before a server starts: it blocks.
+
+    Raises:
+        DatabaseUnusable: there is no way in, or the role may not do this.
+    """
 
     async def run() -> T:
         engine = create_async_engine(
@@ -167,8 +175,47 @@ def in_transaction(url: str, work: Callable[[Connection], T]) -> T:
         try:
             async with engine.begin() as connection:
                 return await connection.run_sync(work)
+        except Exception as error:
+            if sentence := _no_way_in(url, _cause(error)):
+                raise DatabaseUnusable(sentence) from error
+            raise
         finally:
             await engine.dispose()
 
     with ThreadPoolExecutor(1, thread_name_prefix="madang-database") as thread:
         return thread.submit(asyncio.run, run()).result()
+
+
+def _no_way_in(url: str, error: BaseException) -> str | None:
+    """What to do about an error that comes before any of our work, if it is one."""
+    where = named(url)
+    match error:
+        case asyncpg.InvalidCatalogNameError():
+            return (
+                f"There is no database {where.database!r} on {where.host}: "
+                "create it, or correct DATABASE_URL."
+            )
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            return (
+                f"PostgreSQL on {where.host} does not let {where.user!r} in: "
+                "correct the user or the password in DATABASE_URL."
+            )
+        case asyncpg.InsufficientPrivilegeError():
+            return (
+                f"The role {where.user!r} may not do this ({error}): "
+                "name the role that owns the tables, or is to own them, with --database."
+            )
+        case asyncpg.TooManyConnectionsError():
+            return (
+                f"PostgreSQL on {where.host} has no connection left: "
+                "raise its max_connections, or lower DATABASE_POOL_SIZE."
+            )
+        case asyncpg.CannotConnectNowError():
+            return f"PostgreSQL on {where.host} is starting or stopping: try again in a moment."
+        case asyncpg.InterfaceError() | asyncpg.PostgresConnectionError() | OSError():
+            reason = str(error) or "no answer in time"
+            return (
+                f"PostgreSQL on {where.host} cannot be reached ({reason}): "
+                "start it, or correct DATABASE_URL."
+            )
+    return None
