@@ -102,11 +102,11 @@ class Valkey:
         """FLUSHALL."""
         self.ask("FLUSHALL")
 
-    def ask(self, *words: str) -> Any:
+    def ask(self, *words: str | bytes) -> Any:
         """One command over a connection of its own; bytes, numbers and lists. Errors are returned
         as `hiredis.ReplyError`."""
         password = self.settings.get("requirepass")
-        commands: list[tuple[str, ...]] = [words]
+        commands: list[tuple[str | bytes, ...]] = [words]
         if password and words[0] != "PING":
             commands.insert(0, ("AUTH", password))
         reader = hiredis.Reader(notEnoughData=Ellipsis)

@@ -24,7 +24,7 @@ from madang.bus.address import address_of
 from madang.bus.parts import parts_of
 from madang.bus.redis_ask import Asking, scripted
 from madang.bus.redis_leases import BEAT_SECONDS, LEASE_SECONDS, RENEW_SECONDS, Leases
-from madang.bus.redis_link import Link, Refused, packed
+from madang.bus.redis_link import AWAY, Link, Refused, packed
 from madang.bus.redis_scripts import ACQUIRE, ALL, RELEASE, SPEND
 from madang.bus.redis_servers import Doors, Servers, slot_of
 from madang.clock import Clock
@@ -113,6 +113,8 @@ class RedisBus:
         # What is followed: by channel, and for users in which orgs.
         self._followed: dict[bytes, set[str] | None] = {}
         self._asked: set[bytes] = set()
+        # Of a cluster: channels we let go, until it says so. What it says unasked is its own doing.
+        self._ending: dict[bytes, int] = {}
         self._changed: dict[bytes, None] = {}
         self._told: list[tuple[bytes, bytes]] = []
         self._told_size = 0
@@ -146,8 +148,7 @@ class RedisBus:
             try:
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._leases.close()
-                    for server in servers.all:
-                        await server.tell.fence()
+                    await servers.fence()
             except (Unavailable, TimeoutError):
                 pass  # Leases end by themselves; what was told is in the log.
             self._listener = None
@@ -165,6 +166,7 @@ class RedisBus:
             return
         servers.close()
         self._asked.clear()
+        self._ending.clear()
         self._parted.set()
         if self._in_touch:
             self._in_touch = False
@@ -281,6 +283,18 @@ class RedisBus:
             if not orgs:
                 self._unfollow(channel)
 
+    async def settled(self) -> None:
+        """Return when what was told so far is told and what was followed is followed.
+
+        Raises:
+            Unavailable: the bus is away.
+        """
+        self._flush()
+        servers = self._servers
+        if servers is None:
+            raise Unavailable(AWAY)
+        await servers.fence()
+
     def _follow(self, channel: bytes, orgs: set[str] | None = None) -> None:
         if channel not in self._followed:
             self._followed[channel] = orgs
@@ -356,6 +370,9 @@ class RedisBus:
         ended = [one for one in changed if one not in self._followed and one in self._asked]
         self._asked.update(begun)
         self._asked.difference_update(ended)
+        if servers.sharded:
+            for channel in ended:
+                self._ending[channel] = self._ending.get(channel, 0) + 1
         sent: dict[Link, list[bytes]] = {}
         for channels, name in ((begun, "SUBSCRIBE"), (ended, "UNSUBSCRIBE")):
             if not servers.sharded:
@@ -398,9 +415,12 @@ class RedisBus:
             payload = push[2]
             if not payload.startswith(self._mark) and push[1] in self._followed:
                 self._heard(push[1], payload)
-        elif push[0] == b"sunsubscribe" and push[1] in self._asked:
-            # Not our doing: its slot has moved to another server.
-            self._lost("a channel has moved")
+        elif push[0] == b"sunsubscribe":
+            ending = self._ending.pop(push[1], 0)
+            if ending > 1:
+                self._ending[push[1]] = ending - 1
+            elif not ending and push[1] in self._asked:
+                self._lost("a channel has moved to another server")
 
     def _heard(self, channel: bytes, payload: bytes) -> None:
         try:

@@ -72,12 +72,13 @@ class Servers:
         return [link for server in self.all for link in server.links]
 
     async def fence(self) -> None:
-        """Return when all that was sent to `hear` links is confirmed.
+        """Return when all that was told or followed is done.
 
         Raises:
             Unavailable: a link broke first.
         """
-        await _all([server.hear.fence() for server in self.all])
+        told = [server.tell.fence() for server in self.all]
+        await _all([*told, *(server.hear.fence() for server in self.all)])
 
     def close(self) -> None:
         for link in self.links:

@@ -171,12 +171,12 @@ def decode(payload: bytes) -> tuple[Kind, str, int, Any]:
         if type(org_id) is not str or type(at) is not int:
             raise Unreadable("the org or the time is none")
         if "events" in outer:
-            return "events", org_id, at, [_event_of(org_id, row) for row in outer["events"]]
+            return "events", org_id, at, [_event_of(org_id, row) for row in _list(outer["events"])]
         if "note" in outer:
             return "note", org_id, at, _note_of(org_id, outer["note"])
         if "signal" in outer:
             return "signal", org_id, at, _signal_of(outer["signal"])
-        return "presence", org_id, at, [_presence_of(row) for row in outer["presence"]]
+        return "presence", org_id, at, [_presence_of(row) for row in _list(outer["presence"])]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise Unreadable(f"{type(error).__name__}: {error}") from error
 
@@ -287,28 +287,34 @@ def _view_of(org_id: str, conversation_id: str, row: Sequence[Any]) -> Conversat
 
 def _note_of(org_id: str, told: Mapping[str, Any]) -> Note:
     after, until = told["after"], told["until"]
-    conversations = [(_text(id_), _number(count)) for id_, count in told["conversations"]]
-    users = [(_text(id_), _number(cursor)) for id_, cursor in told["users"]]
+    conversations = [(_text(id_), _number(count)) for id_, count in _list(told["conversations"])]
+    users = [(_text(id_), _number(cursor)) for id_, cursor in _list(told["users"])]
     return Note(org_id, _number(after), _number(until), conversations, users)
 
 
 def _signal_of(row: Sequence[Any]) -> SignalTold:
-    conversation_id, text, omit = row[:3]
+    conversation_id, text, omit = _list(row)[:3]
     return SignalTold(
         _text(conversation_id), _text(text).encode(), None if omit is None else _text(omit)
     )
 
 
 def _presence_of(row: Sequence[Any]) -> PresenceTold:
-    user_id, text, conversation_ids = row[:3]
+    user_id, text, conversation_ids = _list(row)[:3]
     return PresenceTold(
-        _text(user_id), _text(text).encode(), [_text(id_) for id_ in conversation_ids]
+        _text(user_id), _text(text).encode(), [_text(id_) for id_ in _list(conversation_ids)]
     )
 
 
 def _text(value: Any) -> str:
     if type(value) is not str:
         raise Unreadable("a text is none")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if type(value) is not list:
+        raise Unreadable("a list is none")
     return value
 
 
