@@ -42,7 +42,8 @@ from madang.services.limits import RateLimit
 from madang.services.trust import fingerprint, token_verifier
 from madang.settings import Settings
 from madang.store import migrate
-from madang.store.sqlite import SqliteStore
+from madang.store.address import is_postgresql
+from madang.store.opening import check_postgresql, open_store
 from madang.store.writer import GroupWriter
 from madang.surfaces import problems
 from madang.surfaces.admission import Admission
@@ -91,7 +92,7 @@ class Madang(Library):
         self.clock: Clock = clock or SystemClock()
         frames = MessengerFrames()
         self.hub = Hub((frames.event, events_frames.encode_event), self.clock.now)
-        self.bus: Bus = bus or MemoryBus(self.clock).end()
+        self.bus: Bus = bus or _bus(settings, self.clock)
         self._started = False
         self._stopped = False
         self._starting = asyncio.Lock()
@@ -103,7 +104,7 @@ class Madang(Library):
 
     def _assemble(self, frames: MessengerFrames) -> None:
         settings, clock, hub = self.settings, self.clock, self.hub
-        self.store = SqliteStore(settings.database_url, clock)
+        self.store = open_store(settings.database_url, clock, settings.database_pool_size)
         self.members = Members(hub, self.store, self.bus)
         self.delivery = Delivery(hub, self.store, self.bus, self.members, clock)
         self.writer: GroupWriter = GroupWriter(self.store, clock, self.delivery.committed)
@@ -421,7 +422,11 @@ def _host(scope: Scope) -> str:
 
 
 def _prepare_database(url: str) -> None:
-    """A SQLite file is made and brought to this version by itself: there is nobody to ask."""
+    """A SQLite file is made and brought to this version by itself: there is nobody to ask.
+    PostgreSQL is only looked at: its schema belongs to another role than the one that serves."""
+    if is_postgresql(url):
+        check_postgresql(url)
+        return
     path = make_url(url).database
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -429,6 +434,14 @@ def _prepare_database(url: str) -> None:
         migrate.check(url)
     except migrate.SchemaIsOld:
         migrate.upgrade(url)
+
+
+def _bus(settings: Settings, clock: Clock) -> Bus:
+    if settings.redis_url is None:
+        return MemoryBus(clock).end()
+    from madang.bus.redis import RedisBus  # its driver, for who uses it
+
+    return RedisBus(settings.redis_url, clock, settings.redis_prefix)
 
 
 def create_app(settings: Settings | None = None) -> Madang:

@@ -91,8 +91,6 @@ def serve(
             )
         check_workers(settings)
         require_known_database(settings)
-        if settings.redis_url is not None:
-            refuse("This version runs as one node: unset REDIS_URL, or say --bus memory.")
     if settings.workers > 1:
         run_workers(settings)
     else:
