@@ -40,7 +40,8 @@ class Address:
 def address_of(url: str) -> Address:
     """The address in `redis://`, `rediss://`, `valkey://`, `valkeys://` (each with `+cluster` where
     one likes to say so) or `unix://`, with `user:password@`, `/database`, and for TLS
-    `?ssl_ca_certs=FILE&ssl_certfile=FILE&ssl_keyfile=FILE&ssl_cert_reqs=required|none`.
+    `?ssl_ca_certs=FILE&ssl_certfile=FILE&ssl_keyfile=FILE&ssl_cert_reqs=required|none&
+    ssl_check_hostname=true|false`.
 
     Raises:
         Unavailable: it is not such a URL; the text says what one looks like.
@@ -78,6 +79,8 @@ def _tls(options: dict[str, str]) -> ssl.SSLContext:
     if options.get("ssl_cert_reqs", "required") == "none":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    if options.get("ssl_check_hostname", "true").lower() in ("false", "no", "0"):
+        context.check_hostname = False
     if "ssl_certfile" in options:
         context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
     return context

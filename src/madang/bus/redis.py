@@ -13,8 +13,7 @@ shared limits, and what is acquired stands under its own name.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -23,10 +22,12 @@ from madang.bus import wire
 from madang.bus.address import address_of
 from madang.bus.parts import parts_of
 from madang.bus.redis_ask import Asking, scripted
+from madang.bus.redis_following import Following
 from madang.bus.redis_leases import BEAT_SECONDS, LEASE_SECONDS, RENEW_SECONDS, Leases
-from madang.bus.redis_link import AWAY, Link, Refused, packed
+from madang.bus.redis_link import AWAY, Link, packed
 from madang.bus.redis_scripts import ACQUIRE, ALL, RELEASE, SPEND
-from madang.bus.redis_servers import Doors, Servers, slot_of
+from madang.bus.redis_servers import Servers
+from madang.bus.redis_touch import Touch
 from madang.clock import Clock
 from madang.model.ids import uuid7
 from madang.model.nouns import Batch, Event
@@ -38,17 +39,6 @@ log = structlog.get_logger(__name__)
 
 LARGEST_BACKLOG = 64 * 1024 * 1024
 """Bytes told that the sockets may not have taken yet. What is more is dropped: the log has it."""
-
-FIRST_RETRY_SECONDS = 0.05
-LONGEST_RETRY_SECONDS = 1.0
-PING_SECONDS = 1.5
-MISSED_PINGS = 2
-"""A server that says nothing for so many pings is lost: after 3 to 4.5 s. Two, because the first
-may be missed by a loop that stood still and looks at its clock before its sockets."""
-
-CHANNELS_A_COMMAND = 500
-CHANNELS_AT_ONCE = 20_000
-"""Followed again before it is confirmed: a server closes a subscriber with megabytes unread."""
 
 CLOSE_SECONDS = 3.0
 
@@ -88,139 +78,76 @@ class RedisBus:
         self.dropped = 0
         """Payloads that were not told: the bus was away, or did not take them."""
         self.unreadable = 0
-        self.reconnects = 0
         self.lag = 0.0
         """Seconds between telling and hearing, of what was heard last (by two machines' clocks)."""
         self._clock = clock
         self._prefix = prefix
         self._mark = wire.mark_of(self.node)
-        self._address = address_of(url)
-        self._doors = Doors(
-            self._address,
+        self._touch = Touch(
+            address_of(url),
             [script.text for script in ALL],
+            clock,
             pushed=self._pushed,
-            ended=self._lost,
-            complained=self._complained,
+            back=self._back,
+            lost_touch=self._lost_touch,
+            in_touch=lambda: self._call(lambda listener: listener.in_touch()),
         )
-        self._asking = Asking(lambda: None if self.away else self._servers, self._doors, self._lost)
+        self._asking = Asking(self._touch)
         self._leases = Leases(self._asking, self.node, prefix, lease_seconds, renew_seconds)
         self._beat_seconds = min(BEAT_SECONDS, renew_seconds, lease_seconds / 3)
         self._listener: Listener | None = None
-        self._servers: Servers | None = None
-        self._in_touch = False
-        self._parted = asyncio.Event()
-        self._tasks = Tasks()
-        # What is followed: by channel, and for users in which orgs.
-        self._followed: dict[bytes, set[str] | None] = {}
-        self._asked: set[bytes] = set()
-        # Of a cluster: channels we let go, until it says so. What it says unasked is its own doing.
-        self._ending: dict[bytes, int] = {}
-        self._changed: dict[bytes, None] = {}
+        self._following = Following()
         self._told: list[tuple[bytes, bytes]] = []
         self._told_size = 0
         self._flushing = False
+        self._tasks = Tasks()
 
     @property
     def away(self) -> bool:
-        return not self._in_touch
+        return self._touch.away
+
+    @property
+    def reconnects(self) -> int:
+        """How often touch was lost and is back."""
+        return self._touch.reconnects
 
     async def start(self, listener: Listener) -> None:
         self._listener = listener
-        try:
-            self._servers = await self._doors.open()
-        except Refused as error:
-            raise Unavailable(_refusal(str(self._address), str(error))) from None
-        except (OSError, TimeoutError, Unavailable) as error:
-            raise Unavailable(
-                f"No Redis or Valkey answers at {self._address}: start one there, "
-                "or give the bus URL of one that runs"
-            ) from error
-        self._in_touch = True
-        self._tasks.start(self._stay_in_touch(), "bus: stay in touch")
-        self._tasks.start(self._ping(), "bus: ping")
+        await self._touch.start()
         self._tasks.start(self._renew(), "bus: renew leases")
 
     async def close(self) -> None:
         self._flush()
         await self._tasks.close()
-        servers = self._servers
-        if servers is not None:
-            try:
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await self._leases.close()
-                    await servers.fence()
-            except (Unavailable, TimeoutError):
-                pass  # Leases end by themselves; what was told is in the log.
-            self._listener = None
-            self._servers = None
-            self._in_touch = False
-            servers.close()
-            await servers.closed()
+        await self._touch.rest()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._leases.close()
+                await self.settled()
+        except (Unavailable, TimeoutError):
+            pass  # Leases end by themselves; what was told is in the log.
+        self._listener = None
+        await self._touch.close()
 
-    # Staying in touch.
+    async def settled(self) -> None:
+        """Return when what was told so far is told, and what was followed is followed.
 
-    def _lost(self, why: str) -> None:
-        """A part of it is lost: all of it is. Called on the loop, from anywhere."""
-        servers, self._servers = self._servers, None
+        Raises:
+            Unavailable: the bus is away.
+        """
+        self._flush()
+        servers = self._touch.servers
         if servers is None:
-            return
-        servers.close()
-        self._asked.clear()
-        self._ending.clear()
-        self._parted.set()
-        if self._in_touch:
-            self._in_touch = False
-            log.warning("the bus is away", why=why)
-            self._call(lambda listener: listener.lost_touch())
+            raise Unavailable(AWAY)
+        await servers.fence()
 
-    async def _stay_in_touch(self) -> None:
-        while True:
-            await self._parted.wait()
-            self._parted.clear()
-            wait = FIRST_RETRY_SECONDS
-            while not await self._again():
-                # Jittered: nodes that lost it together do not come back together.
-                await self._clock.sleep(wait * random.uniform(0.5, 1.0))
-                wait = min(wait * 2, LONGEST_RETRY_SECONDS)
+    # In touch and out of it.
 
-    async def _again(self) -> bool:
-        """Connect and follow everything again; whether that went well."""
-        try:
-            servers = await self._doors.open()
-        except (OSError, TimeoutError, Unavailable, Refused):
-            return False
-        self._servers = servers
-        if not all(link.open for link in servers.links):
-            self._lost("lost again while it came back")
-        try:
-            channels = list(self._followed)
-            for start in range(0, len(channels), CHANNELS_AT_ONCE):
-                self._changed.update(dict.fromkeys(channels[start : start + CHANNELS_AT_ONCE]))
-                self._flush()
-                await servers.fence()
-            self._flush()
-            await servers.fence()
-        except Unavailable:
-            return False
-        if self._servers is not servers:
-            return False
-        # What parted meanwhile were these servers' forerunners.
-        self._parted.clear()
-        self._in_touch = True
-        self.reconnects += 1
-        log.info("the bus is back", channels=len(self._asked))
-        self._call(lambda listener: listener.in_touch())
-        return True
+    async def _back(self, servers: Servers) -> None:
+        await self._following.again(servers)
 
-    async def _ping(self) -> None:
-        while True:
-            await self._clock.sleep(PING_SECONDS)
-            servers = self._servers
-            for link in servers.links if servers is not None else ():
-                if link.missed >= MISSED_PINGS:
-                    self._lost(f"{link.address} does not answer")
-                    break
-                link.ping()
+    def _lost_touch(self) -> None:
+        self._call(lambda listener: listener.lost_touch())
 
     async def _renew(self) -> None:
         while True:
@@ -229,10 +156,6 @@ class RedisBus:
                 await self._leases.beat(self._clock.monotonic())
             except Unavailable:
                 pass  # Next time.
-
-    def _complained(self, words: str) -> None:
-        """An error came back for what nobody waits for."""
-        self._lost(f"the server refused: {words}")
 
     def _call(self, tell: Callable[[Listener], None]) -> None:
         """Tell the listener, whose errors are its own."""
@@ -249,9 +172,9 @@ class RedisBus:
 
     async def follow_org(self, org_id: str) -> None:
         channel = self._channel("org", org_id)
-        self._follow(channel)
+        self._following.follow(channel)
         self._flush()
-        servers = self._servers
+        servers = self._touch.servers
         if servers is not None:
             try:
                 await servers.of(channel).hear.fence()
@@ -259,53 +182,24 @@ class RedisBus:
                 pass  # Away: it is followed when the bus is back, and the listener hears of it.
 
     def unfollow_org(self, org_id: str) -> None:
-        self._unfollow(self._channel("org", org_id))
+        self._following.unfollow(self._channel("org", org_id))
+        self._flush_soon()
 
     def follow_conversation(self, conversation_id: str) -> None:
-        self._follow(self._channel("conversation", conversation_id))
+        self._following.follow(self._channel("conversation", conversation_id))
+        self._flush_soon()
 
     def unfollow_conversation(self, conversation_id: str) -> None:
-        self._unfollow(self._channel("conversation", conversation_id))
+        self._following.unfollow(self._channel("conversation", conversation_id))
+        self._flush_soon()
 
     def follow_user(self, org_id: str, user_id: str) -> None:
-        channel = self._channel("user", user_id)
-        orgs = self._followed.get(channel)
-        if orgs is None:
-            self._follow(channel, {org_id})
-        else:
-            orgs.add(org_id)
+        self._following.follow(self._channel("user", user_id), org_id)
+        self._flush_soon()
 
     def unfollow_user(self, org_id: str, user_id: str) -> None:
-        channel = self._channel("user", user_id)
-        orgs = self._followed.get(channel)
-        if orgs is not None:
-            orgs.discard(org_id)
-            if not orgs:
-                self._unfollow(channel)
-
-    async def settled(self) -> None:
-        """Return when what was told so far is told and what was followed is followed.
-
-        Raises:
-            Unavailable: the bus is away.
-        """
-        self._flush()
-        servers = self._servers
-        if servers is None:
-            raise Unavailable(AWAY)
-        await servers.fence()
-
-    def _follow(self, channel: bytes, orgs: set[str] | None = None) -> None:
-        if channel not in self._followed:
-            self._followed[channel] = orgs
-            self._changed[channel] = None
-            self._flush_soon()
-
-    def _unfollow(self, channel: bytes) -> None:
-        if channel in self._followed:
-            del self._followed[channel]
-            self._changed[channel] = None
-            self._flush_soon()
+        self._following.unfollow(self._channel("user", user_id), org_id)
+        self._flush_soon()
 
     # Telling.
 
@@ -329,7 +223,7 @@ class RedisBus:
         self._tell(channel, wire.encode_presence, self._mark, self._clock.now(), org_id, changes)
 
     def _tell(self, channel: bytes, encode: Callable[..., bytes], *arguments: Any) -> None:
-        if self._servers is None or self._told_size > LARGEST_BACKLOG:
+        if self._touch.servers is None or self._told_size > LARGEST_BACKLOG:
             self.dropped += 1
             return
         try:
@@ -351,11 +245,8 @@ class RedisBus:
 
     def _flush(self) -> None:
         self._flushing = False
-        servers = self._servers
-        if self._changed:
-            changed, self._changed = self._changed, {}
-            if servers is not None:
-                self._subscribe(servers, changed)
+        servers = self._touch.servers
+        self._following.send(servers)
         if self._told:
             told, self._told = self._told, []
             self._told_size = 0
@@ -363,32 +254,6 @@ class RedisBus:
                 self.dropped += len(told)
             else:
                 self._publish(servers, told)
-
-    def _subscribe(self, servers: Servers, changed: Iterable[bytes]) -> None:
-        """Ask for what is followed and was not, and the other way round."""
-        begun = [one for one in changed if one in self._followed and one not in self._asked]
-        ended = [one for one in changed if one not in self._followed and one in self._asked]
-        self._asked.update(begun)
-        self._asked.difference_update(ended)
-        if servers.sharded:
-            for channel in ended:
-                self._ending[channel] = self._ending.get(channel, 0) + 1
-        sent: dict[Link, list[bytes]] = {}
-        for channels, name in ((begun, "SUBSCRIBE"), (ended, "UNSUBSCRIBE")):
-            if not servers.sharded:
-                groups: Iterable[list[bytes]] = [channels] if channels else []
-            else:
-                name = "S" + name
-                slots: dict[int, list[bytes]] = {}
-                for channel in channels:  # A command has channels of one slot only.
-                    slots.setdefault(slot_of(channel), []).append(channel)
-                groups = slots.values()
-            for group in groups:
-                commands = sent.setdefault(servers.of(group[0]).hear, [])
-                for start in range(0, len(group), CHANNELS_A_COMMAND):
-                    commands.append(packed((name, *group[start : start + CHANNELS_A_COMMAND])))
-        for link, commands in sent.items():
-            link.send(b"".join(commands))
 
     def _publish(self, servers: Servers, told: Sequence[tuple[bytes, bytes]]) -> None:
         if not servers.sharded:
@@ -412,15 +277,12 @@ class RedisBus:
 
     def _pushed(self, push: list[Any]) -> None:
         if push[0] == b"message" or push[0] == b"smessage":
-            payload = push[2]
-            if not payload.startswith(self._mark) and push[1] in self._followed:
-                self._heard(push[1], payload)
-        elif push[0] == b"sunsubscribe":
-            ending = self._ending.pop(push[1], 0)
-            if ending > 1:
-                self._ending[push[1]] = ending - 1
-            elif not ending and push[1] in self._asked:
-                self._lost("a channel has moved to another server")
+            _, channel, payload = push
+            # An own one comes back to who follows what it tells; who let go may get some yet.
+            if not payload.startswith(self._mark) and channel in self._following:
+                self._heard(channel, payload)
+        elif push[0] == b"sunsubscribe" and not self._following.let_go(push[1]):
+            self._touch.lost("a channel has moved to another server")
 
     def _heard(self, channel: bytes, payload: bytes) -> None:
         try:
@@ -432,9 +294,8 @@ class RedisBus:
             return
         self.heard += 1
         self.lag = max(0, self._clock.now() - at) / 1_000_000
-        orgs = self._followed[channel]
         listener = self._listener
-        if listener is None or (orgs is not None and org_id not in orgs):
+        if listener is None or not self._following.heeds(channel, org_id):
             return
         try:
             if kind == "events":
@@ -469,7 +330,9 @@ class RedisBus:
 
     async def agree(self, name: str, value: str, seconds: float) -> bool:
         key = (self._prefix + name).encode()
-        return bool(await self._asking.one(scripted(ACQUIRE, key, value, round(seconds * 1000))))
+        return bool(
+            await self._asking.one(scripted(ACQUIRE, key, value, max(1, round(seconds * 1000))))
+        )
 
     async def acquire(self, name: str, seconds: float) -> bool:
         return await self.agree(name, self.node, seconds)
@@ -482,22 +345,3 @@ class RedisBus:
         key = (self._prefix + name).encode()
         owner = await self._asking.one((key, ("GET", key)))
         return None if owner is None else owner.decode()
-
-
-def _refusal(where: str, words: str) -> str:
-    """What to do about a server's refusal: one sentence."""
-    code = words.split(" ", 1)[0]
-    if code in ("NOAUTH", "WRONGPASS"):
-        return f"The server at {where} asks for another password: write it into the bus URL"
-    if code == "NOPERM":
-        return f"The server at {where} does not allow this user what a bus needs: give it {_RIGHTS}"
-    if code in ("LOADING", "CLUSTERDOWN", "MASTERDOWN"):
-        return f"The server at {where} is not ready ({code}): try again when it is"
-    return (
-        f"The server at {where} cannot be the bus, it must be Valkey or Redis 7 or newer: {words}"
-    )
-
-
-_RIGHTS = (
-    "the commands, keys and channels under the prefix (ACL SETUSER … ~madang:* &madang:* +@all)"
-)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import hiredis
-import structlog
 
 from madang.bus.redis_link import AWAY, Command, Refused, packed
 from madang.bus.redis_scripts import Script
-from madang.bus.redis_servers import Doors, Server, Servers
+from madang.bus.redis_servers import Server, Servers
+from madang.bus.redis_touch import Touch
 from madang.protocol.errors import Unavailable
-
-log = structlog.get_logger(__name__)
 
 ANSWER_SECONDS = 1.0
 AT_ONCE = 500
@@ -32,17 +30,11 @@ class Asking:
     """What asks.
 
     Args:
-        reach: the servers while the bus is in touch, else None.
-        doors: teaches scripts again to a server that lost them.
-        moved: called with its words when a server says that a key is elsewhere.
+        touch: where the servers are, while they are in reach.
     """
 
-    def __init__(
-        self, reach: Callable[[], Servers | None], doors: Doors, moved: Callable[[str], None]
-    ) -> None:
-        self._reach = reach
-        self._doors = doors
-        self._moved = moved
+    def __init__(self, touch: Touch) -> None:
+        self._touch = touch
 
     async def ask(self, asks: Sequence[Ask]) -> list[Any]:
         """The replies, in order. What stands on one server is done there in this order, and
@@ -52,7 +44,7 @@ class Asking:
             Unavailable: the bus is away, or does not answer within a second, or refuses. What was
                 asked may have been done or not.
         """
-        servers = self._reach()
+        servers = self._touch.reach
         if servers is None:
             raise Unavailable(AWAY)
         try:
@@ -65,7 +57,7 @@ class Asking:
                 ]
                 if lost:
                     for server in servers.all:
-                        await self._doors.teach(server.ask)
+                        await self._touch.doors.teach(server.ask)
                     again = await self._send(servers, [asks[index] for index in lost])
                     for index, reply in zip(lost, again, strict=True):
                         replies[index] = reply
@@ -73,19 +65,13 @@ class Asking:
             raise Unavailable(AWAY) from error
         for reply in replies:
             if type(reply) is hiredis.ReplyError:
-                self._refused(str(reply))
+                self._touch.complained(str(reply))
+                raise Unavailable(AWAY)
         return replies
 
     async def one(self, ask: Ask) -> Any:
         """The reply to one."""
         return (await self.ask([ask]))[0]
-
-    def _refused(self, words: str) -> None:
-        if words.startswith(("MOVED", "ASK", "CLUSTERDOWN")):
-            self._moved(words)
-        else:
-            log.error("the bus refused", words=words)
-        raise Unavailable(AWAY)
 
     async def _send(self, servers: Servers, asks: Sequence[Ask]) -> list[Any]:
         if not servers.sharded:

@@ -133,6 +133,8 @@ class Doors:
         try:
             ask = self._link(seed, opened)
             greeting = await open_link(ask, "ask")
+            if greeting.get(b"role") in (b"replica", b"slave"):
+                raise Refused("READONLY")
             if greeting.get(b"mode") != b"cluster":
                 return Servers([await self._server(seed, ask, opened)], None)
             masters, places = await _map_of(ask, seed)
