@@ -30,8 +30,9 @@ START_SECONDS = 30.0
 OWNER, APP = "madang_owner", "madang_chat"
 PASSWORD = "courtyard"
 
-_QUICK = {"fsync": "off", "full_page_writes": "off"}
-"""A test kills processes, never the machine: what was written is kept without a flush."""
+_QUICK = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off"}
+"""A test kills processes, never the machine: what was written is kept without a flush. And nothing
+tells the planner what is in the tables: whatever it does then must do."""
 
 # Whoever holds the other end of its standard input is gone: then PostgreSQL goes too.
 _WATCHED = '"$@" & server=$!; cat >/dev/null; kill -QUIT $server 2>/dev/null; wait $server'
@@ -161,6 +162,18 @@ class Postgres:
                 await connection.close()
 
         return _now(run())
+
+    def script(self, sql: str, *, database: str) -> None:
+        """Run several statements as the superuser, in one transaction."""
+
+        async def run() -> None:
+            connection = await asyncpg.connect(self.url("postgres", database))
+            try:
+                await connection.execute(sql)
+            finally:
+                await connection.close()
+
+        _now(run())
 
     def empty_database(self) -> str:
         """The name of a new database without a schema, which belongs to the owner."""

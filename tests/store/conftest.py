@@ -28,13 +28,17 @@ AnyStore = SqliteStore | PostgresStore
 
 
 class SteppedClock(SystemClock):
-    """Stands at `time` (microseconds) until a test moves it."""
+    """Stands at `time` (microseconds) until a test moves it; and at `seconds`, where it says so."""
 
     def __init__(self) -> None:
         self.time = 1_700_000_000_000_000
+        self.seconds: float | None = None
 
     def now(self) -> int:
         return self.time
+
+    def monotonic(self) -> float:
+        return super().monotonic() if self.seconds is None else self.seconds
 
 
 @pytest.fixture

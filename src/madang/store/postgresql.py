@@ -22,6 +22,7 @@ from madang.protocol.errors import Unavailable
 from madang.store.commits import commit_batch
 from madang.store.pooling import (
     IdleConnections,
+    Plans,
     create_postgresql_engine,
     is_lost,
     is_storage,
@@ -69,6 +70,7 @@ class PostgresStore(SqlStore):
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
         self._idle = IdleConnections(self._engine)
+        self._plans = Plans(clock)
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -92,7 +94,7 @@ class PostgresStore(SqlStore):
         while True:
             attempt = _Attempt(Scope(org_id))
             try:
-                return attempt.run(self._engine, work)
+                return attempt.run(self._engine, self._planned(work))
             except Exception as error:
                 if not is_lost(error):
                     raise
@@ -158,7 +160,7 @@ class PostgresStore(SqlStore):
         """Both kinds of work that run here may run twice: reads, and writes that say the same."""
         try:
             try:
-                return _once(engine, scope, work)
+                return _once(engine, scope, self._planned(work))
             except Exception as error:
                 if not is_lost(error):
                     raise
@@ -168,6 +170,14 @@ class PostgresStore(SqlStore):
             if is_storage(error):
                 raise Unavailable from error
             raise
+
+    def _planned(self, work: Callable[[Connection], T]) -> Callable[[Connection], T]:
+        def run(connection: Connection) -> T:
+            if self._plans.are_stale(connection):
+                connection.exec_driver_sql("DISCARD PLANS")
+            return work(connection)
+
+        return run
 
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         if self._closed:

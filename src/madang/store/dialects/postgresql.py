@@ -17,6 +17,7 @@ Row = Sequence[Any]
 
 _WORDS = (
     (re.compile(r"\bEACH\(:(\w+)\) AS (\w+)"), r"unnest(CAST(:\1 AS text[])) AS \2 (value)"),
+    (re.compile(r"\bAMONG\(:(\w+)\)"), r"= ANY (CAST(:\1 AS text[]))"),
     (re.compile(r"\bTHEN JOIN\b"), "JOIN"),
     (re.compile(r"\bLIMIT -1\b"), ""),
     (

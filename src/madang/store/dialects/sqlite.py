@@ -25,6 +25,7 @@ CHUNK = 256
 
 _WORDS = (
     (re.compile(r"\bEACH\(:(\w+)\)"), r"json_each(:\1)"),
+    (re.compile(r"\bAMONG\(:(\w+)\)"), r"IN (SELECT value FROM json_each(:\1))"),
     # Keeps the order: for each row, a look-up by index.
     (re.compile(r"\bTHEN JOIN\b"), "CROSS JOIN"),
     (

@@ -21,7 +21,7 @@ from madang.store.tables import conversations, participants
 
 _MEMBERSHIPS = rows_query(
     "p.user_id, p.conversation_id",
-    "FROM EACH(:users) AS u THEN JOIN participants AS p ON p.org_id = :org AND p.user_id = u.value",
+    "FROM participants AS p WHERE p.org_id = :org AND p.user_id AMONG(:users)",
     lists=["users"],
 )
 
@@ -80,7 +80,8 @@ _LONGEST_THERE = (
 _ROSTERS = rows_query(
     columns("p", participants),
     "FROM EACH(:ids) AS i "
-    "THEN JOIN participants AS p ON p.conversation_id = i.value AND p.org_id = :org "
+    # The org is no way to look up by here: that would be all its participants.
+    "THEN JOIN participants AS p ON p.conversation_id = i.value AND (p.org_id = :org) IS TRUE "
     f"AND p.user_id IN (SELECT user_id FROM ({_LONGEST_THERE}) AS first UNION ALL SELECT :viewer) "
     "ORDER BY p.joined_at, p.user_id LIMIT -1",
     lists=["ids"],

@@ -32,7 +32,7 @@ _DEVICES_OF = text(
 )
 _LAST_SEEN = rows_query(
     "u.id, u.last_seen",
-    "FROM EACH(:users) AS i THEN JOIN users AS u ON u.org_id = :org AND u.id = i.value",
+    "FROM users AS u WHERE u.org_id = :org AND u.id AMONG(:users)",
     lists=["users"],
 )
 _SAVE_LAST_SEEN = text(

@@ -34,7 +34,7 @@ JOINED_MESSAGE = (
 
 def rows_query(selected: str, rest: str, before: str = "", lists: Sequence[str] = ()) -> Query:
     """`before SELECT selected rest`, made to be run by `fetch`; `lists` names its parameters that
-    are lists of strings and are read with `EACH`."""
+    are lists of strings, for `EACH` and `AMONG`."""
     return {
         name: dialect.rows_query(selected, rest, before, lists)
         for name, dialect in dialects.every().items()

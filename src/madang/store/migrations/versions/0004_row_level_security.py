@@ -21,9 +21,11 @@ _USER = "coalesce(current_setting('madang.user', true), '')"
 _OF_ORG = ("conversations", "participants", "messages", "reactions", "events", "devices", "users")
 _OF_LOG = {"orgs": "id", "gaps": "org_id"}
 
+# One look-up by its key for each row; without the OFFSET it may become a list of everything the
+# user is in, made anew for each query.
 _IS_IN = (
     "EXISTS (SELECT 1 FROM participants AS mine WHERE mine.conversation_id = {conversation} "
-    f"AND mine.user_id = {_USER})"
+    f"AND mine.user_id = {_USER} OFFSET 0)"
 )
 _SEEN = {
     "conversations": _IS_IN.format(conversation="conversations.id"),
@@ -32,7 +34,7 @@ _SEEN = {
     "events": _IS_IN.format(conversation="events.conversation_id")
     + f" OR (events.type = 'participant.left' AND events.user_id = {_USER})",
     # As the message is seen, by its own policies.
-    "reactions": "EXISTS (SELECT 1 FROM messages AS m WHERE m.id = reactions.message_id)",
+    "reactions": "EXISTS (SELECT 1 FROM messages AS m WHERE m.id = reactions.message_id OFFSET 0)",
 }
 
 
@@ -52,10 +54,14 @@ def upgrade() -> None:
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
     for table in _OF_ORG:
-        op.execute(f"CREATE POLICY of_org ON {table} USING (org_id = {_ORG})")
+        # `IS TRUE` keeps it a condition on what was found by the query's own index: as a condition
+        # for an index it would have a whole org read where the planner knows nothing better.
+        op.execute(f"CREATE POLICY of_org ON {table} USING ((org_id = {_ORG}) IS TRUE)")
     for table, org in _OF_LOG.items():
         # `*` is for heads and epochs: numbers of every org's log, and nothing that is in it.
-        op.execute(f"CREATE POLICY of_org ON {table} USING ({org} = {_ORG} OR {_ORG} = '*')")
+        op.execute(
+            f"CREATE POLICY of_org ON {table} USING (({org} = {_ORG}) IS TRUE OR {_ORG} = '*')"
+        )
     # The gaps of orgs that a backup did not know are everybody's.
     op.execute("CREATE POLICY of_all ON gaps FOR SELECT USING (org_id = '')")
     for table, seen in _SEEN.items():
