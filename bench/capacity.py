@@ -203,14 +203,14 @@ def lock_table(seed: int) -> str:
     limit = lock_limit()
     rows: list[Sequence[object]] = []
     for part in (0.05, 0.25, 0.5, 0.75, 0.9):
-        row = [f"{limit * part:,.0f}"]
+        row: list[object] = [f"{limit * part:,.0f}"]
         for nodes in (1, 4, 16):
             run = org_lock(rng, limit * part, nodes, seconds=4.0)
             row += [f"{run.batch:.1f}", f"{_ms(run.p50)} / {_ms(run.p99)}"]
         rows.append(row)
     head = ["messages/s"]
-    for nodes in ("1 node", "4 nodes", "16 nodes"):
-        head += [f"{nodes}: in a commit", "p50 / p99 ms"]
+    for which in ("1 node", "4 nodes", "16 nodes"):
+        head += [f"{which}: in a commit", "p50 / p99 ms"]
     return table(head, rows)
 
 

@@ -94,10 +94,14 @@ def _growth(figures: Figures) -> tuple[str, bool]:
     return ", ".join(told), all(value < 0.20 for value in ours.values())
 
 
-def _straight(figures: Figures) -> tuple[str, bool]:
-    metric = "acked messages"
-    ratio = figures.best("postgres", metric) / figures.best("postgres", metric, "asyncpg")
-    return f"{ratio:.1f} ×", ratio >= 10
+def _straight(what: str) -> Callable[[Figures], tuple[str, bool]]:
+    def check(figures: Figures) -> tuple[str, bool]:
+        ours = figures.best("postgres", "acked messages")
+        theirs = figures.all("postgres", "acked messages", "asyncpg", f"one {what},")
+        told = ", ".join(f"{ours / r.value:.1f} × {r.case.rpartition(', ')[2]}" for r in theirs)
+        return told, ours >= 10 * max(r.value for r in theirs)
+
+    return check
 
 
 def _per_cpu(figures: Figures) -> tuple[str, bool]:
@@ -128,7 +132,9 @@ def _manager(figures: Figures) -> tuple[str, bool]:
 
 def _page(figures: Figures) -> tuple[str, bool]:
     ours, raw = (figures.best("history", "page p99", peer) for peer in ("madang", "asyncpg"))
-    return f"{ours / raw:.2f} × ({ours:.2f} ms and {raw:.2f} ms)", ours <= 2 * raw
+    http = figures.best("history", "page over HTTP p99")
+    told = f"{ours / raw:.2f} × ({ours:.2f} ms and {raw:.2f} ms; over HTTP {http:.2f} ms)"
+    return told, ours <= 2 * raw
 
 
 def _others(figures: Figures) -> tuple[str, bool]:
@@ -182,7 +188,11 @@ _TARGETS: tuple[tuple[str, Callable[[Figures], tuple[str, bool]]], ...] = (
         "durable on PostgreSQL, rooms of 10: at least 9,000 acked messages/s",
         _at_least("postgres", "acked messages", 9000, "/s"),
     ),
-    ("the same: at least 10 × one insert, one commit on that database", _straight),
+    (
+        "the same: at least 10 × one bare insert, one commit on that database",
+        _straight("insert"),
+    ),
+    ("the same: at least 10 × one message (the same rows), one commit", _straight("message")),
     ("two nodes: at least 0.85 of one node's acked messages for a CPU second", _per_cpu),
     (
         "to the other node, nothing else: at most 1 ms more at p50, 5 ms at p99",
@@ -198,7 +208,7 @@ _TARGETS: tuple[tuple[str, Callable[[Figures], tuple[str, bool]]], ...] = (
         "the same: at most 2 reads of the log for each conversation",
         _at_most("move", "reads of the log per conversation", 2, "reads"),
     ),
-    ("a page of 50 out of 1,000,000 messages: p99 at most 2 × the query's", _page),
+    ("the store's page of 50 out of 1,000,000 messages: p99 at most 2 × the query's", _page),
     ("1 % of readers stalled: the others' p99 at most 1.2 × without", _others),
     ("the same: memory grows by at most the cap times the stalled", _grown),
 )

@@ -27,10 +27,10 @@ from bench.tokens import mint
 LIMIT_SECONDS = 120
 
 
-def straight(*arguments: object) -> dict[str, float]:
-    """What `bench.straight` finds, on the servers' core."""
+def aside(program: str, *arguments: object) -> dict[str, float]:
+    """What a program of the bench finds, on the servers' core."""
     process = spawn(
-        [sys.executable, "-m", "bench.straight", *map(str, arguments)],
+        [sys.executable, "-m", program, *map(str, arguments)],
         core=cores()[0],
         stdout=subprocess.PIPE,
         cwd=REPOSITORY,
@@ -40,7 +40,7 @@ def straight(*arguments: object) -> dict[str, float]:
     finally:
         end(process)
     if process.returncode:
-        raise LoadFailed(f"bench.straight {arguments[0]} failed")
+        raise LoadFailed(f"{program} {arguments[0]} failed")
     found: dict[str, float] = json.loads(out)
     return found
 
@@ -63,13 +63,14 @@ class OnPostgres:
                 durable = Durable(name=self.name, size=10, in_flight=self.in_flight)
                 yield from durable.run(MadangOnPostgres(database), effort)
                 return
-            for writers in self.writers:
-                runs = [
-                    straight("inserts", database.superuser_url, effort.seconds, writers)["rate"]
-                    for _ in range(effort.repeats)
-                ]
-                case = f"one insert, one commit, {writers} connections"
-                yield Record(self.name, case, peer.name, "acked messages", "/s", tuple(runs))
+            for what in ("insert", "message"):
+                for writers in self.writers:
+                    arguments = (f"{what}s", database.superuser_url, effort.seconds, writers)
+                    runs = tuple(
+                        aside("bench.straight", *arguments)["rate"] for _ in range(effort.repeats)
+                    )
+                    case = f"one {what}, one commit, {writers} connections"
+                    yield Record(self.name, case, peer.name, "acked messages", "/s", runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +89,33 @@ class History:
     def run(self, peer: Peer, effort: Effort) -> Iterator[Record]:
         count = effort.sized(self.messages)
         pages = effort.sized(self.pages)
-        found: dict[str, list[dict[str, float]]] = {"madang": [], "asyncpg": []}
+        found: dict[tuple[str, str], list[dict[str, float]]] = {}
         with postgres() as database, served(MadangOnPostgres(database)) as server:
             (room,) = make_rooms(server.port, [["reader", "writer"]])
             fill(database, room, count)
             for at in range(effort.repeats):
                 seed = self.seed + at
-                found["madang"].append(self._pages(server.port, room, count, pages, seed))
-                raw = straight("pages", database.superuser_url, room, pages, seed)
-                found["asyncpg"].append(raw)
+                runs = {
+                    ("madang", "page over HTTP"): self._pages(
+                        server.port, room, count, pages, seed
+                    ),
+                    ("madang", "page"): aside(
+                        "bench.pages", database.app_url, room, "reader", pages, seed
+                    ),
+                    ("asyncpg", "page"): aside(
+                        "bench.straight", "pages", database.superuser_url, room, pages, seed
+                    ),
+                }
+                for what, run in runs.items():
+                    found.setdefault(what, []).append(run)
         case = f"{PAGE} of {count:,} messages"
-        for name, runs in found.items():
+        for (name, metric), taken in found.items():
             for key in ("p50", "p99"):
-                values = tuple(run[key] for run in runs)
-                note = "GET …/messages, whole" if name == "madang" else "the query alone"
-                yield Record(self.name, case, name, f"page {key}", "ms", values, False, note=note)
+                values = tuple(run[key] for run in taken)
+                note = "the query alone" if name == "asyncpg" else ""
+                yield Record(
+                    self.name, case, name, f"{metric} {key}", "ms", values, False, note=note
+                )
 
     def _pages(self, port: int, room: str, count: int, pages: int, seed: int) -> dict[str, float]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
