@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from madang.bus.redis import LARGEST_BACKLOG, RedisBus
 from madang.clock import SystemClock
-from madang.ports.bus import Lease, SignalTold
+from madang.ports.bus import Lease, SignalTold, Turn
 from madang.protocol.errors import Unavailable
 from madang.testing.clock import JumpingClock
 from tests.bus.conftest import Ends, Heard, commit, confirmed, event
@@ -73,7 +73,7 @@ async def test_a_killed_server_is_only_a_delay(redis_ends: Ends, valkey: Valkey)
     other.follow_conversation("c1")
     await confirmed(other)
     assert not other.away
-    await one.hold([Lease("org", "ann", "online", 1)])
+    await one.hold([Lease("org", "ann", "online", 1), Lease("org", "eve", "dnd", 1)])
     valkey.kill()
     await heard.until(lambda: heard.kinds == ["lost"])
     await heard_one.until(lambda: heard_one.kinds == ["lost"])
@@ -83,6 +83,7 @@ async def test_a_killed_server_is_only_a_delay(redis_ends: Ends, valkey: Valkey)
     await other.follow_org("another")
     for asked in (
         one.hold([Lease("org", "bob", "online", 1)]),
+        one.hold([Lease("org", "eve", "offline", 0)]),
         one.present("org", ["ann"]),
         one.spend({"ann": 1}, 1.0),
         one.acquire("run:1", 1),
@@ -105,7 +106,11 @@ async def test_a_killed_server_is_only_a_delay(redis_ends: Ends, valkey: Valkey)
     await _present(other, "ann")
     # What could not be said then is said now, and its turn is given.
     await _present(other, "bob")
-    assert [(turn.user_id, turn.now) for turn in await one.expired()] == [("bob", "online")]
+    assert sorted(await one.expired(), key=lambda turn: turn.user_id) == [
+        Turn("org", "bob", "offline", "online"),
+        Turn("org", "eve", "dnd", "offline"),
+    ]
+    assert list(await one.present("org", ["ann", "bob", "eve"])) == ["ann", "bob"]
 
 
 async def _present(end: RedisBus, user_id: str) -> None:
@@ -152,6 +157,38 @@ async def test_a_stopped_server_is_noticed_and_waited_for(redis_ends: Ends, valk
             await asyncio.sleep(0)
     other.tell_commit(commit(0, event(1)), [])
     await heard.note(1)
+
+
+async def test_who_is_thrown_out_for_reading_slowly_is_back(
+    redis_ends: Ends, valkey: Valkey
+) -> None:
+    one, _ = await redis_ends.start()
+    other, heard = await redis_ends.start()
+    await other.follow_org("org")
+    other.follow_conversation("c1")
+    await confirmed(other)
+    # What a server does with a subscriber that has too much unread.
+    valkey.ask("CLIENT", "KILL", "TYPE", "pubsub")
+    await heard.until(lambda: heard.kinds == ["lost", "in"])
+    one.tell_commit(commit(0, event(1)), [])
+    await heard.note(1)
+    assert heard.kinds == ["lost", "in", "event", "note"]
+
+
+async def test_a_refusal_of_what_nobody_waits_for_is_counted_and_said_once(
+    redis_ends: Ends, valkey: Valkey
+) -> None:
+    one, heard = await redis_ends.start()
+    valkey.ask("ACL", "SETUSER", "default", "-publish")
+    try:
+        with capture_logs() as logs:
+            for number in range(1, 20):
+                one.tell_commit(commit(number - 1, event(number)), [])
+                await one.settled()
+    finally:
+        valkey.ask("ACL", "SETUSER", "default", "+@all")
+    assert [entry["event"] for entry in logs] == ["the bus refused"]
+    assert one.refused == 38 and heard.all == []
 
 
 async def test_what_is_told_to_a_server_that_takes_nothing_is_bounded(

@@ -111,6 +111,11 @@ class RedisBus:
         """How often touch was lost and is back."""
         return self._touch.reconnects
 
+    @property
+    def refused(self) -> int:
+        """Commands that the server refused and nobody waits for."""
+        return self._touch.refused
+
     async def start(self, listener: Listener) -> None:
         self._listener = listener
         await self._touch.start()

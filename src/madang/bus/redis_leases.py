@@ -18,6 +18,7 @@ import orjson
 
 from madang.bus.redis_ask import AT_ONCE, Ask, Asking, scripted
 from madang.bus.redis_scripts import BEAT, FORGET, GONE, HOLD, PRESENT, PRUNE
+from madang.model.presence import Status
 from madang.ports.bus import Lease, Turn
 from madang.protocol.errors import Unavailable
 
@@ -53,7 +54,7 @@ class Leases:
         self._renew_seconds = renew_seconds
         self._nodes = f"{prefix}nodes".encode()
         self._held: dict[tuple[str, str], Lease] = {}
-        self._unsaid: set[tuple[str, str]] = set()
+        self._unsaid: dict[tuple[str, str], Status] = {}
         self._beaten = False
         self._turns: list[Turn] = []
         self._renewed_at = 0.0
@@ -86,16 +87,18 @@ class Leases:
     async def hold(self, leases: Sequence[Lease]) -> Sequence[Turn]:
         """As `ports.bus.Bus.hold`. What cannot be said now is still this node's wish: it is said
         when the bus is back, and `expired` gives the turn."""
-        for lease in leases:
-            key = (lease.org_id, lease.user_id)
+        keys = [(lease.org_id, lease.user_id) for lease in leases]
+        before = {key: held.status for key in keys if (held := self._held.get(key)) is not None}
+        for key, lease in zip(keys, leases, strict=True):
             if lease.devices:
                 self._held[key] = lease
             else:
                 self._held.pop(key, None)
         try:
-            return await self._hold([(lease.org_id, lease.user_id) for lease in leases])
+            return await self._hold(keys)
         except Unavailable:
-            self._unsaid.update((lease.org_id, lease.user_id) for lease in leases)
+            for key in keys:
+                self._unsaid.setdefault(key, before.get(key, "offline"))
             raise
 
     async def _hold(self, keys: Sequence[tuple[str, str]]) -> list[Turn]:
@@ -144,16 +147,25 @@ class Leases:
         lost = self._beaten and not known
         self._beaten = True
         if self._unsaid:
-            unsaid, self._unsaid = list(self._unsaid), set()
-            try:
-                # Told even where nothing turned: the server may have lost what was before.
-                self._turns += await self._hold(unsaid)
-            except Unavailable:
-                self._unsaid.update(unsaid)
-                raise
+            await self._say()
         if lost or now - self._renewed_at >= self._renew_seconds:
             await self._renew()
             self._renewed_at = now
+
+    async def _say(self) -> None:
+        """Say what could not be said when it was so."""
+        unsaid, self._unsaid = self._unsaid, {}
+        try:
+            turns = await self._hold(list(unsaid))
+        except Unavailable:
+            self._unsaid = {**self._unsaid, **unsaid}
+            raise
+        for turn in turns:
+            # The server may have lost how the user was; the others were told by this node.
+            was = unsaid[turn.org_id, turn.user_id]
+            before = was if turn.before == turn.now else turn.before
+            if before != turn.now:
+                self._turns.append(Turn(turn.org_id, turn.user_id, before, turn.now))
 
     async def _renew(self) -> None:
         """Set all leases again. Turns that this brings are told by `expired` if it was another
