@@ -15,6 +15,7 @@ from madang.bus.memory import MemoryBus, MemoryEnd
 from madang.clock import SystemClock
 from madang.compose import Madang
 from madang.settings import Settings
+from madang.store.sqlite import READERS, SqliteStore
 from tests.conftest import SECRET, Server
 
 
@@ -69,8 +70,8 @@ async def test_with_a_store_that_does_not_answer_it_is_not(tmp_path: Path) -> No
         def hang() -> None:
             asyncio.run_coroutine_threadsafe(hold.wait(), loop).result()
 
-        reading = app.store._reading
-        busy = [loop.run_in_executor(reading, hang) for _ in range(reading._max_workers)]
+        assert isinstance(app.store, SqliteStore)
+        busy = [loop.run_in_executor(app.store._reading, hang) for _ in range(READERS)]
         slow = {"status": "unavailable", "failing": ["store"], **FINE, "store": "slow"}
         assert await ready(http) == (503, slow)
         hold.set()
