@@ -270,18 +270,19 @@ def _content(
     last_edit: dict[str, tuple[int, str]],
     deleted: set[str],
 ) -> Iterable[str]:
-    id, content = message["id"], message["content"]
-    if id in deleted:
+    message_id, content = message["id"], message["content"]
+    if message_id in deleted:
         if content or message["deleted_at"] is None or message["reactions"]:
-            yield f"lost: message {id} was deleted and has its content or reactions"
+            yield f"lost: message {message_id} was deleted and has its content or reactions"
         return
     if message["deleted_at"] is not None:
-        yield f"nobody deleted message {id}, and it is"
-    allowed = words[id] | words[str(message["client_id"])]
+        yield f"nobody deleted message {message_id}, and it is"
+    allowed = words[message_id] | words[str(message["client_id"])]
+    edited = last_edit.get(message_id)
     if content not in allowed:
-        yield f"message {id} reads {content!r}, which nobody wrote"
-    elif id in last_edit and id not in unsure and content != last_edit[id][1]:
-        yield f"lost: message {id} reads {content!r} after it was edited to {last_edit[id][1]!r}"
+        yield f"message {message_id} reads {content!r}, which nobody wrote"
+    elif edited is not None and message_id not in unsure and content != edited[1]:
+        yield f"lost: message {message_id} reads {content!r} after it was edited to {edited[1]!r}"
 
 
 def _people(final: Final, log: Log) -> Iterable[str]:

@@ -15,7 +15,7 @@ from tests.faults.proxy import Line, Proxy
 from tests.faults.world import Fault, Node, Round
 
 LONG = False
-"""Set for the long form: freezes last as long as they do in the worst of cases."""
+"""Set for the long form: then one freeze of ten lasts as long as the worst of them do."""
 FROZEN_SECONDS = 1.0
 LONG_FROZEN_SECONDS = 30.0
 
@@ -24,6 +24,13 @@ async def lasting(round: Round, seconds: float) -> None:
     """The duration of a fault: a hundred confirmations by those whom it does not stop, or a
     time."""
     await round.acks(100, seconds)
+
+
+def frozen(round: Round) -> float:
+    """Seconds for which something stands still."""
+    if LONG and round.chance.random() < 0.1:
+        return LONG_FROZEN_SECONDS
+    return round.chance.uniform(0.2, FROZEN_SECONDS)
 
 
 def a_node(round: Round) -> Node:
@@ -53,7 +60,7 @@ async def stop_node(round: Round) -> str:
 
 async def freeze_node(round: Round) -> str:
     node = a_node(round)
-    seconds = round.chance.uniform(0.2, FROZEN_SECONDS)
+    seconds = frozen(round)
     node.server.signal(signal.SIGSTOP)
     try:
         await asyncio.sleep(seconds)
@@ -85,16 +92,16 @@ async def cut_clients_in_a_frame(round: Round) -> str:
     node = a_node(round)
     there = round.chance.random() < 0.5
     line = node.door.forth if there else node.door.back
-    bytes = round.chance.randrange(1, 2000)
-    line.cut_after = bytes
+    size = round.chance.randrange(1, 2000)
+    line.cut_after = size
     await lasting(round, 0.5)
     line.cut_after = None
-    return f"a client of node {node.name} cut after {bytes} bytes {'forth' if there else 'back'}"
+    return f"a client of node {node.name} cut after {size} bytes {'forth' if there else 'back'}"
 
 
 async def slow_clients(round: Round) -> str:
     node = a_node(round)
-    await _slow(round, node.door, 0.5)
+    await slow(round, node.door, 0.5)
     return f"clients of node {node.name} delayed"
 
 
@@ -108,7 +115,7 @@ async def half_open_clients(round: Round) -> str:
 
 async def one_way_clients(round: Round) -> str:
     node = a_node(round)
-    line, words = _one_way(round.chance, node.door)
+    line, words = one_way(round.chance, node.door)
     line.hold()
     await lasting(round, 0.7)
     line.free()
@@ -118,7 +125,7 @@ async def one_way_clients(round: Round) -> str:
 # What all wires share.
 
 
-async def _slow(round: Round, wire: Proxy, seconds: float) -> None:
+async def slow(round: Round, wire: Proxy, seconds: float) -> None:
     for line in (wire.forth, wire.back):
         line.delay = round.chance.uniform(0, 0.05)
         line.jitter = round.chance.uniform(0, 0.1)
@@ -127,7 +134,7 @@ async def _slow(round: Round, wire: Proxy, seconds: float) -> None:
         line.delay = line.jitter = 0.0
 
 
-def _one_way(chance: random.Random, wire: Proxy) -> tuple[Line, str]:
+def one_way(chance: random.Random, wire: Proxy) -> tuple[Line, str]:
     return chance.choice(((wire.forth, "forth"), (wire.back, "back")))
 
 

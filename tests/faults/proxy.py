@@ -29,7 +29,6 @@ class Line:
     Attributes:
         delay, jitter: seconds that each piece is kept, and up to so much more.
         cut_after: bytes that may still pass until all connections are cut; None is no end.
-        cut_when: called with each piece before it passes; true cuts the connection instead.
         transform: makes what changes the bytes of a new connection.
     """
 
@@ -37,7 +36,6 @@ class Line:
         self.delay = 0.0
         self.jitter = 0.0
         self.cut_after: int | None = None
-        self.cut_when: Callable[[bytes], bool] | None = None
         self.transform: Callable[[], Transform] | None = None
         self.swallowing = False
         self.bytes = 0
@@ -69,6 +67,7 @@ class _Link:
 
     def __init__(self, *writers: asyncio.StreamWriter) -> None:
         self.writers = writers
+        self.loses_answer = False
 
     def cut(self, *, reset: bool) -> None:
         for writer in self.writers:
@@ -101,6 +100,10 @@ class Proxy:
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self.lose_answer_to: Callable[[bytes], bool] | None = None
+        """Asked of each piece on its way to the target: where it is true, the target gets it, and
+        the connection is cut when it answers, before the answer passes."""
+        self.answers_lost = 0
         self._swallow = False
 
     async def __aenter__(self) -> Self:
@@ -142,7 +145,8 @@ class Proxy:
         for line in (self.forth, self.back):
             line.swallowing = False
             line.delay = line.jitter = 0.0
-            line.cut_after = line.cut_when = None
+            line.cut_after = None
+        self.lose_answer_to = None
         if swallowed:
             self.cut()
         self.forth.free()
@@ -203,7 +207,10 @@ class Proxy:
             await line.passed()
             if line.swallowing:
                 continue
-            if line.cut_when is not None and line.cut_when(data):
+            if line is self.forth:
+                link.loses_answer |= self.lose_answer_to is not None and self.lose_answer_to(data)
+            elif link.loses_answer:
+                self.answers_lost += 1
                 link.cut(reset=True)
                 return
             if line.cut_after is not None:

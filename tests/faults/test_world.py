@@ -17,9 +17,9 @@ async def test_faults_of_one_node(tmp_path: Path) -> None:
     print(f"seed {seed}")
     chance = random.Random(seed)
     async with World(tmp_path, chance) as world:
-        round = Round(world, 1)
-        found = await round.run(mixed(chance, ONE_NODE, 12))
-        (tmp_path / "history.jsonl").write_text("\n".join(round.history.lines()))
-        print([text for _, text in round.history.faults])
-        print(round.history.count("ok"), round.history.count("refused"), len(round.history.calls))
+        talk = Round(world, 1)
+        found = await talk.run(mixed(chance, ONE_NODE, 12))
+        (tmp_path / "history.jsonl").write_text("\n".join(talk.history.lines()))
+        print([text for _, text in talk.history.faults])
+        print(talk.history.count("ok"), talk.history.count("refused"), len(talk.history.calls))
     assert found == []

@@ -9,6 +9,7 @@ and all lists are read, and the checker says what is wrong.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import sys
@@ -29,6 +30,7 @@ from tests.faults.proxy import Proxy
 from tests.snapshot import API, merge, snapshot
 
 ORG = "round"
+_ROOT = Path(__file__).parents[2]
 SETTLING = 45.0
 """Seconds until everybody must have everything, once all is whole."""
 
@@ -44,7 +46,8 @@ class NodeProcess(Server):
         command = super().command()
         if self.bug is None:
             return command
-        return [sys.executable, "-m", "tests.faults.planted", self.bug, *command[3:]]
+        planted = [sys.executable, "-m", "tests.faults.planted", self.bug, *command[3:]]
+        return ["env", f"PYTHONPATH={_ROOT}:{os.environ.get('PYTHONPATH', '')}", *planted]
 
     def signal(self, number: int) -> None:
         assert self.process is not None
@@ -120,14 +123,21 @@ class World:
 
     async def heal(self) -> None:
         """Make everything whole again, whatever was done."""
+        self.calm()
         for node in self.nodes:
             for wire in node.wires:
                 await wire.mend()
+            if node.server.bug != self.bug:
+                node.server.kill()
+                node.server.bug = self.bug
             process = node.server.process
             if process is None or process.poll() is not None:
                 await node.start()
             else:
                 node.server.signal(signal.SIGCONT)
+
+    def calm(self) -> None:
+        """End what befalls single messages."""
 
     def reader(self, org: str, user: str, **claims: Any) -> httpx.AsyncClient:
         """REST on a node, past the proxies."""
@@ -264,7 +274,11 @@ class Round:
         for device in self.devices:
             async with self.world.reader(self.org, device.user) as rest:
                 fresh = await snapshot(rest)
-            merged, to_load = merge(device.base or {}, device.since_base, device.user)
+            try:
+                merged, to_load = merge(device.base or {}, device.since_base, device.user)
+            except (KeyError, TypeError, AttributeError) as error:
+                found.append(f"{device.name} was told what follows from nothing: {error!r}")
+                continue
             for conversation_id in to_load:
                 merged[conversation_id] = fresh[conversation_id]
             if merged != fresh:
