@@ -1,5 +1,5 @@
-"""The statement and nothing around it: `python -m bench.straight inserts|messages|pages URL …`, run as
-a process of its own on the servers' core; prints one JSON object.
+"""The statement and nothing around it: `python -m bench.straight inserts|messages|pages URL …`, run
+as a process of its own on the servers' core; prints one JSON object.
 
 - `inserts URL SECONDS CONNECTIONS`: each connection inserts a message, waits for its commit, and
   inserts the next one: what a server without group commit does.
