@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -91,6 +92,11 @@ class Touch:
             self.servers = await self.doors.open()
         except Refused as error:
             raise Unavailable(_refusal(str(self._address), str(error))) from None
+        except ssl.SSLCertVerificationError as error:
+            raise Unavailable(
+                f"The certificate of the server at {self._address} is not to be trusted "
+                f"({error.verify_message}): name who vouches for it in the URL, ?ssl_ca_certs=FILE"
+            ) from None
         except (OSError, TimeoutError, Unavailable) as error:
             raise Unavailable(
                 f"No Redis or Valkey answers at {self._address}: start one there, "
