@@ -161,10 +161,12 @@ class Hub:
         return channel
 
     def join(self, member: Member, conversation_id: str) -> None:
-        """The member gets what the conversation is told from now on."""
+        """The member gets what the conversation is told from now on, and not what is pending."""
         channel = self.channel(member.org_id, conversation_id)
         if member in channel.members:
             return
+        if channel.pending is not None:
+            self.flush()
         channel.members[member] = None
         joined = member.channels
         if isinstance(joined, set):
