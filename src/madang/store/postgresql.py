@@ -99,9 +99,10 @@ class PostgresStore(SqlStore):
                 if not is_lost(error):
                     raise
                 self._idle.doubt()
-                _log.warning("a commit lost its connection", stage=attempt.stage, org=org_id)
                 if attempt.stage == "connecting":
+                    # Nothing has begun, and nobody need wait to hear that.
                     raise
+                _log.warning("a commit lost its connection", stage=attempt.stage, org=org_id)
                 if attempt.stage == "committing":
                     if self._is_committed(attempt, error, give_up_at):
                         assert attempt.result is not None
