@@ -94,6 +94,7 @@ class _Workers:
         )
         process.start()
         self._running[place] = process
+        typer.echo(f"Worker {place} is process {process.pid}.", err=True)
 
     def _ended(self, place: int, code: int) -> None:
         del self._running[place]
