@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -174,6 +175,19 @@ class Postgres:
                 await connection.close()
 
         _now(run())
+
+    @contextmanager
+    def asking_for_passwords(self) -> Iterator[None]:
+        """Logins other than the superuser's need their password in the meantime."""
+        rules = self.data / "pg_hba.conf"
+        before = rules.read_text()
+        rules.write_text(f"host all postgres all trust\nhost all all all scram-sha-256\n{before}")
+        self.execute("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            rules.write_text(before)
+            self.execute("SELECT pg_reload_conf()")
 
     def empty_database(self) -> str:
         """The name of a new database without a schema, which belongs to the owner."""

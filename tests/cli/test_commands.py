@@ -13,6 +13,7 @@ from madang.clock import SystemClock
 from madang.services.keys import dev_secret
 from madang.services.trust import token_verifier
 from madang.settings import load
+from tests.postgres import OWNER, Postgres
 
 SECRET = "a secret of more than thirty-two characters"
 
@@ -148,7 +149,7 @@ def test_a_database_may_be_a_plain_path(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("postgresql://madang:tiger@db.example/madang", "'postgresql'"),
+        ("mysql://madang:tiger@db.example/madang", "'mysql'"),
         ("sqlite:////proc/nowhere/madang.sqlite3", "/proc/nowhere"),
         ("sqlite:///text.sqlite3", "not a database"),
     ],
@@ -163,6 +164,37 @@ def test_a_database_that_cannot_be_used(
     assert words in refused.stderr
     assert "tiger" not in refused.output
     assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["upgrade", "current", "new-epoch"])
+def test_a_postgresql_that_is_not_there(command: str) -> None:
+    refused = run("db", command, "--database", "postgresql://madang:tiger@127.0.0.1:1/madang")
+    assert refused.exit_code == 2
+    assert "127.0.0.1:1 cannot be reached" in refused.stderr
+    assert "tiger" not in refused.output
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_postgresql_from_nothing_to_a_new_epoch(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = postgres.empty_database()
+    owner = postgres.url(OWNER, database)
+    monkeypatch.setenv("MADANG_DATABASE_APP_PASSWORD", "moonlight")
+    assert "without a schema" in run("db", "current", "--database", owner).stdout
+    assert "madang db upgrade" in run("db", "new-epoch", "--database", owner).stderr
+    assert run("db", "upgrade", "--database", owner).stdout.startswith("Now at schema ")
+    assert run("db", "upgrade", "--database", owner).stdout.startswith("Already at schema ")
+    # The role that servers log in with may look, and change nothing of the schema or its epoch.
+    app = postgres.url("madang_app", database)
+    assert "this version" in run("db", "current", "--database", app).stdout
+    refused = run("db", "new-epoch", "--database", app)
+    assert refused.exit_code == 2
+    assert "owns the tables" in refused.stderr
+    first, second = (run("db", "new-epoch", "--database", owner).stdout for _ in range(2))
+    assert first.startswith("The log's epoch is now ")
+    assert first != second
+    postgres.drop(owner)
 
 
 def test_a_bus_that_there_is_not_yet() -> None:

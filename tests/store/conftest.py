@@ -20,9 +20,7 @@ from madang.store.opening import open_store
 from madang.store.postgresql import PostgresStore
 from madang.store.sqlite import SqliteStore
 from madang.store.writer import GroupWriter
-from tests.postgres import Postgres, postgres
-
-__all__ = ["postgres"]
+from tests.postgres import Postgres
 
 AnyStore = SqliteStore | PostgresStore
 

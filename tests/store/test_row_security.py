@@ -108,11 +108,11 @@ async def test_the_stores_own_queries_with_the_wrong_org_or_user(
             scope, message_queries.messages_of, "default", room, "ann", None, None, None, 50
         )
         assert page is None or page.items == ()
-        log = (event_queries.events_of_conversation, "default", room, 0, None, 50)
-        assert await store._read(scope, *log) == []
-        log_of_user = (event_queries.events_for_user, "default", "ann", 0, None, 50)
-        assert await store._read(scope, *log_of_user) == []
-    right = await store._read(Scope("default", "ann"), *log_of_user)
+        of_room = event_queries.events_of_conversation
+        assert await store._read(scope, of_room, "default", room, 0, None, 50) == []
+        of_user = event_queries.events_for_user
+        assert await store._read(scope, of_user, "default", "ann", 0, None, 50) == []
+    right = await store._read(Scope("default", "ann"), of_user, "default", "ann", 0, None, 50)
     assert len(right) == 3
     assert await store.messages("rival", room, "ann") is None
     assert await store.messages("default", room, "cat") is None

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import asyncpg
@@ -107,14 +108,16 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
         pass
 
 
-def connector(url: str, **session: str) -> Callable[[], Awaitable[Any]]:
-    """Opens connections to an address with these settings of the session."""
+def connector(
+    url: str, kind: type[Any] = asyncpg.Connection, **session: str
+) -> Callable[[], Awaitable[Any]]:
+    """Opens connections of this kind to an address, with these settings of the session."""
     address = plain(url)
 
     async def connect() -> Any:
         return await asyncpg.connect(
             address,
-            connection_class=_Connection,
+            connection_class=kind,
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
             server_settings=session,
@@ -127,7 +130,7 @@ def create_postgresql_engine(url: str, pool_size: int) -> AsyncEngine:
     """An engine over a pool of `pool_size` connections, opened as they are needed."""
     return create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=connector(url, **_SESSION),
+        async_creator=connector(url, _Connection, **_SESSION),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_SECONDS,
@@ -242,6 +245,8 @@ def _no_way_in(url: str, error: BaseException) -> str | None:
             )
         case asyncpg.CannotConnectNowError():
             return f"PostgreSQL on {where.host} is starting or stopping: try again in a moment."
+        case ValueError() if not _is_address(url):
+            return "DATABASE_URL is no address like postgresql://USER:PASSWORD@HOST/DATABASE."
         case asyncpg.InterfaceError() | asyncpg.PostgresConnectionError() | OSError():
             reason = str(error) or "no answer in time"
             return (
@@ -249,3 +254,10 @@ def _no_way_in(url: str, error: BaseException) -> str | None:
                 "start it, or correct DATABASE_URL."
             )
     return None
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return urlsplit(plain(url)).port != -1
+    except ValueError:
+        return "," in url  # several hosts: the driver's to read
