@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,11 @@ async def test_ten_thousand_users_are_followed_in_a_few_commands(
     one, _ = await redis_ends.start()
     other, heard = await redis_ends.start()
     before = _count(valkey, "commandstats", "cmdstat_subscribe")
-    started = time.perf_counter()
+    started = time.process_time()  # Not the clock on the wall: other tests have the machine too.
     for number in range(10_000):
         other.follow_user("org", f"user-{number}")
     await confirmed(other)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 0.5
     assert _count(valkey, "commandstats", "cmdstat_subscribe") - before == 20
     told = event(1)
     one.tell_commit(commit(0, told), [("user-0", told), ("user-9999", told)])
@@ -147,9 +148,9 @@ async def test_a_stopped_server_is_noticed_and_waited_for(redis_ends: Ends, valk
     started = time.monotonic()
     with pytest.raises(Unavailable):
         await one.owner("run:1")
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 3
     await heard.until(lambda: heard.kinds == ["lost"])
-    assert time.monotonic() - started < 5.5
+    assert time.monotonic() - started < 8
     valkey.resume()
     await heard.until(lambda: heard.kinds == ["lost", "in"])
     async with asyncio.timeout(10):
@@ -306,6 +307,89 @@ async def test_the_prefix_parts_two_installations(redis_ends: Ends, valkey: Valk
     await heard.note(2)
     assert len(heard.all) == 1
     assert valkey.ask("EXISTS", "one:presence:org:ann") == 1
+
+
+async def test_databases_part_two_installations_too(valkey: Valkey) -> None:
+    heard = Heard()
+    zero, third = valkey.url, valkey.url.replace("/0", "/3")
+    other, one, same = (RedisBus(url, SystemClock()) for url in (zero, third, third))
+    for end in (other, one):
+        await end.start(Heard())
+    await same.start(heard)
+    await same.follow_org("org")
+    other.tell_commit(commit(0, event(1)), [])
+    await other.settled()
+    one.tell_commit(commit(1, event(2)), [])
+    await heard.note(2)
+    assert len(heard.all) == 1
+    for end in (other, one, same):
+        await end.close()
+
+
+async def test_after_any_faults_everything_is_as_it_should_be(
+    redis_ends: Ends, valkey: Valkey
+) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    one, heard_one = await redis_ends.start()
+    other, heard = await redis_ends.start(renew_seconds=0.2)
+    follows: set[str] = set()
+    here: set[str] = set()
+    names = [f"c{number}" for number in range(50)]
+    for _ in range(20):
+        for name in chance.sample(names, 10):
+            (follows.discard if name in follows else follows.add)(name)
+            (other.follow_conversation if name in follows else other.unfollow_conversation)(name)
+        name = chance.choice(names)
+        devices = chance.randrange(2)
+        (here.add if devices else here.discard)(name)
+        try:
+            await other.hold([Lease("org", name, "online", devices)])
+        except Unavailable:
+            pass  # Said when the bus is back.
+        match chance.randrange(5):
+            case 0:
+                valkey.kill()
+                valkey.start()
+            case 1:
+                valkey.flush()
+            case 2:
+                valkey.ask("CLIENT", "KILL", "TYPE", chance.choice(["pubsub", "normal"]))
+            case 3:
+                valkey.ask("SCRIPT", "FLUSH")
+        if chance.random() < 0.5:
+            await _settled(chance.choice((one, other)))
+    for end in (one, other):
+        await _settled(end)
+    expected = sorted(f"madang:conversation:{name}".encode() for name in follows)
+    assert sorted(valkey.ask("PUBSUB", "CHANNELS")) == expected
+    for listener in (heard, heard_one):
+        assert listener.kinds == ["lost", "in"] * (len(listener.all) // 2)
+    events = [event(number + 1, name) for number, name in enumerate(names)]
+    one.tell_commit(commit(0, *events), [])
+    wanted = [one for one in events if one.conversation_id in follows]
+    await heard.until(lambda: heard.of("event") == wanted)
+    async with asyncio.timeout(10):
+        while await other.present("org", names) != {
+            name: Lease("org", name, "online", 1) for name in names if name in here
+        }:
+            pass
+    clients = valkey.ask("CLIENT", "LIST").decode().count("name=madang-")
+    assert clients == 6  # Three each: none was left behind.
+
+
+async def _settled(end: RedisBus) -> None:
+    """Wait until the end is in touch and settled; one that was cut off may not know it yet."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await end.settled()
+                if not end.away:
+                    return
+            except Unavailable:
+                pass
+            await asyncio.sleep(0)
 
 
 async def test_closing_says_what_was_told_and_leaves_nothing(valkey: Valkey) -> None:

@@ -6,8 +6,9 @@ three are made anew together when one is lost, everything followed is followed a
 the listener knows that it has missed something.
 
 Channels, under the prefix: `conversation:{id}`, `user:{id}` (of all orgs: the payload says which),
-`org:{org}`. Payloads are in `madang.bus.wire`, keys in `madang.bus.redis_leases`; `rate:{key}` are
-shared limits, and what is acquired stands under its own name.
+`org:{org}`; in another database than 0 with `db{number}:` before it. Payloads are in
+`madang.bus.wire`, keys in `madang.bus.redis_leases`; `rate:{key}` are shared limits, and what is
+acquired stands under its own name.
 """
 
 from __future__ import annotations
@@ -83,8 +84,11 @@ class RedisBus:
         self._clock = clock
         self._prefix = prefix
         self._mark = wire.mark_of(self.node)
+        address = address_of(url)
+        # A server's databases share its channels: installations must not hear each other.
+        self._channels = f"{prefix}db{address.database}:" if address.database else prefix
         self._touch = Touch(
-            address_of(url),
+            address,
             [script.text for script in ALL],
             clock,
             pushed=self._pushed,
@@ -173,7 +177,7 @@ class RedisBus:
     # Following.
 
     def _channel(self, kind: str, name: str) -> bytes:
-        return f"{self._prefix}{kind}:{name}".encode()
+        return f"{self._channels}{kind}:{name}".encode()
 
     async def follow_org(self, org_id: str) -> None:
         channel = self._channel("org", org_id)
@@ -327,7 +331,9 @@ class RedisBus:
 
     async def spend(self, amounts: Mapping[str, int], interval: float) -> Mapping[str, float]:
         asks = [
-            scripted(SPEND, self._channel("rate", key), round(uses * interval * 1_000_000))
+            scripted(
+                SPEND, f"{self._prefix}rate:{key}".encode(), round(uses * interval * 1_000_000)
+            )
             for key, uses in amounts.items()
         ]
         ahead = await self._asking.ask(asks)

@@ -16,7 +16,9 @@ class Following:
     """Channels by name. Changes are gathered, and `send` asks for what they come to."""
 
     def __init__(self) -> None:
-        self._followed: dict[bytes, set[str] | None] = {}
+        self._followed: dict[bytes, frozenset[str] | None] = {}
+        # A million users of an org share one set.
+        self._alone: dict[str, frozenset[str]] = {}
         self._asked: set[bytes] = set()
         self._changed: dict[bytes, None] = {}
         # Of a cluster: channels we let go, until it says so. What it says unasked is its own doing.
@@ -36,19 +38,21 @@ class Following:
     def follow(self, channel: bytes, org_id: str | None = None) -> None:
         """Follow a channel, or on one that orgs share what this one tells."""
         if channel not in self._followed:
-            self._followed[channel] = None if org_id is None else {org_id}
+            self._followed[channel] = None if org_id is None else self._only(org_id)
             self._changed[channel] = None
         elif org_id is not None and (orgs := self._followed[channel]) is not None:
-            orgs.add(org_id)
+            self._followed[channel] = orgs | {org_id}
+
+    def _only(self, org_id: str) -> frozenset[str]:
+        return self._alone.setdefault(org_id, frozenset((org_id,)))
 
     def unfollow(self, channel: bytes, org_id: str | None = None) -> None:
         if channel not in self._followed:
             return
         orgs = self._followed[channel]
-        if orgs is not None and org_id is not None:
-            orgs.discard(org_id)
-            if orgs:
-                return
+        if orgs is not None and org_id is not None and (left := orgs - {org_id}):
+            self._followed[channel] = left
+            return
         del self._followed[channel]
         self._changed[channel] = None
 
