@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from tests.faults import faults
 from tests.faults.cluster import Cluster, bare
-from tests.faults.faults import ONE_NODE, a_node, lasting, one_way, slow
+from tests.faults.faults import ANY_NODE, a_node, lasting, one_way, slow
 from tests.faults.proxy import Proxy
 from tests.faults.world import Fault, Round
 
@@ -216,7 +216,7 @@ async def wrong_clock(round: Round) -> str:
 
 
 SEVERAL_NODES: Sequence[Fault] = (
-    *ONE_NODE,
+    *ANY_NODE,
     kill_postgres,
     kill_backend,
     end_backends,

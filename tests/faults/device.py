@@ -100,6 +100,7 @@ class Device:
         self._pending: dict[int, Call] = {}
         self._socket: ClientConnection | None = None
         self._leaving = False
+        self._inside: set[str] = set()
 
     # Coming and going.
 
@@ -185,6 +186,7 @@ class Device:
         async with self._rest(door) as rest:
             self.base = await snapshot(rest)
             self.since_base = []
+            self._inside = set(self.base)
 
     async def _listen(self, socket: ClientConnection, seen: Seen, door: Door) -> None:
         asked = False
@@ -230,6 +232,9 @@ class Device:
         elif "seq" in frame and "cursor" in frame:
             self.cursor = max(self.cursor or 0, frame["cursor"])
             self.since_base.append(frame)
+            if kind == "conversation.created" or frame.get("user_id") == self.user:
+                moved = self._inside.discard if kind == "participant.left" else self._inside.add
+                moved(frame["conversation_id"])
         if kind == "error":
             self._failed(frame)
         elif "reply_to" in frame:
@@ -296,10 +301,18 @@ class Device:
         return self.history.call(self.name, self.user, kind, **arguments)
 
     def _room(self) -> str:
-        return self._chance.choice(list(self.yard.rooms))
+        inside = [room for room in self.yard.rooms if room in self._inside]
+        # Now and then one that it is not in, or no longer: that is refused.
+        rooms = inside if inside and self._chance.random() < 0.9 else list(self.yard.rooms)
+        return self._chance.choice(rooms)
 
     def _message(self, *, own: bool = False) -> Message | None:
-        found = [one for one in self.yard.messages if not own or one.sender == self.user]
+        found = [
+            one
+            for one in self.yard.messages
+            if (not own or one.sender == self.user)
+            and (one.room in self._inside or self._chance.random() < 0.1)
+        ]
         return self._chance.choice(found) if found else None
 
     async def _send(self, socket: ClientConnection, call: Call) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import resource
 import signal
 from collections.abc import Sequence
 
@@ -67,6 +68,16 @@ async def freeze_node(round: Round) -> str:
     finally:
         node.server.signal(signal.SIGCONT)
     return f"SIGSTOP of node {node.name} for {seconds:.1f} s"
+
+
+async def fill_the_disk(round: Round) -> str:
+    """No file of the node may grow further; for a node that keeps its database in a file."""
+    node = a_node(round)
+    size = max(file.stat().st_size for file in node.server.directory.glob("madang.sqlite3*"))
+    node.server.limit_files(size + round.chance.randrange(1, 100_000))
+    await lasting(round, 0.5)
+    node.server.limit_files(resource.RLIM_INFINITY)
+    return f"the disk of node {node.name} full"
 
 
 # Clients' wires.
@@ -138,7 +149,7 @@ def one_way(chance: random.Random, wire: Proxy) -> tuple[Line, str]:
     return chance.choice(((wire.forth, "forth"), (wire.back, "back")))
 
 
-ONE_NODE: Sequence[Fault] = (
+ANY_NODE: Sequence[Fault] = (
     kill_node,
     stop_node,
     freeze_node,
@@ -149,6 +160,9 @@ ONE_NODE: Sequence[Fault] = (
     half_open_clients,
     one_way_clients,
 )
+"""What can befall any node and the wires to it."""
+
+ONE_NODE: Sequence[Fault] = (*ANY_NODE, fill_the_disk)
 """What can befall a node on a SQLite file."""
 
 

@@ -57,9 +57,11 @@ def _access(seen: Seen, log: Log) -> Iterable[str]:
         if entering is not None and number < seen.caught_up:
             continue
         if cursor in log.identities:
+            stays = log.stays.get((conversation_id, seen.user), ())
             yield (
-                f"after access ended: {seen.name} was told {event['type']} of {conversation_id} "
-                f"at cursor {cursor}, where {seen.user} was not in it"
+                f"after access ended: {seen.name}, at {seen.reached}, was told {event['type']} "
+                f"of {conversation_id} at cursor {cursor}; {seen.user} was in it "
+                f"{[(stay.entered, stay.left) for stay in stays]}"
             )
 
 

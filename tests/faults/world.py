@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -52,6 +53,12 @@ class NodeProcess(Server):
     def signal(self, number: int) -> None:
         assert self.process is not None
         self.process.send_signal(number)
+
+    def limit_files(self, size: int) -> None:
+        """No file that it writes may grow beyond so many bytes."""
+        assert self.process is not None
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
 class Node:
@@ -135,6 +142,7 @@ class World:
                 await node.start()
             else:
                 node.server.signal(signal.SIGCONT)
+                node.server.limit_files(resource.RLIM_INFINITY)
 
     def calm(self) -> None:
         """End what befalls single messages."""
