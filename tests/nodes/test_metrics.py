@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,11 @@ from tests.conftest import Server
 from tests.gateways.hostile import upgrade_request
 from tests.gateways.test_leaving import deaf
 from tests.nodes.reading import Reading, look
+from tests.postgres import Postgres, postgres
 from tests.surfaces.people import Frame, House, Socket
+from tests.valkey import Valkey, valkey_session
+
+__all__ = ["postgres", "valkey_session"]
 
 MESSAGES = 25
 EVENTS = ("message.new", "conversation.created", "message.edited")
@@ -201,3 +206,38 @@ async def test_a_slow_reader_is_counted(open_house: OpenHouse) -> None:
                 queued = max(queued, reading.sum("madang_unsent_bytes"))
             assert queued > 0
         assert reading.sum("madang_connections_closed_total", code="4008") == 1
+
+
+async def test_two_nodes_count_what_they_told_each_other(
+    tmp_path: Path, postgres: Postgres, valkey_session: Valkey
+) -> None:
+    shared = {
+        "database_url": postgres.fresh_database()[1],
+        "redis_url": valkey_session.url,
+        "redis_prefix": f"{tmp_path.name}:",
+    }
+    nodes = [Server(tmp_path / name, dev=False, **shared) for name in ("one", "two")]
+    with contextlib.ExitStack() as ended:
+        for node in nodes:
+            ended.callback(node.stop)
+            node.start()
+        async with House(nodes[0], "town") as here, House(nodes[1], "town") as there:
+            ann, bob = await here.device("ann"), await there.device("bob")
+            group = await here.group("ann", "bob")
+            before = [await look(node.url) for node in nodes]
+            for number in range(MESSAGES):
+                await ann.ask("message.send", conversation_id=group, content=f"n{number}")
+            for number in range(MESSAGES):
+                await bob.next("message.new", data={"content": f"n{number}"})
+            one, two = [await look(node.url) for node in nodes]
+        for reading in (one, two):
+            assert reading.sum("madang_bus_up") == reading.sum("madang_bus_shared") == 1
+        assert grown("madang_commit_writes_count", before[0], one) == MESSAGES
+        assert grown("madang_bus_lag_seconds_count", before[0], one) == 0
+        assert grown("madang_commit_writes_count", before[1], two) == 0
+        assert grown("madang_bus_lag_seconds_count", before[1], two) == MESSAGES
+        for at, reading in zip(before, (one, two), strict=True):
+            assert grown("madang_deliveries_total", at, reading) == MESSAGES
+            assert grown("madang_delivery_seconds_count", at, reading) == MESSAGES
+            assert grown("madang_gaps_healed_total", at, reading) == 0
+        assert one.nodes() != two.nodes()
