@@ -106,7 +106,7 @@ def fleet(
     connections = users * people.devices
     memory = connections * (figures.connection_bytes + figures.socket_bytes) / sizes.node_memory
     nodes, found = 2, Heard(0.0, 0.0)
-    notes, work, by = 0.0, {"": 0.0}, {"": 0.0}
+    notes, commits, work, by = 0.0, 0.0, {"": 0.0}, {"": 0.0}
 
     def nodes_of(org_users: int) -> float:
         there = org_users * people.devices
@@ -124,7 +124,12 @@ def fleet(
             * max(0.0, nodes_of(org.users) - 1)
             for org in all_orgs
         )
+        commits = sum(
+            org.count * commits_of(org.users * each, nodes_of(org.users), figures)
+            for org in all_orgs
+        )
         work = {
+            "commits": commits * figures.commit_work,
             "sending": peak.second * figures.send,
             "deliveries": peak.second * figures.delivery * found.deliveries,
             "envelopes": peak.second * figures.hear * max(0.0, found.nodes - 1),
@@ -148,8 +153,9 @@ def fleet(
     heard = peak.second * max(0.0, found.nodes - 1) + notes
     bus_work = told * figures.bus_told + heard * figures.bus_heard
     a_day = peak.mean * 86_400
+    database_work = commits * figures.database_commit + peak.second * figures.database_send
     databases_by = {
-        "CPU": peak.second * figures.database_send / (sizes.busy * sizes.database_cores),
+        "CPU": database_work / (sizes.busy * sizes.database_cores),
         "index memory": a_day * sizes.warm_days * figures.index_bytes / sizes.database_memory,
         "disk": a_day * sizes.kept_days * figures.message_bytes / sizes.database_disk,
     }
@@ -277,7 +283,7 @@ _WORK: tuple[Column, ...] = (
     ("connected users", lambda f: f"{f.users:,}"),
     *(
         (f"{name}, cores", _work(name))
-        for name in ("sending", "deliveries", "envelopes", "notes", "heartbeats")
+        for name in ("commits", "sending", "deliveries", "envelopes", "notes", "heartbeats")
     ),
     ("nodes that hear a message", lambda f: f"{f.heard.nodes:.1f}"),
     ("notes heard/s", lambda f: f"{f.notes:,.0f}"),

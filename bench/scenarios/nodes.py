@@ -183,35 +183,41 @@ class Move:
     def run(self, peer: Peer, effort: Effort) -> Iterator[Record]:
         rooms = max(1, min(self.conversations, effort.sized(self.clients) // 10))
         size = effort.sized(self.clients) // rooms
-        seconds, reads, statements = [], [], []
+        seconds, costs, reads, statements = [], [], [], []
         for _ in range(effort.repeats):
             with postgres() as database, valkey() as bus:
                 node = MadangOnPostgres(database, bus)
                 with nodes(node, 2) as two:
-                    took = self._move(node, two, database, rooms, size)
+                    took, cpu = self._move(node, two, database, rooms, size)
                     seconds.append(took)
+                    costs.append(cpu * 1e6 / (rooms * size))
                     # A read of the log names its table.
                     reads.append(database.statements("%from events%") / rooms)
                     statements.append(database.statements("%select%") / rooms)
         case = f"{rooms * size} clients, {self.missed} missed events in {rooms} conversations"
         for metric, unit, values in (
             ("until all are caught up", "s", seconds),
+            ("server CPU per client", "µs", costs),
             ("reads of the log per conversation", "", reads),
             ("queries per conversation", "", statements),
         ):
             yield Record(self.name, case, peer.name, metric, unit, tuple(values), False)
 
-    def _move(self, node: Madang, two: Nodes, database: Postgres, rooms: int, size: int) -> float:
+    def _move(
+        self, node: Madang, two: Nodes, database: Postgres, rooms: int, size: int
+    ) -> tuple[float, float]:
         first, second = two.servers
         readers, senders = node.storm(first, rooms * size, size)
         cursor = self._miss(readers, senders, first)
         database.forget_statements()
+        before = two.usage().cpu_seconds
         with loading(node.resuming(readers, cursor), port=second.port) as load:
             result = load.connect(window=len(readers.conns))
+            used = two.usage().cpu_seconds - before
             counts = load.command("counts", limit_seconds=10)
         if (counts["least"], counts["most"]) != (self.missed, self.missed):
             raise LoadFailed(f"not everyone got {self.missed} events: {counts}")
-        return float(result["seconds"])
+        return float(result["seconds"]), used
 
     def _miss(self, readers: Plan, senders: Plan, server: Server) -> int:
         with loading(readers, port=server.port) as load:
