@@ -81,7 +81,8 @@ _LOST = (
 def _cause(error: BaseException) -> BaseException:
     """The driver's own error."""
     found = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    return found.__cause__ or found
+    # Behind a timeout stands only the cancellation that it is made of.
+    return found if isinstance(found, OSError) else found.__cause__ or found
 
 
 def is_storage(error: BaseException) -> bool:
