@@ -197,10 +197,12 @@ def test_postgresql_from_nothing_to_a_new_epoch(
     postgres.drop(owner)
 
 
-def test_a_bus_that_there_is_not_yet() -> None:
-    refused = run("serve", "--dev", "--bus", "redis://127.0.0.1:6379")
+def test_a_bus_that_is_not_there() -> None:
+    refused = run("serve", "--dev", "--bus", "redis://:tiger@127.0.0.1:1")
     assert refused.exit_code == 2
-    assert "--bus memory" in refused.stderr
+    assert "127.0.0.1:1" in refused.stderr
+    assert "tiger" not in refused.output
+    assert len(refused.stderr.splitlines()) == 1
 
 
 # --- bench --------------------------------------------------------------------------------------
