@@ -1,11 +1,12 @@
 """A Valkey server of a test's own: started, killed, stopped, flushed and started again in place.
 
-Also a small cluster. Nothing is left behind: data live in a temporary directory, and processes die
-with the test run.
+Also a small cluster. Nothing is left behind: data live in a temporary directory, and what a test
+does not stop is stopped when the run ends.
 """
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import signal
 import socket
@@ -39,6 +40,7 @@ class Valkey:
         self.settings = settings
         self.port = _free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.stop)
 
     @property
     def url(self) -> str:
@@ -97,6 +99,7 @@ class Valkey:
         if self.process is not None and self.process.poll() is None:
             self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
+        atexit.unregister(self.stop)
 
     def flush(self) -> None:
         """FLUSHALL."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
+from madang.model.nouns import Event
 from madang.ports.bus import Lease, Note, PresenceTold, SignalTold, Turn
 from tests.bus.conftest import Ends, commit, confirmed, event
 
@@ -70,6 +72,26 @@ async def test_who_no_longer_follows_hears_no_more(ends: Ends) -> None:
     await heard.until(lambda: heard.of("event") == [event(2), event(3)])
     await confirmed(other)
     assert len(heard.of("note")) <= 2
+
+
+async def test_what_was_on_its_way_is_not_heard_after_letting_go(ends: Ends) -> None:
+    one, _ = await ends.start()
+    other, heard = await ends.start()
+    other.follow_conversation("c1")
+    other.follow_user("org", "bob")
+    await confirmed(other)
+    hear = heard.heard_events
+
+    def let_go(org_id: str, events: Sequence[Event]) -> None:
+        hear(org_id, events)
+        other.unfollow_conversation("c1")
+
+    heard.heard_events = let_go  # type: ignore[method-assign]
+    for number in range(1, 11):  # Told together, so that they arrive together.
+        one.tell_commit(commit(number - 1, event(number)), [])
+    await confirmed(one)
+    await confirmed(other)
+    await heard.until(lambda: heard.of("event") == [event(1)])
 
 
 async def test_users_of_the_same_name_in_two_orgs_are_two(ends: Ends) -> None:
@@ -151,6 +173,16 @@ async def test_limits_are_shared(ends: Ends) -> None:
     assert 29.9 < spent["ann"] <= 30.0
     assert spent["bob"] == 0
     assert 49.5 < (await other.spend({"ann": 2}, 10.0))["ann"] <= 50.0
+
+
+async def test_nodes_agree_on_what_one_said_first(ends: Ends) -> None:
+    one, _ = await ends.start()
+    other, _ = await ends.start()
+    name = f"keys of {one.node}"
+    assert await one.agree(name, "these", 60)
+    assert await other.agree(name, "these", 60)
+    assert not await other.agree(name, "others", 60)
+    assert await one.agree(name, "these", 60)
 
 
 async def test_one_node_owns_a_name_until_it_lets_go(ends: Ends) -> None:

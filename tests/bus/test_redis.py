@@ -114,6 +114,26 @@ async def test_a_killed_server_is_only_a_delay(redis_ends: Ends, valkey: Valkey)
     assert list(await one.present("org", ["ann", "bob", "eve"])) == ["ann", "bob"]
 
 
+async def test_it_is_in_touch_when_everything_is_followed_again(
+    redis_ends: Ends, valkey: Valkey
+) -> None:
+    end, heard = await redis_ends.start()
+    for number in range(30_000):  # More than are followed at once.
+        end.follow_conversation(f"c{number}")
+    await confirmed(end)
+    followed: list[int] = []
+
+    def in_touch() -> None:
+        followed.append(len(valkey.ask("PUBSUB", "CHANNELS")))
+        heard.all.append(("in", None))
+
+    heard.in_touch = in_touch  # type: ignore[method-assign]
+    valkey.ask("CLIENT", "KILL", "TYPE", "pubsub")
+    await heard.until(lambda: heard.kinds[:1] == ["lost"])
+    await _settled(end)
+    assert followed == [30_000]
+
+
 async def _present(end: RedisBus, user_id: str) -> None:
     """Wait until the server has the user: a renewal brings that about, in another task."""
     async with asyncio.timeout(10):
@@ -122,7 +142,7 @@ async def _present(end: RedisBus, user_id: str) -> None:
 
 
 async def test_leases_come_back_after_a_flush(redis_ends: Ends, valkey: Valkey) -> None:
-    one, heard = await redis_ends.start()
+    one, heard = await redis_ends.start(renew_seconds=1000)  # It does not wait for that.
     await one.hold([Lease("org", "ann", "dnd", 2), Lease("org", "bob", "online", 1)])
     await one.hold([Lease("org", "bob", "offline", 0)])
     valkey.flush()

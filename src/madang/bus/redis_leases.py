@@ -57,7 +57,7 @@ class Leases:
         self._unsaid: dict[tuple[str, str], Status] = {}
         self._beaten = False
         self._turns: list[Turn] = []
-        self._renewed_at = 0.0
+        self._renewed_at: float | None = None
 
     def __len__(self) -> int:
         """How many this node holds."""
@@ -148,6 +148,8 @@ class Leases:
         self._beaten = True
         if self._unsaid:
             await self._say()
+        if self._renewed_at is None:
+            self._renewed_at = now
         if lost or now - self._renewed_at >= self._renew_seconds:
             await self._renew()
             self._renewed_at = now
