@@ -456,6 +456,14 @@ async def test_no_server_is_said_in_a_sentence(valkey: Valkey) -> None:
         await RedisBus("unix:///nowhere", SystemClock()).start(Heard())
 
 
+async def test_a_url_that_is_none_is_said_at_the_start() -> None:
+    bus = RedisBus("redis://:s3cret@host:port", SystemClock())
+    with pytest.raises(Unavailable, match="^The bus URL cannot be used") as refused:
+        await bus.start(Heard())
+    assert "s3cret" not in str(refused.value)
+    await bus.close()
+
+
 async def test_something_else_that_answers_is_no_server() -> None:
     class Other(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:

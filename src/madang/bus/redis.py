@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 
 from madang.bus import wire
-from madang.bus.address import address_of
+from madang.bus.address import Address, address_of
 from madang.bus.parts import parts_of
 from madang.bus.redis_ask import Asking, scripted
 from madang.bus.redis_following import Following
@@ -56,9 +56,6 @@ class RedisBus:
         prefix: of all channels and keys.
         lease_seconds: how long a lease outlives its node.
         renew_seconds: how often leases are renewed.
-
-    Raises:
-        Unavailable: the URL is none.
     """
 
     shared = True
@@ -84,7 +81,11 @@ class RedisBus:
         self._clock = clock
         self._prefix = prefix
         self._mark = wire.mark_of(self.node)
-        address = address_of(url)
+        self._unusable: Unavailable | None = None
+        try:
+            address = address_of(url)
+        except Unavailable as error:
+            address, self._unusable = Address(), error  # Starting says so: whoever starts it asks.
         # A server's databases share its channels: installations must not hear each other.
         self._channels = f"{prefix}db{address.database}:" if address.database else prefix
         self._touch = Touch(
@@ -121,6 +122,8 @@ class RedisBus:
         return self._touch.refused
 
     async def start(self, listener: Listener) -> None:
+        if self._unusable is not None:
+            raise self._unusable
         self._listener = listener
         await self._touch.start()
         self._tasks.start(self._renew(), "bus: renew leases")
