@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import asyncpg
 import pytest
+
 from madang.clock import SystemClock
 from madang.store import migrate
 from madang.store.errors import DatabaseUnusable, SchemaIsOld

@@ -15,8 +15,9 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-_ORG = "current_setting('madang.org', true)"
-_USER = "coalesce(current_setting('madang.user', true), '')"
+# As queries of their own they are read once a statement, and not once a row.
+_ORG = "(SELECT current_setting('madang.org', true))"
+_USER = "(SELECT coalesce(current_setting('madang.user', true), ''))"
 
 _OF_ORG = ("conversations", "participants", "messages", "reactions", "events", "devices", "users")
 _OF_LOG = {"orgs": "id", "gaps": "org_id"}
