@@ -458,7 +458,7 @@ async def test_no_server_is_said_in_a_sentence(valkey: Valkey) -> None:
 
 async def test_a_url_that_is_none_is_said_at_the_start() -> None:
     bus = RedisBus("redis://:s3cret@host:port", SystemClock())
-    with pytest.raises(Unavailable, match="^The bus URL cannot be used") as refused:
+    with pytest.raises(Unavailable, match=r"^The bus URL cannot be used") as refused:
         await bus.start(Heard())
     assert "s3cret" not in str(refused.value)
     await bus.close()
