@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from madang.gateways.entrance import LEAVING_A_SECOND, STEP_SECONDS, Entrance
+from madang.serving import CLOSING_SECONDS
 from madang.testing import JumpingClock
 from tests.conftest import Server
 from tests.faults.test_kill import history_of
@@ -159,3 +162,24 @@ async def test_many_are_sent_away_over_some_time() -> None:
     await asyncio.wait_for(draining, 5)
     await asyncio.wait_for(door.drain(8, settle), 5)
     assert settled == len(steps), "the second time there is nothing to do"
+
+
+async def test_a_store_that_does_not_answer_keeps_nobody_waiting(make_server: MakeServer) -> None:
+    server = make_server(drain_seconds="1", rate_limit_enabled="false")
+    room = await a_room(server)
+    async with calling(server.ws, server.token("ann")) as ann:
+        await ann.until("system")
+        with closing(sqlite3.connect(server.database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # a backup that takes its time
+            await ann.send("message.send", conversation_id=room, client_id="late", content="late")
+            await ann.rest()
+            assert server.process is not None
+            begun = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            assert await ann.closed() == 1001
+            assert await exit_code(server.process, 10) == 1
+            assert time.monotonic() - begun < 1 + CLOSING_SECONDS + 1.5
+    assert "nothing that was acknowledged is lost" in server.log
+    assert not any(frame["type"] == "message.sent" for frame in ann.frames)
+    server.restart()
+    assert await history_of(server, "ann", room) == []
