@@ -29,13 +29,13 @@ class Figures:
     """A node's work for another node's note of a commit."""
     connect: float = 98 * MICRO
     """An authenticated connection until its greeting."""
-    catch_up: float = 700 * MICRO
-    """One client's catch-up of a few events, its share of a read included."""
+    catch_up: float = 1040 * MICRO
+    """One client's catch-up of fifty events, its read included."""
     idle: float = 0.92 * MICRO
     """An idle connection, each second: heartbeats."""
     connection_bytes: int = 4860
     """A connection with ten conversations."""
-    socket_bytes: int = 4000
+    socket_bytes: int = 4030
     """The kernel's side of an idle connection."""
     database_commit: float = 440 * MICRO
     """The database's work for a commit, besides its messages."""
