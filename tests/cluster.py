@@ -25,7 +25,7 @@ class TwoNodes(Server):
         valkey: Valkey,
         *,
         dev: bool = True,
-        **settings: str,
+        **settings: Any,
     ) -> None:
         self._postgres = postgres
         self.owner_url, app_url = postgres.fresh_database()

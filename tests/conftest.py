@@ -18,9 +18,8 @@ import pytest
 
 from madang.services.auth import mint
 from madang.services.keys import secret_key
-from tests.postgres import postgres
 
-__all__ = ["postgres"]
+pytest_plugins = ["tests.postgres", "tests.valkey"]
 
 SECRET = "a secret for tests, long enough to be one"
 START_SECONDS = 30.0

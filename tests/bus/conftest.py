@@ -13,9 +13,7 @@ from madang.bus.redis import RedisBus
 from madang.clock import Clock, SystemClock
 from madang.model.nouns import Batch, Event
 from madang.ports.bus import Note, PresenceTold, SignalTold
-from tests.valkey import Valkey, valkey, valkey_cluster, valkey_session
-
-__all__ = ["valkey", "valkey_cluster", "valkey_session"]
+from tests.valkey import Valkey
 
 End = MemoryEnd | RedisBus
 

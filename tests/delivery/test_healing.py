@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -47,11 +48,11 @@ class BadEnd(MemoryEnd):
         parts: list[Callable[[], None]] = []
         for conversation_id, events in told.items():
             if conversation_id in self._conversations:
-                parts.append(lambda events=events: listener.heard_events(note.org_id, events))
+                parts.append(partial(listener.heard_events, note.org_id, events))
         for user_id, event in users:
             if (note.org_id, user_id) in self._users:
-                parts.append(lambda event=event: listener.heard_events(note.org_id, [event]))
-        parts.append(lambda: listener.heard_note(note))
+                parts.append(partial(listener.heard_events, note.org_id, [event]))
+        parts.append(partial(listener.heard_note, note))
         for part in parts:
             self._hear(part)
 

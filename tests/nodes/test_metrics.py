@@ -13,11 +13,9 @@ from tests.conftest import Server
 from tests.gateways.hostile import upgrade_request
 from tests.gateways.test_leaving import deaf
 from tests.nodes.reading import Reading, look
-from tests.postgres import Postgres, postgres
+from tests.postgres import Postgres
 from tests.surfaces.people import Frame, House, Socket
-from tests.valkey import Valkey, valkey_session
-
-__all__ = ["postgres", "valkey_session"]
+from tests.valkey import Valkey
 
 MESSAGES = 25
 EVENTS = ("message.new", "conversation.created", "message.edited")

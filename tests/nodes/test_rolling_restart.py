@@ -22,10 +22,8 @@ from tests.faults.checker import History, problems
 from tests.faults.test_kill import history_of
 from tests.nodes.devices import Device
 from tests.nodes.nginx import nginx
-from tests.postgres import Postgres, postgres
-from tests.valkey import Valkey, valkey_session
-
-__all__ = ["postgres", "valkey_session"]
+from tests.postgres import Postgres
+from tests.valkey import Valkey
 
 CLIENTS = 2000
 ROOM = 50

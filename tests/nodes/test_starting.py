@@ -20,10 +20,8 @@ from madang.settings import Settings
 from tests.conftest import SECRET, Server
 from tests.nodes.reading import Reading
 from tests.phone import calling
-from tests.postgres import Postgres, postgres
-from tests.valkey import Valkey, valkey_session
-
-__all__ = ["postgres", "valkey_session"]
+from tests.postgres import Postgres
+from tests.valkey import Valkey
 
 WORKERS = 2
 

@@ -10,13 +10,13 @@ import pytest
 
 from tests.cluster import TwoNodes
 from tests.conftest import Server
-from tests.postgres import postgres
 from tests.surfaces.people import SERVERS, House, house_on, unharmed
-from tests.valkey import valkey_session
 
-__all__ = ["postgres", "valkey_session"]
-
-SHORT = {"offline_grace": "0.5", "typing_timeout": "0.6", "rate_limit_enabled": "false"}
+SHORT: dict[str, Any] = {
+    "offline_grace": "0.5",
+    "typing_timeout": "0.6",
+    "rate_limit_enabled": "false",
+}
 """Waits that a person would not notice, so that tests need not wait."""
 
 
