@@ -53,7 +53,7 @@ class Story:
 
     def send(self, user: str, client_id: str) -> str:
         """Send, with its event, its confirmation and its place in the list; the message's id."""
-        message = {
+        message: Frame = {
             "id": f"id-{client_id}",
             "client_id": client_id,
             "sender_id": user,
