@@ -6,9 +6,10 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 CODE   := $(wildcard src tests bench examples)
 PYTEST_ARGS ?=
+FAULTS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench clean browser nginx setup
+.PHONY: help run test check format bench faults clean browser nginx setup
 
 help: ## list these commands
 	@printf '\n  \033[1mMadang\033[0m  a messaging server that loses nothing\n\n'
@@ -33,6 +34,9 @@ format: $(VENV)/.ready-to-develop ## format the code and mend what the linter ca
 
 bench: $(VENV)/.ready-to-develop ## measure Madang beside its peers; writes bench/RESULTS.md
 	$(BIN)/python -m bench
+
+faults: $(VENV)/.ready-to-develop ## a thousand faults while people talk (FAULTS_ARGS="--faults 100 --seed 7")
+	$(BIN)/python -m tests.faults $(FAULTS_ARGS)
 
 setup: $(VENV)/.ready-to-develop ## only set up the virtual environment, with all development tools
 

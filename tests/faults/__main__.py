@@ -24,7 +24,7 @@ from tests.faults.world import Round, World
 
 FAULTS_A_ROUND = 27
 ON_SQLITE = 5
-"""Every so manieth round."""
+"""One round of so many."""
 
 
 class Sums:
@@ -64,7 +64,7 @@ class Sums:
         return "\n".join([*lines, *(f"- {finding}" for finding in self.findings[:50])])
 
 
-async def run(wanted: int, seed: int, nodes: int, keep: Path) -> Sums:
+async def run(wanted: int, seed: int, nodes: int, keep: Path, *, opening: bool) -> Sums:
     """Rounds until so many faults were done or something was found."""
     sums = Sums(seed)
     chance = random.Random(seed)
@@ -79,6 +79,7 @@ async def run(wanted: int, seed: int, nodes: int, keep: Path) -> Sums:
             )
             chosen = mixed(chance, kinds, min(left, FAULTS_A_ROUND))
             talk = Round(world, number)
+            talk.yard.opening = opening
             found = await talk.run(chosen)
             sums.faults.update(fault.__name__ for fault in chosen)
             sums.add(talk, found)
@@ -102,12 +103,15 @@ def main() -> None:
     ask.add_argument("--nodes", type=int, default=2)
     ask.add_argument("--report", type=Path, help="a file for the tables")
     ask.add_argument("--keep", type=Path, help="a directory for logs and histories")
+    ask.add_argument("--opening", action="store_true", help="open rooms while faults happen, too")
     asked = ask.parse_args()
     faults.LONG = True
     print(f"seed {asked.seed}", flush=True)
     keep = asked.keep or Path(tempfile.mkdtemp(prefix="madang-faults-"))
     keep.mkdir(parents=True, exist_ok=True)
-    sums = asyncio.run(run(asked.faults, asked.seed, asked.nodes, keep.absolute()))
+    sums = asyncio.run(
+        run(asked.faults, asked.seed, asked.nodes, keep.absolute(), opening=asked.opening)
+    )
     print(sums.table())
     if asked.report is not None:
         asked.report.write_text(sums.table() + "\n", "utf-8")

@@ -63,6 +63,8 @@ class Yard:
         """Whoever created each, and so is its admin at first."""
         self.messages: deque[Message] = deque(maxlen=60)
         self.acks = 0
+        self.opening = False
+        """Whether rooms are opened while faults happen, too."""
         self.stopping = asyncio.Event()
         self.stirred = asyncio.Event()
         """Set with each confirmation."""
@@ -390,7 +392,7 @@ class Device:
         )
 
     async def create(self, _: ClientConnection, rest: httpx.AsyncClient) -> None:
-        if len(self.yard.rooms) < MOST_ROOMS:
+        if self.yard.opening and len(self.yard.rooms) < MOST_ROOMS:
             people = self._chance.sample(self.yard.users, min(3, len(self.yard.users)))
             await self.open_room(rest, people)
 
@@ -440,5 +442,5 @@ _WEIGHTS: tuple[list[_Act], list[int]] = (
         Device.update,
         Device.create,
     ],
-    [60, 8, 3, 10, 10, 4, 3, 1, 1],
+    [60, 8, 3, 10, 10, 4, 3, 1, 2],
 )
