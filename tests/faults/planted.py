@@ -31,7 +31,7 @@ from madang.store import commits, postgresql, sqlite
 from madang.store.transaction import SqlTransaction
 from madang.store.writer import Committed, GroupWriter
 
-LATE_SECONDS = 0.05
+LATE_SECONDS = 0.03
 """How long the wrong order of two steps lasts."""
 
 Apply = Callable[..., Committed]

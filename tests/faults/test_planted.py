@@ -20,7 +20,7 @@ MOST_ROUNDS = 12
 
 async def _until_found(world: World, faults: list[Fault], words: tuple[str, ...]) -> None:
     for number in range(MOST_ROUNDS):
-        found = await Round(world, number).run(faults)
+        found = await Round(world, number, users=4, devices=5).run(faults)
         said = [one for one in found if one.startswith(words)]
         if said:
             print(f"round {number}: {len(found)} findings, as {said[0]}")
