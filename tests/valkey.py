@@ -13,9 +13,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import hiredis
 import pytest
@@ -170,6 +170,11 @@ class ValkeyCluster:
         slot: int = self.servers[0].ask("CLUSTER", "KEYSLOT", channel)
         return self.servers[slot // (16384 // len(self.servers) + 1)]
 
+    def flush(self) -> None:
+        """Lose everything, on every server."""
+        for server in self.servers:
+            server.flush()
+
     def stop(self) -> None:
         for server in self.servers:
             server.stop()
@@ -201,31 +206,41 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="session")
 def valkey_session() -> Iterator[Valkey]:
-    """One server for all tests; use `valkey`."""
-    server = Valkey()
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def valkey(valkey_session: Valkey) -> Valkey:
-    """A server that runs and is empty, whatever the test before did to it."""
-    if valkey_session.process is None or valkey_session.process.poll() is not None:
-        valkey_session.start()
-    valkey_session.resume()
-    valkey_session.flush()
-    return valkey_session
+    """The servers' one, which nobody harms."""
+    yield from _running(Valkey())
 
 
 @pytest.fixture(scope="session")
-def valkey_cluster() -> Iterator[ValkeyCluster]:
-    """Three masters that run."""
-    cluster = ValkeyCluster()
-    cluster.start()
-    yield cluster
-    cluster.stop()
+def valkey_to_break() -> Iterator[Valkey]:
+    yield from _running(Valkey())
 
 
-FIXTURES: Sequence[str] = ("valkey_session", "valkey", "valkey_cluster")
-"""What a `conftest.py` imports to have them."""
+@pytest.fixture
+def valkey(valkey_to_break: Valkey) -> Valkey:
+    """A server that runs and is empty, whatever the test before did to it."""
+    if valkey_to_break.process is None or valkey_to_break.process.poll() is not None:
+        valkey_to_break.start()
+    valkey_to_break.resume()
+    valkey_to_break.flush()
+    return valkey_to_break
+
+
+@pytest.fixture(scope="session")
+def running_cluster() -> Iterator[ValkeyCluster]:
+    yield from _running(ValkeyCluster())
+
+
+@pytest.fixture
+def valkey_cluster(running_cluster: ValkeyCluster) -> ValkeyCluster:
+    """Three masters that run and are empty."""
+    running_cluster.flush()
+    return running_cluster
+
+
+Startable = TypeVar("Startable", Valkey, ValkeyCluster)
+
+
+def _running(server: Startable) -> Iterator[Startable]:
+    server.start()
+    yield server
+    server.stop()

@@ -221,7 +221,6 @@ class Madang(Library):
                     self.writer,
                     self.clock,
                     self.presence,
-                    self.hub,
                     self.entrance,
                     self.messages_limit,
                     self.settings.ws_message_size_limit,

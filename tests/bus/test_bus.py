@@ -146,8 +146,21 @@ async def test_the_best_lease_of_all_nodes_is_how_a_user_is(ends: Ends) -> None:
     assert await other.hold([Lease("org", "ann", "online", 0)]) == [
         Turn("org", "ann", "online", "away")
     ]
+    await one.hold([Lease("org", "ben", "online", 2, ("busan", "seoul"))])
+    await other.hold([Lease("org", "ben", "away", 1, ("jeju",))])
+    assert await other.online("org") == {
+        "ann": Lease("org", "ann", "away", 1),
+        "ben": Lease("org", "ben", "online", 3, ("busan", "jeju", "seoul")),
+    }
+    assert await other.online("o:r") == {"g:ann": Lease("o:r", "g:ann", "dnd", 2)}
+    assert await other.online("nowhere") == {}
+    assert await other.present("org", []) == {}
     await one.close()
-    assert await other.present("org", ["ann"]) == {}
+    async with asyncio.timeout(20):
+        turns: list[Turn] = []
+        while await other.present("org", ["ann"]):
+            turns += await other.expired()
+    assert list(await other.online("org")) == ["ben"]
 
 
 async def test_nothing_is_held_when_the_last_lease_of_a_user_ends(ends: Ends) -> None:

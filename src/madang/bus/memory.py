@@ -140,8 +140,13 @@ class MemoryEnd:
             if held:
                 status = best(one.status for one in held.values())
                 devices = sum(one.devices for one in held.values())
-                found[user_id] = Lease(org_id, user_id, status, devices)
+                zones = {zone for one in held.values() for zone in one.zones}
+                found[user_id] = Lease(org_id, user_id, status, devices, tuple(sorted(zones)))
         return found
+
+    async def online(self, org_id: str) -> Mapping[str, Lease]:
+        users = [user_id for org, user_id in self._bus.leases if org == org_id]
+        return await self.present(org_id, users)
 
     async def spend(self, amounts: Mapping[str, int], interval: float) -> Mapping[str, float]:
         now = self._bus.clock.monotonic()

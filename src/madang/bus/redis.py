@@ -332,6 +332,9 @@ class RedisBus:
     async def present(self, org_id: str, user_ids: Sequence[str]) -> Mapping[str, Lease]:
         return await self._leases.present(org_id, user_ids)
 
+    async def online(self, org_id: str) -> Mapping[str, Lease]:
+        return await self._leases.online(org_id)
+
     async def spend(self, amounts: Mapping[str, int], interval: float) -> Mapping[str, float]:
         asks = [
             scripted(

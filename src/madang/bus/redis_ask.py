@@ -47,6 +47,8 @@ class Asking:
         servers = self._touch.reach
         if servers is None:
             raise Unavailable(AWAY)
+        if not asks:
+            return []
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 replies = await self._send(servers, asks)

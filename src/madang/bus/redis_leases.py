@@ -1,7 +1,8 @@
 """How users are on all nodes together: leases that a node renews while it lives.
 
-Keys: `presence:{org}:{user_id}` is a hash with a field a node, `STATUS DEVICES EXPIRY` (by the
-server's clock, milliseconds since the epoch). `nodes` is a sorted set of nodes by when they are
+Keys: `presence:{org}:{user_id}` is a hash with a field a node, `STATUS DEVICES EXPIRY ZONES` (by
+the server's clock, milliseconds since the epoch; a JSON list). `presence:{org}` is the set of users
+that may have one. `nodes` is a sorted set of nodes by when they are
 taken for gone, `node:{node}:users` the set of users that a node has leases on: so others find them
 when it is gone. `node:{node}:ended` says that others began to end a node's leases.
 
@@ -26,6 +27,9 @@ LEASE_SECONDS = 30.0
 RENEW_SECONDS = 10.0
 BEAT_SECONDS = 2.0
 """Between two signs of life of a node. The same look finds out that the server was flushed."""
+
+LEAVING_SECONDS = 5.0
+"""How long the leases of a node that stops outlive it."""
 
 KEEP_SECONDS = 600
 """How long what a node left behind is kept, so that another node can end it and tell: longer than
@@ -70,6 +74,10 @@ class Leases:
         org = org_id.replace("%", "%25").replace(":", "%3A")
         return f"{self._prefix}presence:{org}:{user_id}".encode()
 
+    def _of_org(self, org_id: str) -> bytes:
+        org = org_id.replace("%", "%25").replace(":", "%3A")
+        return f"{self._prefix}presence:{org}".encode()
+
     def _users(self, node: str) -> bytes:
         return f"{self._prefix}node:{node}:users".encode()
 
@@ -81,8 +89,11 @@ class Leases:
     def _hold_ask(self, key: tuple[str, str]) -> Ask:
         lease = self._held.get(key)
         status, devices = ("offline", 0) if lease is None else (lease.status, lease.devices)
+        zones = orjson.dumps(() if lease is None else lease.zones).decode()
         keep = KEEP_SECONDS * 1000
-        return scripted(HOLD, self._key(*key), self._node, status, devices, self._lease, keep)
+        return scripted(
+            HOLD, self._key(*key), self._node, status, devices, self._lease, keep, zones
+        )
 
     async def hold(self, leases: Sequence[Lease]) -> Sequence[Turn]:
         """As `ports.bus.Bus.hold`. What cannot be said now is still this node's wish: it is said
@@ -114,6 +125,11 @@ class Leases:
             if held:
                 asks.append((index, ("SADD", index, *map(orjson.dumps, held))))
                 asks.append((index, ("EXPIRE", index, KEEP_SECONDS)))
+                for org_id in {org_id for org_id, _ in held}:
+                    here = self._of_org(org_id)
+                    users = [user_id for org, user_id in held if org == org_id]
+                    asks.append((here, ("SADD", here, *users)))
+                    asks.append((here, ("EXPIRE", here, KEEP_SECONDS)))
                 if not self._beaten:
                     self._beaten = True
                     asks.append(self._beat())
@@ -179,19 +195,18 @@ class Leases:
                 self._turns += turns
 
     async def close(self) -> None:
-        """End this node's leases.
+        """Let this node's leases run out soon. Its users have that long to come back on another
+        node as if nothing were; of those who do not another node tells.
 
         Raises:
-            Unavailable: the bus is away; they end by themselves.
+            Unavailable: the bus is away; they run out later.
         """
         if not self._beaten:
             return
-        keys = list(self._held)
+        self._lease = self._node_lease = min(self._lease, round(LEAVING_SECONDS * 1000))
+        await self._hold(list(self._held))
+        await self._asking.one(self._beat())
         self._held.clear()
-        await self._hold(keys)
-        key = self._users(self._node)
-        nodes = self._nodes
-        await self._asking.ask([(key, ("DEL", key)), (nodes, ("ZREM", nodes, self._node))])
 
     # Looking.
 
@@ -234,7 +249,24 @@ class Leases:
             [scripted(PRESENT, self._key(org_id, user_id)) for user_id in user_ids]
         )
         return {
-            user_id: Lease(org_id, user_id, status.decode(), devices)
-            for user_id, (status, devices) in zip(user_ids, replies, strict=True)
+            user_id: Lease(org_id, user_id, status.decode(), devices, _zones(zones))
+            for user_id, (status, devices, zones) in zip(user_ids, replies, strict=True)
             if devices
         }
+
+    async def online(self, org_id: str) -> Mapping[str, Lease]:
+        """As `ports.bus.Bus.online`. Who is found to be nowhere is taken out of the set."""
+        here = self._of_org(org_id)
+        users = [user.decode() for user in await self._asking.one((here, ("SMEMBERS", here)))]
+        found: dict[str, Lease] = {}
+        for start in range(0, len(users), AT_ONCE):
+            found |= await self.present(org_id, users[start : start + AT_ONCE])
+        gone = [user for user in users if user not in found]
+        if gone:
+            await self._asking.one((here, ("SREM", here, *gone)))
+        return found
+
+
+def _zones(lists: Sequence[bytes]) -> tuple[str, ...]:
+    """The zones of several leases, each a JSON list, together."""
+    return tuple(sorted({zone for one in lists for zone in orjson.loads(one)}))

@@ -27,8 +27,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
-# A field of a presence hash is a node, its value `STATUS DEVICES EXPIRY`. What ran out and nobody
-# has taken away yet is still what others see: it counts in `before`.
+# A field of a presence hash is a node, its value `STATUS DEVICES EXPIRY ZONES`. What ran out and
+# nobody has taken away yet is still what others see: it counts in `before`.
 _HELD = (
     _NOW
     + """
@@ -38,9 +38,9 @@ local function better(one, other)
   return other
 end
 local function read(value)
-  local status, devices, expiry = string.match(value, '^(%l+) (%d+) (%d+)$')
-  if rank[status or ''] then return status, tonumber(devices), tonumber(expiry) end
-  return 'offline', 0, 0
+  local status, devices, expiry, zones = string.match(value, '^(%l+) (%d+) (%d+) (.*)$')
+  if rank[status or ''] then return status, tonumber(devices), tonumber(expiry), zones end
+  return 'offline', 0, 0, '[]'
 end
 """
 )
@@ -48,7 +48,7 @@ end
 HOLD = Script(
     _HELD
     + """
--- KEYS: presence. ARGV: node, status, devices, milliseconds of the lease and of the key.
+-- KEYS: presence. ARGV: node, status, devices, milliseconds of the lease and of the key, zones.
 -- Sets or ends the node's lease, and takes away what ran out. Returns {before, now}.
 local before, after = 'offline', 'offline'
 local held = redis.call('HGETALL', KEYS[1])
@@ -64,7 +64,7 @@ for i = 1, #held, 2 do
   end
 end
 if tonumber(ARGV[3]) > 0 then
-  local value = string.format('%s %d %.0f', ARGV[2], ARGV[3], now + ARGV[4])
+  local value = string.format('%s %d %.0f %s', ARGV[2], ARGV[3], now + ARGV[4], ARGV[6])
   redis.call('HSET', KEYS[1], ARGV[1], value)
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
   after = better(ARGV[2], after)
@@ -99,16 +99,17 @@ return {before, after, holds}
 PRESENT = Script(
     _HELD
     + """
--- KEYS: presence. Returns {status, devices} of the leases that run.
-local best, sum = 'offline', 0
+-- KEYS: presence. Returns {status, devices, zones of each} of the leases that run.
+local best, sum, all = 'offline', 0, {}
 for _, value in ipairs(redis.call('HVALS', KEYS[1])) do
-  local status, devices, expiry = read(value)
+  local status, devices, expiry, zones = read(value)
   if expiry > now then
     best = better(status, best)
     sum = sum + devices
+    all[#all + 1] = zones
   end
 end
-return {best, sum}
+return {best, sum, all}
 """
 )
 

@@ -181,12 +181,29 @@ class Presence:
                 return await self._bus.present(org_id, user_ids)
             except Unavailable:
                 log.warning("the bus is away: presence of this node only")
+        return self._here_of(org_id, user_ids)
+
+    def _here_of(self, org_id: str, user_ids: Iterable[str]) -> Mapping[str, Lease]:
         found = {}
         for user_id in user_ids:
             status, devices = self.status(org_id, user_id)
             if devices or status != "offline":
-                found[user_id] = Lease(org_id, user_id, status, devices)
+                zones = self._zones(self._hub.members.get((org_id, user_id)))
+                found[user_id] = Lease(org_id, user_id, status, devices, zones)
         return found
+
+    async def online(self, org_id: str) -> Mapping[str, Lease]:
+        """Everybody of the org who is here, as `present` tells of them."""
+        if self._bus.shared:
+            try:
+                return await self._bus.online(org_id)
+            except Unavailable:
+                log.warning("the bus is away: presence of this node only")
+        return self._here_of(org_id, [user for org, user in self._hub.members if org == org_id])
+
+    def _zones(self, member: Member | None) -> tuple[str, ...]:
+        identities = [c.identity for c in member.connections] if member is not None else []
+        return tuple(sorted({one.zone for one in identities if one is not None and one.zone}))
 
     # Telling.
 
@@ -266,7 +283,13 @@ class Presence:
         """Set this node's leases, and tell everywhere what that turned."""
         async with self._one_at_a_time:
             leases = [
-                Lease(member.org_id, member.user_id, status, self._devices(member))
+                Lease(
+                    member.org_id,
+                    member.user_id,
+                    status,
+                    self._devices(member),
+                    self._zones(member),
+                )
                 for member, status in turned
             ]
             for (member, _), lease in zip(turned, leases, strict=True):

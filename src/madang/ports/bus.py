@@ -52,13 +52,14 @@ class PresenceTold:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """How a user is on one node: the best of the devices there, and how many they are (0: none,
-    which ends the lease)."""
+    """How a user is on one node: the best of the devices there, how many they are (0: none, which
+    ends the lease), and the zones they are in."""
 
     org_id: str
     user_id: str
     status: Status
     devices: int
+    zones: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,8 @@ class Bus(Protocol):
         ...
 
     async def close(self) -> None:
-        """Send what was told, end this node's leases, and hear nothing more."""
+        """Send what was told and hear nothing more. This node's leases end by themselves soon
+        after, so that its users may go to another without anybody noticing."""
         ...
 
     # Following. What is followed already or not yet is no error.
@@ -163,6 +165,10 @@ class Bus(Protocol):
 
     async def present(self, org_id: str, user_ids: Sequence[str]) -> Mapping[str, Lease]:
         """How users are on all nodes together; who has no lease is not in it."""
+        ...
+
+    async def online(self, org_id: str) -> Mapping[str, Lease]:
+        """All who have a lease in the org, as `present` tells of them."""
         ...
 
     async def spend(self, amounts: Mapping[str, int], interval: float) -> Mapping[str, float]:
