@@ -170,8 +170,10 @@ def _kept(call: Call, log: Log) -> Iterable[str]:
             room, who = call.arguments["room"], call.arguments["who"]
             entries = log.in_conversation.get(room, [])
             at = answer["last_seq"]
-            if at > len(entries) or not log.inside(who, room, entries[at - 1].cursor):
-                yield f"lost: {name} was confirmed, and {who} is not in {room} at seq {at}"
+            # Read after the commit: somebody may have taken them out again in between.
+            stays = log.stays.get((room, who), ())
+            if at > len(entries) or all(stay.entered > entries[at - 1].cursor for stay in stays):
+                yield f"lost: {name} was confirmed, and {who} is not in {room} by seq {at}"
         case "update":
             pass  # Its title is in `_contents`, where nobody changed it since.
         case _:
