@@ -16,6 +16,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 import structlog
 
 from madang.clock import Clock
+from madang.delivery.storm import Storm
 from madang.hub.connection import Connection
 from madang.hub.frame import Outgoing
 from madang.hub.hub import Hub, Member
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 READERS = 16
 """Reads of the log at the same time for catching up; the others wait their turn."""
+MANY = 8
+"""Connections that catch up at the same time: from here on they share their reads."""
 PAGE = 500
 IN_ONE_WRITE = 256 * 1024
 """Bytes handed to a connection at once; it must have sent them before it gets more."""
@@ -98,6 +101,7 @@ class Catchup:
         self._piece = min(IN_ONE_WRITE, limit // 2)
         self._most = most
         self._reading = asyncio.Semaphore(READERS)
+        self._storm = Storm(hub, store)
         self._tasks = Tasks()
         self._running: dict[Connection, asyncio.Task[None]] = {}
         self._waiting: dict[Connection, deque[Work]] = {}
@@ -133,6 +137,7 @@ class Catchup:
         """A message was edited or deleted: what is still to be sent tells of it as it is now."""
         if event.message is None or event.type not in ("message.edited", "message.deleted"):
             return
+        self._storm.changed(event.message)
         for sending in self._sending.values():
             for outgoing in sending:
                 outgoing.refresh(event.message)
@@ -143,6 +148,7 @@ class Catchup:
 
     async def close(self) -> None:
         await self._tasks.close()
+        await self._storm.close()
 
     # Everything after a cursor.
 
@@ -207,7 +213,15 @@ class Catchup:
                 found = await self._store.events_for_user(org_id, user_id, after, floor, PAGE)
             return found
 
-        reason: Reason | None = await self._read(self._store.why_lost, org_id, cursor)
+        if not whole_org and len(self._running) > MANY and cursor <= floor:
+            # What they have missed is read for all of them.
+            reason: Reason | None = await self._storm.fill(member, cursor)
+            remembered = None if reason is not None else self._remembered(connection, cursor)
+            if remembered is not None:
+                self._resumed(connection, cursor, _send(connection, remembered), ended)
+                return
+        else:
+            reason = await self._read(self._store.why_lost, org_id, cursor)
         if reason is None and cursor > floor:
             await self._reach(org_id, cursor)
             _skip(connection, lambda event: event.cursor <= cursor)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import structlog
 
 from madang.hub.connection import Connection
-from madang.hub.frame import Batch, Encoder, Frame, Outgoing
+from madang.hub.frame import Batch, Dialect, Encoder, Frame, Outgoing
 from madang.metrics import SECONDS, Histogram
 from madang.model.nouns import Event
 from madang.model.presence import Status
@@ -274,6 +274,19 @@ class Hub:
             self._enqueue(channel, outgoing)
         return outgoing
 
+    def remember_before(self, channel: Channel, outgoing: Sequence[Outgoing], since: int) -> None:
+        """Remember events older than those a channel remembers: without a gap to them, and all
+        those after the cursor `since`."""
+        if channel.recent is None:
+            channel.recent = deque()
+        channel.recent.extendleft(reversed(outgoing))
+        channel.since = since
+        for one in reversed(outgoing):
+            one.frame(Dialect.MESSENGER)  # Encoded for the first who asks, and counted.
+            self._remembered_bytes += one.remembered()
+            self._remembering.appendleft((channel, one))
+        self._forget_too_much()
+
     def signal(self, conversation_id: str, frame: Frame, *, omit: Collection[Member] = ()) -> None:
         """Tell the members of a conversation something that is not kept."""
         channel = self.channels.get(conversation_id)
@@ -362,6 +375,9 @@ class Hub:
         for entry in sent:
             self._remembered_bytes += entry[1].remembered()
             self._remembering.append(entry)
+        self._forget_too_much()
+
+    def _forget_too_much(self) -> None:
         while self._remembered_bytes > RECENT_BYTES:
             channel, outgoing = self._remembering.popleft()
             self._remembered_bytes -= outgoing.size

@@ -185,6 +185,16 @@ Loss = Literal["unknown_cursor", "expired", "other_epoch"]
 that a restored backup did not have."""
 
 
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What many users have missed, read together: the latest events of conversations, those that
+    ended a membership, and why single cursors are lost, if they are."""
+
+    events: Sequence[Event]
+    left: Sequence[Event]
+    lost: Mapping[int, Loss]
+
+
 class Store(Protocol):
     """Reading the durable side. Every method is confined to one org; those that take `user_id`
     return only what that user may see.
@@ -301,6 +311,20 @@ class Store(Protocol):
         self, org_id: str, conversation_id: str, user_id: str
     ) -> Participant | None:
         """None where the conversation does not exist or the user is not in it."""
+        ...
+
+    async def missed(
+        self,
+        org_id: str,
+        after: int,
+        conversation_ids: Sequence[str],
+        each: int,
+        user_ids: Sequence[str],
+        cursors: Sequence[int],
+    ) -> Missed:
+        """In one moment of the log: of each conversation the events among its `each` latest that
+        have a cursor after `after`, each `participant.left` about the users after it, both in
+        order, and `why_lost` of the cursors."""
         ...
 
     async def acked_cursor(self, org_id: str, user_id: str, client_id: str) -> int | None: ...

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from madang.clock import Clock
 from madang.metrics import SECONDS, Histogram
 from madang.model.nouns import ConversationView, Event, Message, Participant
-from madang.ports.store import Loss, Page, Write
+from madang.ports.store import Loss, Missed, Page, Write
 from madang.store.queries import conversations, events, messages, people
 from madang.store.writer import Committed
 
@@ -267,6 +267,19 @@ class SqlStore(ABC):
 
     async def why_lost(self, org_id: str, cursor: int) -> Loss | None:
         return await self._read(Scope(org_id), events.why_lost, org_id, cursor)
+
+    async def missed(
+        self,
+        org_id: str,
+        after: int,
+        conversation_ids: Sequence[str],
+        each: int,
+        user_ids: Sequence[str],
+        cursors: Sequence[int],
+    ) -> Missed:
+        return await self._read(
+            Scope(org_id), events.missed, org_id, after, conversation_ids, each, user_ids, cursors
+        )
 
     async def acked_cursor(self, org_id: str, user_id: str, client_id: str) -> int | None:
         return await self._read(Scope(org_id), people.acked_cursor, org_id, user_id, client_id)

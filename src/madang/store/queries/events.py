@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from madang.model.nouns import Event
-from madang.ports.store import Loss
+from madang.ports.store import Loss, Missed
 from madang.store import rows
 from madang.store.queries.conversations import conversations_as_told
 from madang.store.queries.reading import (
@@ -30,19 +30,18 @@ _HEADS = rows_query(
     lists=["orgs"],
 )
 _OLDEST = scalar_query("SELECT oldest_cursor FROM orgs WHERE id = :org")
-_WHY_LOST = scalar_query(
-    """
-    SELECT CASE
-        WHEN :cursor > coalesce((SELECT last_cursor FROM orgs WHERE id = :org), 0)
+_WHY = """
+    CASE
+        WHEN {cursor} > coalesce((SELECT last_cursor FROM orgs WHERE id = :org), 0)
         THEN 'unknown_cursor'
-        WHEN :cursor < (SELECT oldest_cursor FROM orgs WHERE id = :org)
+        WHEN {cursor} < (SELECT oldest_cursor FROM orgs WHERE id = :org)
         THEN 'expired'
         WHEN EXISTS (
             SELECT 1 FROM gaps
-            WHERE org_id = :org AND :cursor > after_cursor AND :cursor < until_cursor
+            WHERE org_id = :org AND {cursor} > after_cursor AND {cursor} < until_cursor
         ) OR EXISTS (
             SELECT 1 FROM gaps AS g
-            WHERE g.org_id = '' AND :cursor > g.after_cursor AND :cursor < g.until_cursor
+            WHERE g.org_id = '' AND {cursor} > g.after_cursor AND {cursor} < g.until_cursor
             AND NOT EXISTS (
                 SELECT 1 FROM gaps AS o WHERE o.org_id = :org AND o.until_cursor >= g.until_cursor
             )
@@ -50,6 +49,11 @@ _WHY_LOST = scalar_query(
         THEN 'other_epoch'
     END
     """
+_WHY_LOST = scalar_query(f"SELECT {_WHY.format(cursor=':cursor')}")
+_WHY_LOST_EACH = rows_query(
+    f"c.value, {_WHY.format(cursor='CAST(c.value AS BIGINT)')}",
+    "FROM EACH(:cursors) AS c LIMIT -1",
+    lists=["cursors"],
 )
 
 
@@ -111,6 +115,25 @@ _EVENTS_OF_CONVERSATION = rows_query(
     f"FROM events AS e {_WITH_MESSAGE} "
     "WHERE e.conversation_id = :conversation AND e.org_id = :org "
     "AND e.seq > :after AND e.seq <= :until ORDER BY e.seq LIMIT :limit",
+)
+
+# `+`: by seq, which is what bounds the work; the cursors of a whole org would not.
+_LATEST = rows_query(
+    _EVENT,
+    "FROM EACH(:ids) AS i "
+    "THEN JOIN conversations AS c ON c.id = i.value AND (c.org_id = :org) IS TRUE "
+    "AND c.last_cursor > :after "
+    "THEN JOIN events AS e ON e.conversation_id = c.id AND e.seq > c.last_seq - :each "
+    f"AND (e.org_id = :org) IS TRUE AND +e.cursor > :after {_WITH_MESSAGE} "
+    "ORDER BY e.cursor LIMIT -1",
+    lists=["ids"],
+)
+_LEFT_OF = rows_query(
+    _EVENT,
+    "FROM EACH(:users) AS u THEN JOIN events AS e ON e.org_id = :org AND e.user_id = u.value "
+    f"AND e.type = 'participant.left' AND e.cursor > :after {_WITH_MESSAGE} "
+    "ORDER BY e.cursor LIMIT -1",
+    lists=["users"],
 )
 
 # `search` halves the dense seqs of a conversation until `low` is the last event up to the cursor
@@ -228,6 +251,27 @@ def events_for_user(
             until=NO_LIMIT if until is None else until,
             limit=limit,
         ),
+    )
+
+
+def missed(
+    connection: Connection,
+    org_id: str,
+    after: int,
+    conversation_ids: Sequence[str],
+    each: int,
+    user_ids: Sequence[str],
+    cursors: Sequence[int],
+) -> Missed:
+    latest = fetch(
+        connection, _LATEST, org=org_id, after=after, ids=list(conversation_ids), each=each
+    )
+    left = fetch(connection, _LEFT_OF, org=org_id, after=after, users=list(user_ids))
+    why = fetch(connection, _WHY_LOST_EACH, org=org_id, cursors=[str(c) for c in cursors])
+    return Missed(
+        _events(connection, org_id, latest),
+        _events(connection, org_id, left),
+        {int(cursor): loss for cursor, loss in why if loss is not None},
     )
 
 
