@@ -5,10 +5,13 @@ Pure. `seen` on the left, the log on the right; every sentence names the connect
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 
 from tests.faults.history import Frame, Seen
-from tests.faults.log import FOREVER, Entry, Log, identity
+from tests.faults.log import Entry, Log, identity
 
 
 def views(connections: Iterable[Seen], log: Log) -> Iterable[str]:
@@ -74,10 +77,13 @@ def _whole(seen: Seen, had: set[int], log: Log) -> Iterable[str]:
     end = max(last, seen.reached)
     if seen.until is not None:
         end = max(end, seen.until)
+    told: dict[str, list[int]] = defaultdict(list)
+    for event in sorted(seen.events, key=itemgetter("cursor")):
+        told[event["conversation_id"]].append(event["cursor"])
     missing = [
         log.at[cursor]
         for cursor in log.visible(seen.user, begin, end)
-        if cursor not in had and not _given_up(seen, log.at[cursor], log)
+        if cursor not in had and not _given_up(seen, log.at[cursor], told, log)
     ]
     if missing:
         first = missing[0]
@@ -89,12 +95,15 @@ def _whole(seen: Seen, had: set[int], log: Log) -> Iterable[str]:
         )
 
 
-def _given_up(seen: Seen, entry: Entry, log: Log) -> bool:
-    """Whoever comes back after having been removed is told that, and nothing of what was before."""
+def _given_up(seen: Seen, entry: Entry, told: Mapping[str, Sequence[int]], log: Log) -> bool:
+    """Whoever was removed before what they missed was read is told that they were, and nothing of
+    what was before: the next that they hear of the conversation is that they left it."""
     if entry.cursor > (seen.reached or 0):
         return False
     left = log.left_after(seen.user, entry.conversation_id, entry.cursor)
-    return left != FOREVER and left != entry.cursor and left <= (seen.reached or 0)
+    after = told.get(entry.conversation_id, ())
+    following = bisect_right(after, entry.cursor)
+    return left != entry.cursor and following < len(after) and after[following] == left
 
 
 def _answer(seen: Seen) -> Iterable[str]:
