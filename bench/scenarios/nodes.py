@@ -192,7 +192,7 @@ class Move:
                     seconds.append(took)
                     costs.append(cpu * 1e6 / (rooms * size))
                     # A read of the log names its table.
-                    reads.append(database.statements("%from events%") / rooms)
+                    reads.append(database.statements("%events as e %") / rooms)
                     statements.append(database.statements("%select%") / rooms)
         case = f"{rooms * size} clients, {self.missed} missed events in {rooms} conversations"
         for metric, unit, values in (

@@ -295,8 +295,7 @@ async def test_many_who_come_back_share_their_reads(make_node: Callable[..., Any
         cursors = [frame["cursor"] for frame in back[user].events()]
         assert cursors == sorted(set(cursors))
     await one.app.send(rooms[0], "r0-0", "live")
-    for user in people[:10]:
-        await eventually(lambda user=user: len(back[user].events()) == 6)
+    await eventually(lambda: all(len(back[user].events()) == 6 for user in people[:10]))
 
 
 async def test_what_is_read_for_many_is_not_of_what_was_deleted_meanwhile(
@@ -312,7 +311,7 @@ async def test_what_is_read_for_many_is_not_of_what_was_deleted_meanwhile(
     deleted = DeleteMessage("default", sent.id, "u0")
 
     async def reads_and_then_it_is_deleted(*args: Any) -> Missed:
-        found = await read(*args)
+        found: Missed = await read(*args)
         await other.app.writer.write(deleted)
         return found
 
