@@ -21,6 +21,7 @@ from madang.model.nouns import Batch, Event
 from madang.model.times import MICROSECONDS
 from madang.ports.bus import Bus, Note, PresenceTold, SignalTold
 from madang.ports.store import Store
+from madang.protocol.codes import CloseCode
 from madang.protocol.errors import Unavailable
 from madang.tasks import Tasks
 
@@ -57,6 +58,8 @@ class Delivery:
         self._opening: dict[str, OrgLog] = {}
         self._late: dict[str, Timer] = {}
         self._healing: dict[str, asyncio.Task[None]] = {}
+        # Whom a late `conversation.created` does not name, by its cursor.
+        self._also_entering: dict[int, list[str]] = {}
         self._replies: dict[tuple[str, int], dict[Connection, Encoder]] = {}
         self._tasks = Tasks()
         self._watchers: list[Callable[[Event], None]] = []
@@ -198,12 +201,22 @@ class Delivery:
             return  # A repeat: who came or went by it may have gone or come again since.
         for watcher in self._watchers:
             watcher(event)
-        for user_id in _entering(event):
+        for user_id in (*_entering(event), *self._also_entering.pop(event.cursor, ())):
             self._members.entered(event, user_id)
         instead = self._replies.pop((event.org_id, event.cursor), None)
         outgoing = self._hub.tell(event, instead)
         if event.type == "participant.left" and event.user_id is not None:
+            self._send_back(event, event.user_id)
             self._members.left(event, event.user_id, outgoing)
+
+    def _send_back(self, event: Event, user_id: str) -> None:
+        """Who leaves what this node never knew them to be in has missed all of it: a log that is
+        read late tells who is in a conversation now, not who was at its creation. They come back
+        and get from the log what is theirs."""
+        member = self._hub.members.get((event.org_id, user_id))
+        if member is not None and not self._hub.is_in(member, event.conversation_id):
+            for connection in member.connections:
+                connection.close(CloseCode.TRY_LATER, "Reconnect and resume")
 
     # Whom this node tells: `orglog.Here`.
 
@@ -266,6 +279,7 @@ class Delivery:
                 until = orglog.seen if self._reads_on(org_id) else orglog.until
                 try:
                     page = await self._store.events_of_org(org_id, orglog.head, until, HEAL_PAGE)
+                    await self._find_others(org_id, page)
                 except Exception as failure:
                     if not isinstance(failure, Unavailable):
                         log.exception("a gap could not be read", org=org_id)
@@ -282,6 +296,23 @@ class Delivery:
         finally:
             del self._healing[org_id]
         self._go_on(orglog)
+
+    async def _find_others(self, org_id: str, page: Sequence[Event]) -> None:
+        """Of a large group a late `conversation.created` tells some participants only: who of the
+        others is here is asked."""
+        large = {
+            event.conversation_id: event.cursor
+            for event in page
+            if event.type == "conversation.created"
+            and event.conversation is not None
+            and event.conversation.participant_count > len(event.conversation.participants)
+        }
+        if not large:
+            return
+        here = [user_id for org, user_id in self._hub.members if org == org_id]
+        for user_id, conversations in (await self._store.memberships(org_id, here)).items():
+            for conversation_id in large.keys() & set(conversations):
+                self._also_entering.setdefault(large[conversation_id], []).append(user_id)
 
     async def check_heads(self) -> None:
         """Find what the bus lost last: one query for all orgs. What is only on its way has
@@ -333,7 +364,12 @@ def _entering(event: Event) -> Sequence[str]:
     if event.type == "participant.joined":
         return () if event.user_id is None else (event.user_id,)
     if event.type == "conversation.created" and event.conversation is not None:
-        return [person.user_id for person in event.conversation.participants]
+        # Read late, it tells of those who came since, too; their own events bring them in.
+        return [
+            person.user_id
+            for person in event.conversation.participants
+            if person.joined_at <= event.created_at
+        ]
     if event.user_id is not None and "payload" in event.data:
         return (event.user_id,)
     return ()

@@ -8,6 +8,7 @@ conversation while cursor 6 of another was lost on the bus, and dropped then, it
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import Protocol
@@ -116,12 +117,18 @@ class OrgLog:
             if len(heard) < count:
                 return None
             found.update((event.cursor, event) for event in heard)
+        entered: Counter[str] = Counter()
         named = {cursor for user, cursor in note.users if here.has_user(note.org_id, user)}
         for cursor in named - found.keys():
             event = next((p[cursor] for p in self._parts.values() if cursor in p), None)
             if event is None:
                 return None
             found[cursor] = event
+            entered[event.conversation_id] += 1
+        # Who comes into what was not followed here: what follows in this commit is theirs, too.
+        counts = dict(note.conversations)
+        if any(counts.get(room, 0) > heard_of for room, heard_of in entered.items()):
+            return None
         return [found[cursor] for cursor in sorted(found)]
 
     def _keep_later_parts(self) -> None:
