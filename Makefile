@@ -64,6 +64,7 @@ $(BIN)/python:
 
 # No build isolation: the build backend is pinned in constraints.txt like everything else.
 $(VENV)/.ready-to-run: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing (about 20 s, once) ..."
 	@$(PIP) install --quiet --constraint constraints.txt hatchling editables
 	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable .
 	@touch $@

@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 import structlog
@@ -46,7 +47,7 @@ class StartRefused(Exception):
 class Server(uvicorn.Server):
     """uvicorn, whose first signal begins to drain and whose second ends it."""
 
-    def __init__(self, app: Madang) -> None:
+    def __init__(self, app: Madang, opened: Callable[[], None] | None = None) -> None:
         settings = app.settings
         super().__init__(
             uvicorn.Config(
@@ -65,6 +66,8 @@ class Server(uvicorn.Server):
             )
         )
         self._app = app
+        self._opened = opened
+        self.sent_away = 0
         self._told_to_stop = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -72,6 +75,11 @@ class Server(uvicorn.Server):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._opened is not None:
+            self._opened()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal came. Called between two instructions of whatever the loop is doing."""
@@ -90,7 +98,8 @@ class Server(uvicorn.Server):
         self._leaving = asyncio.ensure_future(self._drain())
 
     async def _drain(self) -> None:
-        log.info("going away", connections=len(self._app.entrance.connections))
+        self.sent_away = len(self._app.entrance.connections)
+        log.info("going away", connections=self.sent_away)
         try:
             await self._app.drain()
         finally:
@@ -104,11 +113,19 @@ def _give_up() -> None:
     os._exit(1)
 
 
-def serve(settings: Settings, listening: socket.socket | None = None) -> None:
+def serve(
+    settings: Settings,
+    listening: Sequence[socket.socket] | None = None,
+    opened: Callable[[], None] | None = None,
+) -> int:
     """Run a server until it is told to stop; then clients are sent away and acks are safe.
 
     Args:
-        listening: a bound socket to listen on, instead of one for the settings' address.
+        listening: bound sockets to listen on, instead of one for the settings' address.
+        opened: called once it listens.
+
+    Returns:
+        How many clients were connected when it was told to stop.
 
     Raises:
         StartRefused: something it needs is not there.
@@ -116,21 +133,22 @@ def serve(settings: Settings, listening: socket.socket | None = None) -> None:
     """
     logs.configure(settings.log_level, settings.log_format)
 
-    async def run() -> None:
+    async def run() -> int:
         app = create_app(settings)
         try:
             await app.start()
         except Unavailable as error:
             await app.stop()
             raise StartRefused(f"{error.text.rstrip('.')}.") from error
-        server = Server(app)
+        server = Server(app, opened)
         # What lives from here on lives long: the collector need not look at it again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
         sys.setswitchinterval(GIL_SECONDS)
-        await server.serve(None if listening is None else [listening])
+        await server.serve(None if listening is None else list(listening))
+        return server.sent_away
 
     uvicorn_loop = uvicorn.Config(app="", loop="auto", log_config=None).get_loop_factory()
     with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
-        runner.run(run())
+        return runner.run(run())

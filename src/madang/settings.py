@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit, urlunsplit
 
 from dotenv import dotenv_values
@@ -338,7 +338,7 @@ def load(**values: Any) -> Settings:
     except ValidationError as error:
         origins = _origins(given)
         problems = (_sentence(problem, origins) for problem in error.errors())
-        raise SettingsError(" ".join(dict.fromkeys(problems))) from None
+        raise SettingsError("\n".join(dict.fromkeys(problems))) from None
     except UnicodeDecodeError:
         raise SettingsError(f"{ENV_FILE} is not UTF-8 text.") from None
 
@@ -430,16 +430,53 @@ def _origins(given: dict[str, Any]) -> dict[str, str]:
 
 
 def _sentence(problem: Any, origins: dict[str, str]) -> str:
-    """`MADANG_PORT (environment) is 'abc': input should be a valid integer.`"""
+    """`MADANG_PORT (environment) is 'abc': a whole number from 0 to 65535.`"""
     label = str(problem["loc"][0]) if problem["loc"] else ""
     row = next((row for row in TABLE if label == row.name or label.upper() in row.names), None)
     name, origin = (row.name, origins.get(row.name, "")) if row else (label, "")
     place, _, variable = origin.partition(": ")
-    subject = f"{variable} ({place})" if variable else f"Setting {name}"
+    if variable:
+        subject = f"{variable} ({place})"
+    elif place == "command line":
+        subject = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
+    else:
+        subject = f"Setting {name}"
     value = problem["input"]
     shown = "" if row is None or "key" in row.name else f" is {_shown(value)!r}"
-    text = problem["msg"].removeprefix("Value error, ")
+    told = str(problem["msg"])
+    if not told.startswith("Value error, ") and row is not None:
+        told = _wanted(row.name) or told
+    text = told.removeprefix("Value error, ")
     return f"{subject}{shown}: {text[:1].lower()}{text[1:].rstrip('.')}."
+
+
+_OPTIONS = {"database_url": "database", "redis_url": "bus"}
+"""Settings whose option on the command line has another name."""
+
+
+def _wanted(name: str) -> str:
+    """What a setting takes, in words; empty where only its own check can tell."""
+    field = Settings.model_fields[name]
+    kind: Any = field.annotation
+    if get_origin(kind) is Literal:
+        *most, last = get_args(kind)
+        return f"one of {', '.join(most)} or {last}"
+    if kind is bool:
+        return "true or false"
+    if kind not in (int, float):
+        return ""
+    bounds = {
+        word: f"{value:g}" if isinstance(value, float) else str(value)
+        for rule in field.metadata
+        for word in ("gt", "ge", "le")
+        if (value := getattr(rule, word, None)) is not None
+    }
+    told = "a whole number" if kind is int else "a number"
+    if "ge" in bounds and "le" in bounds:
+        return f"{told} from {bounds['ge']} to {bounds['le']}"
+    if "gt" in bounds:
+        return f"{told} above {bounds['gt']}"
+    return f"{told}, {bounds['ge']} or more" if "ge" in bounds else told
 
 
 TABLE: tuple[Row, ...] = tuple(_rows())

@@ -24,11 +24,14 @@ def refuse(sentence: str, code: int = UNUSABLE) -> NoReturn:
 
 @contextmanager
 def settings_errors_as_sentences() -> Iterator[None]:
-    """What is wrong with a setting ends the command with the sentence that says so."""
+    """What is wrong with a setting, or with a directory that one names, ends the command with the
+    sentence that says so."""
     try:
         yield
     except SettingsError as error:
         refuse(str(error))
+    except OSError as error:
+        refuse(_of(error))
 
 
 def require_known_database(settings: Settings) -> None:
@@ -58,6 +61,9 @@ def database_errors_as_sentences() -> Iterator[None]:
     except DBAPIError as error:
         refuse(f"The database cannot be used: {error.orig}.")
     except OSError as error:
-        if error.filename is None:
-            raise
-        refuse(f"{error.filename}: {error.strerror}.")
+        refuse(_of(error))
+
+
+def _of(error: OSError) -> str:
+    why = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {why}." if error.filename else f"{why}."

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from madang.cli import words
+from madang.cli.listening import bound
 from madang.cli.refusal import (
     database_errors_as_sentences,
     refuse,
@@ -16,7 +19,7 @@ from madang.cli.refusal import (
     settings_errors_as_sentences,
 )
 from madang.cli.workers import check_workers, run_workers
-from madang.settings import Settings, load
+from madang.settings import Settings, load, unknown_names
 
 
 def serve(
@@ -24,7 +27,7 @@ def serve(
         str | None, typer.Option(metavar="ADDRESS", help="Address to listen on (127.0.0.1).")
     ] = None,
     port: Annotated[
-        int | None,
+        str | None,  # the settings' own words where it is no number
         typer.Option(metavar="PORT", help="Port to listen on (8000); 0 takes a free one."),
     ] = None,
     database: Annotated[
@@ -45,7 +48,7 @@ def serve(
         typer.Option(metavar="DIR", help="Directory for everything kept on disk (madang-data)."),
     ] = None,
     workers: Annotated[
-        int | None,
+        str | None,
         typer.Option(
             metavar="N",
             help="Processes on the port together (1); more need PostgreSQL and Redis.",
@@ -55,6 +58,7 @@ def serve(
         bool | None,
         typer.Option(
             "--dev",
+            metavar="",
             help="Development: makes its own secret, lets /ws/USER_ID in.",
         ),
     ] = None,
@@ -69,7 +73,7 @@ def serve(
     that was acknowledged is lost. All other settings come from the environment and .env: see
     `madang settings`.
     """
-    from madang.services.trust import is_short, token_verifier
+    from madang.services.trust import is_short, secret_name, token_verifier
 
     with settings_errors_as_sentences():
         settings = load(
@@ -82,23 +86,29 @@ def serve(
             dev=dev,
             log_level=log_level,
         )
-        token_verifier(settings)  # refuse before anything is opened or created
-        if is_short(settings):
-            typer.secho(
-                "JWT_SECRET_KEY is shorter than 32 bytes: whoever has a token can try to guess it.",
-                fg="yellow",
-                err=True,
-            )
         check_workers(settings)
         require_known_database(settings)
-    if settings.workers > 1:
-        run_workers(settings)
-    else:
-        run_one(settings)
+        if not settings.dev:
+            token_verifier(settings)
+        with bound(settings.host, settings.port, shared=settings.workers > 1) as sockets:
+            token_verifier(settings)  # with --dev it makes a secret: only once the port is ours
+            for name in unknown_names():
+                words.warn(settings, f"{name} is set, and no setting has that name.")
+            if is_short(settings):
+                words.warn(
+                    settings,
+                    f"{secret_name(settings)} is shorter than 32 bytes: whoever has a token can "
+                    "try to guess it.",
+                )
+            words.warn_of_open_doors(settings)
+            if settings.workers > 1:
+                run_workers(settings, sockets)
+            else:
+                run_one(settings, sockets)
 
 
-def run_one(settings: Settings, listening: socket.socket | None = None) -> None:
-    """Run one server in this process, on `listening` where that is given."""
+def run_one(settings: Settings, sockets: Sequence[socket.socket], worker: bool = False) -> None:
+    """Run one server in this process, on bound sockets; a worker's parent speaks for it."""
     from madang.serving import StartRefused
     from madang.serving import serve as run
 
@@ -109,7 +119,12 @@ def run_one(settings: Settings, listening: socket.socket | None = None) -> None:
             database_errors_as_sentences(),
             suppress(KeyboardInterrupt),
         ):
-            run(settings, listening)
+            if worker:
+                run(settings, sockets)
+            else:
+                words.closing(
+                    settings, run(settings, sockets, lambda: words.opening(settings, sockets))
+                )
     except StartRefused as error:
         refuse(str(error))
 

@@ -13,12 +13,15 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 
 import typer
 
+from madang.cli import words
+from madang.cli.listening import bound
 from madang.cli.refusal import FAILED, UNUSABLE, refuse
 from madang.settings import Settings
 
@@ -43,29 +46,12 @@ def check_workers(settings: Settings) -> None:
         )
 
 
-def run_workers(settings: Settings) -> None:
-    """Run the workers until they are told to stop. Exits with the code of a worker that was
-    refused its start."""
-    with shared_port(settings.host, settings.port) as held:
-        port = held.getsockname()[1]
-        code = _Workers(settings.model_copy(update={"port": port})).run()
-    raise typer.Exit(code)
-
-
-def shared_port(host: str, port: int) -> socket.socket:
-    """A socket bound to a port that others of this user may bind too. Not listening: such a one
-    keeps the port and gets no connection."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        bound.bind(address)
-    except OSError as error:
-        refuse(f"Port {port} of {host} cannot be listened on ({error.strerror}): give another.")
-    return bound
+def run_workers(settings: Settings, held: Sequence[socket.socket]) -> None:
+    """Run the workers until they are told to stop, on the port that `held` keeps for them. Exits
+    with the code of a worker that was refused its start."""
+    port = held[0].getsockname()[1]
+    words.opening(settings, held)
+    raise typer.Exit(_Workers(settings.model_copy(update={"port": port})).run())
 
 
 class _Workers:
@@ -94,7 +80,7 @@ class _Workers:
         )
         process.start()
         self._running[place] = process
-        typer.echo(f"Worker {place} is process {process.pid}.", err=True)
+        words.say(self._settings, f"Worker {place} is process {process.pid}.")
 
     def _ended(self, place: int, code: int) -> None:
         del self._running[place]
@@ -105,7 +91,8 @@ class _Workers:
             self._code = code
             self._stop(signal.SIGTERM)
         else:
-            typer.secho(f"Worker {place} ended with {code}; another begins.", fg="red", err=True)
+            sentence = f"Worker {place} ended with {code}; another begins."
+            words.warn(self._settings, sentence, loud=True)
             time.sleep(RESTART_SECONDS)
             if not self._stopping:
                 self._start(place)
@@ -128,9 +115,9 @@ def _work(settings: Settings, place: int) -> None:
     from madang.cli.serve import run_one
 
     name = f"{settings.node_name or socket.gethostname()}:{settings.port}/{place}"
-    with shared_port(settings.host, settings.port) as bound:
+    with bound(settings.host, settings.port, shared=True) as sockets:
         try:
-            run_one(settings.model_copy(update={"node_name": name}), bound)
+            run_one(settings.model_copy(update={"node_name": name}), sockets, worker=True)
         except typer.Exit as ended:
             raise SystemExit(ended.exit_code) from None
 

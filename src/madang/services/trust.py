@@ -15,7 +15,7 @@ from madang.services.keys import DEV_SECRET_FILE, RemoteKeySet, dev_secret, publ
 from madang.settings import Settings, SettingsError
 
 NO_KEY = (
-    "No key to check tokens with: set MADANG_JWT_SECRET_KEY (32 characters or more), "
+    "No key to check tokens with: set MADANG_JWT_SECRET_KEY (32 bytes or more), "
     "MADANG_JWT_PUBLIC_KEY or MADANG_JWKS_URL, or start with --dev to have a secret made."
 )
 SHORT_SECRET = 32
@@ -102,6 +102,12 @@ def minting_key(settings: Settings) -> VerificationKey:
     )
 
 
+def secret_name(settings: Settings) -> str:
+    """What the secret is called where it was set."""
+    found = next(each for each in settings.sources() if each.row.name == "jwt_secret_key")
+    return found.source.partition(": ")[2] or found.row.names[0]
+
+
 def is_short(settings: Settings) -> bool:
     """Whether a secret is set that could be guessed from a token with some patience."""
     secret = settings.jwt_secret_key
@@ -113,7 +119,7 @@ def _secret(settings: Settings) -> VerificationKey | None:
         try:
             return secret_key(settings.jwt_secret_key.get_secret_value())
         except ValueError as error:
-            raise SettingsError(f"MADANG_JWT_SECRET_KEY cannot be used: {error}.") from None
+            raise SettingsError(f"{secret_name(settings)} cannot be used: {error}.") from None
     if settings.dev and settings.jwt_public_key is None and settings.jwks_url is None:
         return secret_key(dev_secret(settings.data_dir))
     return None
