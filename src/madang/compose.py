@@ -209,7 +209,7 @@ class Madang(Library):
             title="Madang",
             version=madang.__version__,
             summary="A messaging server that loses nothing.",
-            docs_url="/docs",
+            docs_url=None,  # ours asks no other host for anything
             redoc_url=None,
         )
         app.state.callers = Callers(self.verifier, self.clock)

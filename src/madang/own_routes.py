@@ -11,7 +11,7 @@ from typing import Any, Literal
 import structlog
 from fastapi import FastAPI, Request, Response
 from pydantic import Field
-from starlette.responses import RedirectResponse
+from starlette.responses import FileResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,10 +21,12 @@ from madang.exposition import CONTENT_TYPE, Measured, exposition
 from madang.gateways.entrance import Entrance, retry_after
 from madang.ports.bus import Bus
 from madang.ports.store import Store
+from madang.protocol.codes import ErrorCode
 from madang.services.auth import mint
 from madang.services.trust import minting_key
 from madang.settings import Settings
 from madang.surfaces.fields import Strict, UserRef
+from madang.surfaces.problems import problem
 from madang.surfaces.requests import JsonResponse, JsonRoute
 
 log = structlog.get_logger(__name__)
@@ -106,6 +108,17 @@ def add(app: FastAPI, parts: Parts) -> None:
     async def console_config() -> Any:
         return JsonResponse({"dev": settings.dev, "version": app.version})
 
+    described = console.docs_files()
+
+    @app.get("/docs", include_in_schema=False)
+    @app.get("/docs/{name}", include_in_schema=False)
+    async def docs(name: str = "") -> Any:
+        if name not in described:
+            return problem(404, ErrorCode.NOT_FOUND, "Not found")
+        return FileResponse(
+            described[name], headers=_page_headers(console.DOCS_CONTENT_SECURITY_POLICY)
+        )
+
     files = StaticFiles(directory=console.console_directory(), html=True)
     app.mount("/console", _only_page_files(files))
 
@@ -124,13 +137,23 @@ async def _store_state(store: Store) -> str:
     return "ok"
 
 
+def _page_headers(policy: str) -> dict[str, str]:
+    return {
+        "content-security-policy": policy,
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+        "cache-control": "no-cache",
+    }
+
+
 _PAGE_FILE = re.compile(r"/?([\w./-]+\.(html|css|js|svg))?", re.ASCII)
 
 
 def _only_page_files(files: ASGIApp) -> ASGIApp:
     """The console's directory is a package too: only what belongs to the page is served, with
     the policy it is written for."""
-    policy = console.CONTENT_SECURITY_POLICY.encode()
+    named = _page_headers(console.CONTENT_SECURITY_POLICY)
+    policy = [(name.encode(), value.encode()) for name, value in named.items()]
 
     async def serve_page(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -139,13 +162,7 @@ def _only_page_files(files: ASGIApp) -> ASGIApp:
 
         async def with_policy(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message["headers"],
-                    (b"content-security-policy", policy),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"referrer-policy", b"no-referrer"),
-                    (b"cache-control", b"no-cache"),
-                ]
+                message["headers"] = [*message["headers"], *policy]
             await send(message)
 
         await files(scope, receive, with_policy)
