@@ -196,7 +196,7 @@ class Catchup:
     def _resumed(self, connection: Connection, cursor: int, sent: int, ended: Ended) -> None:
         connection.floor = min(connection.floor, cursor)
         self.outcomes.add("recovered")
-        ended(CaughtUp(max(self._reached(connection), cursor), sent))
+        ended(CaughtUp(max(self.reached(connection), cursor), sent))
 
     async def _resume(
         self, connection: Connection, cursor: int, ended: Ended, whole_org: bool
@@ -237,7 +237,7 @@ class Catchup:
         if reason is not None:
             self._hub.flush()
             self.outcomes.add(reason)
-            ended(CaughtUp(self._reached(connection), 0, False, reason))
+            ended(CaughtUp(self.reached(connection), 0, False, reason))
             return
         sent = 0
         while found and connection.open:
@@ -247,7 +247,7 @@ class Catchup:
         self._hub.flush()
         self._resumed(connection, cursor, sent, ended)
 
-    def _reached(self, connection: Connection) -> int:
+    def reached(self, connection: Connection) -> int:
         """Up to where the connection has had everything: the head, or what is still held back for
         it. A client may keep this cursor and drop before the held events reach it."""
         for outgoing in _held(connection):
@@ -331,7 +331,7 @@ class Catchup:
         ended(CaughtUp(0, sent, seq=seq))
 
     def _reached_seq(self, connection: Connection, conversation_id: str, live_from: int) -> int:
-        """As `_reached`, of one conversation."""
+        """As `reached`, of one conversation."""
         for outgoing in _held(connection):
             if outgoing.conversation_id == conversation_id and outgoing.event is not None:
                 return outgoing.event.seq - 1
