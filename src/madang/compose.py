@@ -112,7 +112,7 @@ class Madang(Library):
             hub,
             self.store,
             clock,
-            self.delivery.reach,
+            self.delivery,
             limit=settings.output_limit_bytes,
             most=settings.max_replay_events,
         )

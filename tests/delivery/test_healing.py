@@ -16,6 +16,7 @@ from madang.clock import SystemClock
 from madang.model.nouns import Event
 from madang.ports.bus import Note
 from madang.services.conversations import AddParticipants, RemoveParticipant
+from madang.services.messages import DeleteMessage
 from tests.conftest import eventually
 from tests.delivery.conftest import Node
 from tests.hub.recording import Recorder
@@ -291,6 +292,30 @@ async def test_a_client_that_comes_with_a_later_cursor_gets_nothing_twice(
     await told(back, 1)
     await told(cho, 3)
     assert [frame["data"]["content"] for frame in back.events()] == ["three"]
+
+
+async def test_what_another_node_deleted_is_told_to_nobody_who_comes_back(
+    make_node: MakeNode, bus: MemoryBus
+) -> None:
+    one: Node = await make_node(bus.end())
+    deaf = Told(bus)
+    other: Node = await make_node(deaf)
+    room = await one.group("ann", "ben")
+    ben = await other.connect("ben")
+    sent = await one.app.send(room, "ann", "secret")
+    await told(ben, 1)
+    deaf.hears = False
+    await one.app.writer.write(DeleteMessage("default", sent.id, "ann"))
+    other.disconnect(ben)
+    back = await other.connect("ben", hold=True)
+    await other.resume(back, sent_before(ben))
+    await told(back, 2)
+    assert "secret" not in str(back.told())
+
+
+def sent_before(recorder: Recorder) -> int:
+    """A cursor just before the first event that was told."""
+    return int(recorder.events()[0]["cursor"]) - 1
 
 
 async def test_a_repeat_of_joining_lets_nobody_in_again(

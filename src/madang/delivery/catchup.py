@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 import structlog
 
@@ -60,6 +60,14 @@ class CaughtUp:
     seq: int = 0
 
 
+class ToldLog(Protocol):
+    """How far this node has told the log: `Delivery`."""
+
+    @property
+    def alone(self) -> bool: ...
+    async def reach(self, org_id: str, cursor: int | None) -> None: ...
+
+
 Ended = Callable[[CaughtUp], None]
 Work = Callable[[], Coroutine[Any, Any, None]]
 P = ParamSpec("P")
@@ -75,8 +83,7 @@ class Catchup:
     nobody but itself.
 
     Args:
-        reach: returns when all up to a cursor (None: all there is) was told on this node, as
-            `Delivery.reach`. A client may come with the cursor of a node that is further on.
+        log: the org's log as this node tells it. A client may come from a node that is further on.
         limit: unsent bytes at which a connection is closed. While it catches up, half of them may
             be live events held for it.
         most: events that are replayed to one connection; beyond that `too_many`.
@@ -87,7 +94,7 @@ class Catchup:
         hub: Hub,
         store: Store,
         clock: Clock,
-        reach: Callable[[str, int | None], Awaitable[None]],
+        log: ToldLog,
         *,
         limit: int,
         most: int,
@@ -95,7 +102,7 @@ class Catchup:
         self._hub = hub
         self._store = store
         self._clock = clock
-        self._reach = reach
+        self._log = log
         # Half of what may be unsent: what is held comes on top of what was caught up.
         self._held = limit // 2
         self._piece = min(IN_ONE_WRITE, limit // 2)
@@ -159,17 +166,25 @@ class Catchup:
 
         `ended` is called after the missed events and before live ones.
         """
-        if not whole_org and connection not in self._running:
+        # With other nodes it is first asked how far they are: what was deleted on one of them is
+        # told by none.
+        if self._log.alone and not whole_org and connection not in self._running:
             self._hub.flush()
-            found = self._remembered(connection, cursor)
-            if found is not None:
-                self.hold(connection)
-                sent = _send(connection, found)
-                self.sent += sent
-                self._resumed(connection, cursor, sent, ended)
+            if self._recall(connection, cursor, ended):
                 self.release(connection)
                 return
         self._run(connection, lambda: self._resume(connection, cursor, ended, whole_org))
+
+    def _recall(self, connection: Connection, cursor: int, ended: Ended) -> bool:
+        """Serve a resume from memory, if it can be."""
+        found = self._remembered(connection, cursor)
+        if found is None:
+            return False
+        self.hold(connection)
+        sent = _send(connection, found)
+        self.sent += sent
+        self._resumed(connection, cursor, sent, ended)
+        return True
 
     def _remembered(self, connection: Connection, cursor: int) -> list[Outgoing] | None:
         """What came between `cursor` and the connection's floor, if memory holds all of it and it
@@ -213,17 +228,19 @@ class Catchup:
                 found = await self._store.events_for_user(org_id, user_id, after, floor, PAGE)
             return found
 
+        await self._log.reach(org_id, None)
+        self._hub.flush()
+        if not whole_org and self._recall(connection, cursor, ended):
+            return
         if not whole_org and len(self._running) > MANY and cursor <= floor:
             # What they have missed is read for all of them.
             reason: Reason | None = await self._storm.fill(member, cursor)
-            remembered = None if reason is not None else self._remembered(connection, cursor)
-            if remembered is not None:
-                self._resumed(connection, cursor, _send(connection, remembered), ended)
+            if reason is None and self._recall(connection, cursor, ended):
                 return
         else:
             reason = await self._read(self._store.why_lost, org_id, cursor)
         if reason is None and cursor > floor:
-            await self._reach(org_id, cursor)
+            await self._log.reach(org_id, cursor)
             _skip(connection, lambda event: event.cursor <= cursor)
             floor = connection.floor = cursor
         found = [] if reason is not None else await self._read(page, cursor)
@@ -302,7 +319,7 @@ class Catchup:
             heads = await self._read(self._store.last_seqs, org_id, [conversation_id])
             last = heads.get(conversation_id, 0)
             if live_from < at <= last:
-                await self._reach(org_id, None)
+                await self._log.reach(org_id, None)
                 _skip(connection, lambda e: e.conversation_id == conversation_id and e.seq <= at)
             until = min(live_from, lowest.get(conversation_id, live_from))
             if reason is None and (at > last or until - at > self._most):

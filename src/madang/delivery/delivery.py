@@ -4,12 +4,14 @@ the store."""
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
 import structlog
 
 from madang.clock import Clock, Timer
+from madang.delivery.heads import Heads
 from madang.delivery.members import Members
 from madang.delivery.orglog import OrgLog
 from madang.delivery.presence import Presence
@@ -56,6 +58,8 @@ class Delivery:
         self._logs: dict[str, OrgLog] = {}
         # Those whose head is being read; what comes meanwhile waits in them.
         self._opening: dict[str, OrgLog] = {}
+        self._heads = Heads(store)
+        self._reaching: dict[str, list[tuple[int, asyncio.Future[None]]]] = {}
         self._late: dict[str, Timer] = {}
         self._healing: dict[str, asyncio.Task[None]] = {}
         # Whom a late `conversation.created` does not name, by its cursor.
@@ -106,6 +110,12 @@ class Delivery:
                 late = self._late.pop(org_id, None)
                 if late is not None:
                     late.cancel()
+                self._reached(org_id, math.inf)
+
+    @property
+    def alone(self) -> bool:
+        """Whether all that is committed was told here in the same turn."""
+        return not self._bus.shared
 
     async def reach(self, org_id: str, cursor: int | None = None) -> None:
         """Return when everything up to `cursor`, or all that the store has now, was told here.
@@ -114,12 +124,24 @@ class Delivery:
             Unavailable: the store is away.
         """
         if cursor is None:
-            if not self._bus.shared:
+            if self.alone:
                 return
-            cursor = await self._store.head(org_id)
-        while (orglog := self._logs.get(org_id)) is not None and orglog.head < cursor:
+            cursor = await self._heads.now(org_id)
+        orglog = self._logs.get(org_id)
+        if orglog is not None and orglog.head < cursor:
+            told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._reaching.setdefault(org_id, []).append((cursor, told))
             orglog.seen = max(orglog.seen, cursor)
-            await asyncio.shield(self._heal_soon(orglog))
+            self._go_on(orglog)
+            await told
+
+    def _reached(self, org_id: str, head: float) -> None:
+        waiting = self._reaching.pop(org_id, None)
+        for cursor, told in waiting or ():
+            if cursor > head:
+                self._reaching.setdefault(org_id, []).append((cursor, told))
+            elif not told.done():
+                told.set_result(None)
 
     # What comes.
 
@@ -194,6 +216,8 @@ class Delivery:
                 self._hub.cut_off(event.conversation_id)
         orglog.reach(until)
         self._hub.heads[orglog.org_id] = orglog.head
+        if self._reaching:
+            self._reached(orglog.org_id, orglog.head)
 
     def _tell(self, event: Event) -> None:
         channel = self._hub.channels.get(event.conversation_id)
@@ -350,6 +374,7 @@ class Delivery:
         for late in self._late.values():
             late.cancel()
         await self._tasks.close()
+        await self._heads.close()
 
 
 def _known(channel: Channel, event: Event) -> bool:
