@@ -320,3 +320,15 @@ async def test_what_is_read_for_many_is_not_of_what_was_deleted_meanwhile(
     await eventually(lambda: all(len(connection.events()) == 2 for connection in back))
     told = [str(connection.told()) for connection in back[10:]]
     assert not [text for text in told if "secret" in text]
+
+
+async def test_what_was_held_of_a_conversation_goes_with_the_access_to_it(node: Node) -> None:
+    """Neither a part of what was missed nor what came meanwhile: only that one was removed."""
+    room = await node.group("ann", "ben")
+    await node.app.send(room, "ann", "missed")
+    ben = await node.connect("ben", hold=True)
+    await node.app.send(room, "ann", "held")
+    await node.app.writer.write(RemoveParticipant("default", room, "ann", "ben"))
+    done = await node.resume(ben, ben.floor)
+    assert done.recovered
+    assert [frame["type"] for frame in ben.events()] == ["participant.left"]

@@ -129,7 +129,15 @@ class Catchup:
         """It has nothing to catch up: go live, unless a catch-up is under way."""
         if connection not in self._running:
             self._holding.discard(connection)
+            self._drop_ended(connection)
             self._hub.delivered += connection.release()
+
+    def _drop_ended(self, connection: Connection) -> None:
+        """What was held of a conversation that its user has left since goes out no more, as the
+        catch-up before it tells nothing of it either; that they left does."""
+        member = connection.member
+        if member is not None and self._hub.members.get((member.org_id, member.user_id)) is member:
+            _skip(connection, lambda event: not self._may_see(member, event))
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""
@@ -261,6 +269,8 @@ class Catchup:
             news = [e for e in found if e.seq <= had.get(e.conversation_id, e.seq)]
             sent += await self._send_slowly(connection, news, whole_org=whole_org)
             found = await self._read(page, found[-1].cursor) if len(found) == PAGE else []
+        # What the log did not tell because its user has left since is not told live either.
+        await self._log.reach(org_id, None)
         self._hub.flush()
         self._resumed(connection, cursor, sent, ended)
 
@@ -380,7 +390,8 @@ class Catchup:
                 size = 0
                 while left and size < self._piece:
                     outgoing = left.popleft()
-                    if whole_org or self._may_see(member, outgoing):
+                    event = outgoing.event
+                    if whole_org or (event is not None and self._may_see(member, event)):
                         frame = outgoing.frame_for(connection)
                         size += 0 if frame is None else len(frame.text)
                         piece.append(outgoing)
@@ -396,16 +407,11 @@ class Catchup:
             del self._sending[connection]
         return sent
 
-    def _may_see(self, member: Member, outgoing: Outgoing) -> bool:
+    def _may_see(self, member: Member, event: Event) -> bool:
         """Access may have ended since the page was read."""
-        if self._hub.is_in(member, outgoing.conversation_id):
+        if self._hub.is_in(member, event.conversation_id):
             return True
-        event = outgoing.event
-        return (
-            event is not None
-            and event.type == "participant.left"
-            and event.user_id == member.user_id
-        )
+        return event.type == "participant.left" and event.user_id == member.user_id
 
     def _run(self, connection: Connection, work: Work) -> None:
         """Do it after the connection's other catch-ups."""
