@@ -218,6 +218,7 @@ class Catchup:
 
     def _resumed(self, connection: Connection, cursor: int, sent: int, ended: Ended) -> None:
         connection.floor = min(connection.floor, cursor)
+        self._drop_ended(connection)
         self.outcomes.add("recovered")
         ended(CaughtUp(max(self.reached(connection), cursor), sent))
 
