@@ -97,12 +97,16 @@ def _whole(seen: Seen, had: set[int], log: Log) -> Iterable[str]:
 
 def _given_up(seen: Seen, entry: Entry, told: Mapping[str, Sequence[int]], log: Log) -> bool:
     """Whoever was removed before what they missed was read is told that they were, and nothing of
-    what was before: the next that they hear of the conversation is that they left it."""
-    if entry.cursor > (seen.reached or 0):
-        return False
+    what was before: the next that they hear of the conversation is that they left it.
+
+    What came while it was read is held back, and goes with the access too: so beyond `reached` this
+    is so where the connection never heard of the conversation before.
+    """
     left = log.left_after(seen.user, entry.conversation_id, entry.cursor)
     after = told.get(entry.conversation_id, ())
     following = bisect_right(after, entry.cursor)
+    if entry.cursor > (seen.reached or 0) and following > 0:
+        return False
     return left != entry.cursor and following < len(after) and after[following] == left
 
 
