@@ -105,6 +105,21 @@ async def test_the_tools_of_a_message_cover_no_other(
         await expect(tools).to_have_count(0)
 
 
+async def test_the_tools_of_a_message_under_a_finger(
+    browser: Browser, server: Server, make_group: MakeGroup
+) -> None:
+    group = await make_group("Yard", "alice", "bob")
+    await say(server, group, "bob", "first", "second")
+    page = await browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True)
+    await page.goto(f"{server.url}/console?token={server.token('alice')}")
+    await page.locator(".conversation").tap()
+    await page.locator(".line .bubble").nth(1).tap()
+    await page.get_by_role("button", name="React", exact=True).tap()
+    await page.locator(".picker button").first.tap()
+    await expect(page.locator(".reaction")).to_have_count(1)
+    await expect(page.locator(".message-tools")).to_have_count(0)
+
+
 async def test_while_away_nothing_is_said_of_others_and_a_letter_waits(
     open_console: OpenConsole, server: Server
 ) -> None:

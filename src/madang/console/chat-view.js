@@ -71,7 +71,7 @@ export function chatView(session, on) {
   const onPress = (event) => { if (toolsOn && !(event.target instanceof Node && toolsOn.contains(event.target))) hideTools(); };
   document.addEventListener('pointerdown', onPress);
   // A click leaves the focus behind, a keyboard shows where it is: only that keeps the tools.
-  list.addEventListener('pointerleave', () => { if (!toolsOn?.matches(':focus-visible, :has(:focus-visible)')) hideTools(); });
+  list.addEventListener('pointerleave', (event) => { if (event.pointerType !== 'touch' && !toolsOn?.matches(':focus-visible, :has(:focus-visible)')) hideTools(); });
   scroller.addEventListener('keydown', (event) => {
     if (event.key === 'Escape') hideTools();
     if (event.key !== 'ArrowUp' && event.key !== 'ArrowDown') return;
