@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     jwt_secret_key: SecretStr | None = Field(
         None,
         validation_alias=_shared("JWT_SECRET_KEY"),
-        description="Shared secret of HS256 tokens: 32 bytes or more; less is accepted with a warning.",
+        description="Shared secret of HS256 tokens, 32 bytes or more; less brings a warning.",
     )
     jwt_algorithm: Annotated[tuple[Algorithm, ...], NoDecode] = Field(
         (),
