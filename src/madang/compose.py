@@ -114,6 +114,7 @@ class Madang(Library):
             clock,
             self.delivery,
             limit=settings.output_limit_bytes,
+            readers=max(1, settings.database_pool_size // 2),
             most=settings.max_replay_events,
         )
         self.delivery.watch(self.catchup.changed)
@@ -319,6 +320,8 @@ class Madang(Library):
                 await self._agree()
             except Unavailable as error:
                 log.warning("not agreed with the other nodes", why=error.text)
+            except Exception:
+                log.exception("not asked whether the other nodes agree")
 
     async def drain(self) -> None:
         """Let nobody else in, and send everyone away, their writes acknowledged. Requests are
@@ -353,8 +356,12 @@ class Madang(Library):
         while True:
             await self.clock.sleep(SHARE_SECONDS)
             for limit in self._limits:
-                with contextlib.suppress(Unavailable):
+                try:
                     await limit.share(self.bus if self.bus.shared else None, self.clock)
+                except Unavailable:
+                    pass  # Each node goes by its own count.
+                except Exception:
+                    log.exception("a limit could not be shared")
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: Any = None) -> AsyncIterator[None]:

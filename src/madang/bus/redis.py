@@ -168,6 +168,8 @@ class RedisBus:
                 await self._leases.beat(self._clock.monotonic())
             except Unavailable:
                 pass  # Next time.
+            except Exception:
+                log.exception("leases could not be renewed")
 
     def _call(self, tell: Callable[[Listener], None]) -> None:
         """Tell the listener, whose errors are its own."""

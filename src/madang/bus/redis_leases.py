@@ -213,10 +213,14 @@ class Leases:
     async def expired(self) -> Sequence[Turn]:
         """As `ports.bus.Bus.expired`."""
         turns, self._turns = self._turns, []
-        for node in await self._asking.one(scripted(GONE, self._nodes)):
-            if len(turns) >= ENDED_AT_ONCE:
-                break
-            await self._end(node.decode(), turns)
+        try:
+            for node in await self._asking.one(scripted(GONE, self._nodes)):
+                if len(turns) >= ENDED_AT_ONCE:
+                    break
+                await self._end(node.decode(), turns)
+        except BaseException:
+            self._turns = turns + self._turns  # Given once: they go to whoever asks next here.
+            raise
         return turns
 
     async def _end(self, node: str, turns: list[Turn]) -> None:

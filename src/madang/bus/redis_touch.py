@@ -163,6 +163,10 @@ class Touch:
             servers = await self.doors.open()
         except (OSError, TimeoutError, Unavailable, Refused):
             return False
+        except Exception:
+            # Whatever it is that answers there: the next try may find something else.
+            log.exception("the bus could not be opened")
+            return False
         self.servers = servers
         if not all(link.open for link in servers.links):
             self.lost("lost again while it came back")

@@ -86,6 +86,8 @@ class Catchup:
         log: the org's log as this node tells it. A client may come from a node that is further on.
         limit: unsent bytes at which a connection is closed. While it catches up, half of them may
             be live events held for it.
+        readers: reads of the log at the same time; fewer than the store's connections, so that
+            commits have some.
         most: events that are replayed to one connection; beyond that `too_many`.
     """
 
@@ -98,6 +100,7 @@ class Catchup:
         *,
         limit: int,
         most: int,
+        readers: int = READERS,
     ) -> None:
         self._hub = hub
         self._store = store
@@ -107,7 +110,7 @@ class Catchup:
         self._held = limit // 2
         self._piece = min(IN_ONE_WRITE, limit // 2)
         self._most = most
-        self._reading = asyncio.Semaphore(READERS)
+        self._reading = asyncio.Semaphore(readers)
         self._storm = Storm(hub, store)
         self._tasks = Tasks()
         self._running: dict[Connection, asyncio.Task[None]] = {}
@@ -200,7 +203,9 @@ class Catchup:
         member, floor = _member(connection), connection.floor
         if cursor > self._hub.heads.get(member.org_id, 0):
             return None
-        if cursor >= floor:
+        if cursor > floor:
+            return None  # What is held may be what the client has had elsewhere.
+        if cursor == floor:
             return []
         if member.since > cursor or connection in self._subscribed:
             return None

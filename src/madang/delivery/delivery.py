@@ -34,6 +34,10 @@ LATE_SECONDS = 0.05
 """How long a commit waits for what the bus has not brought yet, before the log is read."""
 HEAD_CHECK_SECONDS = 3.0
 """How long the loss of what came last on the bus can go unnoticed."""
+MOST_SIGNALS = 1_000
+"""Signals of an org that wait until its log is told as far as it is known."""
+FARTHEST_MICROSECONDS = 24 * 3600 * 1_000_000
+"""How far ahead of this node's clock a cursor may be: clocks differ by hours, not by more."""
 AWAY_CHECK_SECONDS = 0.3
 """How often heads are checked while there is no bus."""
 
@@ -62,8 +66,9 @@ class Delivery:
         self._reaching: dict[str, list[tuple[int, asyncio.Future[None]]]] = {}
         self._late: dict[str, Timer] = {}
         self._healing: dict[str, asyncio.Task[None]] = {}
-        # Whom a late `conversation.created` does not name, by its cursor.
-        self._also_entering: dict[int, list[str]] = {}
+        self._signals: dict[str, list[SignalTold]] = {}
+        # Whom a late `conversation.created` does not name, by org and cursor.
+        self._also_entering: dict[tuple[str, int], list[str]] = {}
         self._replies: dict[tuple[str, int], dict[Connection, Encoder]] = {}
         self._tasks = Tasks()
         self._watchers: list[Callable[[Event], None]] = []
@@ -80,7 +85,11 @@ class Delivery:
         self._watchers.append(watcher)
 
     def reply(self, event: Event, connection: Connection, encode: Encoder) -> None:
-        """When `event` is delivered, `connection` gets it as `encode` writes it."""
+        """When `event` is delivered, `connection` gets it as `encode` writes it: at once where the
+        log was read before the commit was known to be one."""
+        if event.cursor <= self._hub.heads.get(event.org_id, 0):
+            connection.write(Frame(encode(event)))
+            return
         self._replies.setdefault((event.org_id, event.cursor), {})[connection] = encode
 
     # Which orgs have somebody here.
@@ -93,6 +102,9 @@ class Delivery:
         try:
             await self._bus.follow_org(org_id)
             head = await self._store.head(org_id)
+        except BaseException:
+            self._bus.unfollow_org(org_id)
+            raise
         finally:
             del self._opening[org_id]
         # What was committed here meanwhile concerned nobody.
@@ -107,6 +119,7 @@ class Delivery:
             if not self._hub.is_followed(org_id):
                 del self._logs[org_id]
                 self._bus.unfollow_org(org_id)
+                self._signals.pop(org_id, None)
                 late = self._late.pop(org_id, None)
                 if late is not None:
                     late.cancel()
@@ -169,6 +182,9 @@ class Delivery:
     def heard_note(self, note: Note) -> None:
         """See `ports.bus.Listener`."""
         self.lag_seconds.observe(max(0, self._clock.now() - note.until) / MICROSECONDS)
+        if note.until > self._clock.now() + FARTHEST_MICROSECONDS:
+            log.error("a note of the bus is of another time", org=note.org_id, until=note.until)
+            return
         orglog = self._logs.get(note.org_id) or self._opening.get(note.org_id)
         if orglog is not None:
             orglog.put(note)
@@ -215,17 +231,25 @@ class Delivery:
                 # Better cut off than a silent gap: who resumes gets it from the log.
                 self._hub.cut_off(event.conversation_id)
         orglog.reach(until)
-        self._hub.heads[orglog.org_id] = orglog.head
+        self._hub.heads[orglog.org_id] = max(orglog.head, self._hub.heads.get(orglog.org_id, 0))
+        if self._signals and not orglog.waits:
+            for signal in self._signals.pop(orglog.org_id, ()):
+                self._signal(orglog.org_id, signal)
         if self._reaching:
             self._reached(orglog.org_id, orglog.head)
 
     def _tell(self, event: Event) -> None:
         channel = self._hub.channels.get(event.conversation_id)
+        if channel is not None and channel.org_id != event.org_id:
+            raise ValueError("an event of another org's conversation")
         if channel is not None and _known(channel, event):
             return  # A repeat: who came or went by it may have gone or come again since.
         for watcher in self._watchers:
             watcher(event)
-        for user_id in (*_entering(event), *self._also_entering.pop(event.cursor, ())):
+        for user_id in (
+            *_entering(event),
+            *self._also_entering.pop((event.org_id, event.cursor), ()),
+        ):
             self._members.entered(event, user_id)
         instead = self._replies.pop((event.org_id, event.cursor), None)
         outgoing = self._hub.tell(event, instead)
@@ -268,7 +292,14 @@ class Delivery:
 
     def _signal(self, org_id: str, signal: SignalTold) -> None:
         channel = self._hub.channels.get(signal.conversation_id)
-        if channel is None or channel.org_id != org_id:
+        orglog = self._logs.get(org_id)
+        if channel is None or channel.org_id != org_id or orglog is None:
+            return
+        if orglog.waits:
+            # Somebody may have been removed by what is not told yet.
+            waiting = self._signals.setdefault(org_id, [])
+            if len(waiting) < MOST_SIGNALS:
+                waiting.append(signal)
             return
         omit: tuple[Member, ...] = ()
         if signal.omit_user_id is not None:
@@ -310,6 +341,8 @@ class Delivery:
                     await self._clock.sleep(delay)
                     delay = min(delay * 2, 2.0)
                     continue
+                if self._logs.get(org_id) is not orglog:
+                    break
                 self.gaps_healed += 1
                 whole = len(page) < HEAL_PAGE
                 self._tell_all(orglog, page, until if whole else page[-1].cursor)
@@ -319,13 +352,15 @@ class Delivery:
                     break  # What else waits may still come by the bus.
         finally:
             del self._healing[org_id]
-        self._go_on(orglog)
+        current = self._logs.get(org_id)
+        if current is not None:
+            self._go_on(current)
 
     async def _find_others(self, org_id: str, page: Sequence[Event]) -> None:
         """Of a large group a late `conversation.created` tells some participants only: who of the
         others is here is asked."""
         large = {
-            event.conversation_id: event.cursor
+            event.conversation_id: event
             for event in page
             if event.type == "conversation.created"
             and event.conversation is not None
@@ -336,7 +371,8 @@ class Delivery:
         here = [user_id for org, user_id in self._hub.members if org == org_id]
         for user_id, conversations in (await self._store.memberships(org_id, here)).items():
             for conversation_id in large.keys() & set(conversations):
-                self._also_entering.setdefault(large[conversation_id], []).append(user_id)
+                key = (org_id, large[conversation_id].cursor)
+                self._also_entering.setdefault(key, []).append(user_id)
 
     async def check_heads(self) -> None:
         """Find what the bus lost last: one query for all orgs. What is only on its way has

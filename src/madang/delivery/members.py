@@ -132,6 +132,7 @@ class Members:
                 if error is not failure:
                     log.exception("memberships could not be read")
                 for key in batch:
+                    self._bus.unfollow_user(*key)
                     _call(self._loading.pop(key).ready, None, error)
                 continue
             for key in batch:

@@ -79,6 +79,7 @@ class Presence:
         self._saving = Tasks()
         self._held: dict[Member, tuple[Status, int]] = {}
         self._sharing = Tasks()
+        self._ended: list[Turn] = []
         self._one_at_a_time = asyncio.Lock()
         self._look_at = 0
 
@@ -139,6 +140,10 @@ class Presence:
 
     async def close(self) -> None:
         """Write what is not stored yet; nothing is under way after this."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for leaving in self._leaving.values():
+            leaving.cancel()
         await self._sharing.close()
         await self._saving.close()
         await self.save()
@@ -311,15 +316,18 @@ class Presence:
 
     async def _look_for_ended(self) -> None:
         """Tell of the users of nodes that are gone, as far as this node is given them."""
+        changes = []
         try:
-            turns = [turn for turn in await self._bus.expired() if turn.before != turn.now]
-            changes = []
-            for turn in turns:
+            # Each turn is given once: what cannot be told now is told at the next look.
+            self._ended += [turn for turn in await self._bus.expired() if turn.before != turn.now]
+            while self._ended:
+                turn = self._ended[0]
                 found = await self._store.memberships(turn.org_id, [turn.user_id])
                 frame = self._frame(turn.user_id, turn.now, None)
                 changes.append(_Told(turn.org_id, turn.user_id, frame, found[turn.user_id]))
+                self._ended.pop(0)
         except Unavailable:
-            return  # Somebody asks again in a few seconds.
+            log.warning("who is gone with a node is told later", users=len(self._ended))
         self._tell_everywhere(changes)
 
     def _tell_everywhere(self, changes: Sequence[_Told]) -> None:

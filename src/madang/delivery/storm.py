@@ -116,7 +116,7 @@ class Storm:
                     org_id, after, [c.conversation_id for c in part], EACH, users, cursors
                 )
                 self._fill(part, lacking, missed.events, after)
-                self._fill_left(members, missed.left, after)
+                self._fill_left(members, users, missed.left, after)
             finally:
                 self._reading -= 1
                 if not self._reading:
@@ -150,13 +150,19 @@ class Storm:
             begins = after if whole else older[0].cursor - 1
             self._hub.remember_before(channel, [self._outgoing(event) for event in older], begins)
 
-    def _fill_left(self, members: dict[Member, None], left: Sequence[Event], after: int) -> None:
+    def _fill_left(
+        self,
+        members: dict[Member, None],
+        asked: Sequence[str],
+        left: Sequence[Event],
+        after: int,
+    ) -> None:
         by_user: dict[str, list[Event]] = {}
         for event in left:
             if event.user_id is not None:
                 by_user.setdefault(event.user_id, []).append(event)
         for member in members:
-            if member.since > after:
+            if member.user_id in asked and member.since > after:
                 earlier = [e for e in by_user.get(member.user_id, ()) if e.cursor <= member.since]
                 member.departed = (*map(self._outgoing, earlier), *member.departed)
                 member.since = after

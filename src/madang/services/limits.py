@@ -65,7 +65,12 @@ class RateLimit:
         spent, self._spent = self._spent, {}
         if bus is None or not spent or self.per_minute is None:
             return
-        names = {f"{self.name}:{org_id}:{user_id}": (org_id, user_id) for org_id, user_id in spent}
+        # A colon in an org would make two users' keys one.
+        names = {
+            f"{self.name}:{org_id.replace('%', '%25').replace(':', '%3A')}:{user_id}": key
+            for key in spent
+            for org_id, user_id in (key,)
+        }
         amounts = {name: spent[key] for name, key in names.items()}
         ahead = await bus.spend(amounts, _SECONDS / self.per_minute)
         now = clock.monotonic()

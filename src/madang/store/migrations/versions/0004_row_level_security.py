@@ -59,10 +59,14 @@ def upgrade() -> None:
         # for an index it would have a whole org read where the planner knows nothing better.
         op.execute(f"CREATE POLICY of_org ON {table} USING ((org_id = {_ORG}) IS TRUE)")
     for table, org in _OF_LOG.items():
-        # `*` is for heads and epochs: numbers of every org's log, and nothing that is in it.
-        op.execute(
-            f"CREATE POLICY of_org ON {table} USING (({org} = {_ORG}) IS TRUE OR {_ORG} = '*')"
+        op.execute(f"CREATE POLICY of_org ON {table} USING (({org} = {_ORG}) IS TRUE)")
+        # `*` reads heads and epochs: numbers of every org's log, and nothing that is in it.
+        op.execute(f"CREATE POLICY of_every_org ON {table} FOR SELECT USING ({_ORG} = '*')")
+        # A new epoch moves every head: whoever owns the tables may, who serves may not.
+        owns = (
+            f"pg_has_role((SELECT relowner FROM pg_class WHERE oid = '{table}'::regclass), 'USAGE')"
         )
+        op.execute(f"CREATE POLICY of_owner ON {table} USING ({_ORG} = '*' AND {owns})")
     # The gaps of orgs that a backup did not know are everybody's.
     op.execute("CREATE POLICY of_all ON gaps FOR SELECT USING (org_id = '')")
     for table, seen in _SEEN.items():
