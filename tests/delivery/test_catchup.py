@@ -332,3 +332,15 @@ async def test_what_was_held_of_a_conversation_goes_with_the_access_to_it(node: 
     done = await node.resume(ben, ben.floor)
     assert done.recovered
     assert [frame["type"] for frame in ben.events()] == ["participant.left"]
+
+
+async def test_resuming_ahead_of_where_one_came_in_gets_nothing_twice(node: Node) -> None:
+    """Another device had it meanwhile, and its cursor is what is shown."""
+    room = await node.group("ann", "ben")
+    old, new = await node.connect("ben"), await node.connect("ben", hold=True)
+    for text in ("one", "two"):
+        await node.app.send(room, "ann", text)
+    await eventually(lambda: len(old.events()) == 2)
+    await node.resume(new, old.events()[0]["cursor"])
+    await eventually(lambda: len(new.events()) == 1)
+    assert new.events()[0]["data"]["content"] == "two"
