@@ -6,9 +6,10 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 CODE   := $(wildcard src tests bench examples)
 PYTEST_ARGS ?=
+FAULTS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench clean browser setup
+.PHONY: help run test check format bench faults clean browser nginx setup
 
 help: ## list these commands
 	@printf '\n  \033[1mMadang\033[0m  a messaging server that loses nothing\n\n'
@@ -18,7 +19,7 @@ help: ## list these commands
 run: $(VENV)/.ready-to-run ## set up if needed, then start a demo server and print its links
 	@$(BIN)/madang demo
 
-test: $(VENV)/.ready-to-develop browser ## set up if needed, then run every test (PYTEST_ARGS="-k ...")
+test: $(VENV)/.ready-to-develop browser nginx ## set up if needed, then run every test (PYTEST_ARGS="-k ...")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.ready-to-develop ## formatter, linter, strict types, import contract
@@ -33,6 +34,9 @@ format: $(VENV)/.ready-to-develop ## format the code and mend what the linter ca
 
 bench: $(VENV)/.ready-to-develop ## measure Madang beside its peers; writes bench/RESULTS.md
 	$(BIN)/python -m bench
+
+faults: $(VENV)/.ready-to-develop ## a thousand faults while people talk (FAULTS_ARGS="--faults 100 --seed 7")
+	$(BIN)/python -m tests.faults $(FAULTS_ARGS)
 
 setup: $(VENV)/.ready-to-develop ## only set up the virtual environment, with all development tools
 
@@ -60,6 +64,7 @@ $(BIN)/python:
 
 # No build isolation: the build backend is pinned in constraints.txt like everything else.
 $(VENV)/.ready-to-run: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing (about 20 s, once) ..."
 	@$(PIP) install --quiet --constraint constraints.txt hatchling editables
 	@$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable .
 	@touch $@
@@ -84,4 +89,20 @@ browser:
 	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null && exit 0; \
 	fi; \
 	echo "The browser tests need Chromium or Chrome and it could not be installed from here: install one (Debian: 'apt-get install chromium') and run make again." >&2; \
+	exit 1
+
+# Nodes are tested behind a real nginx: the machine's, or Debian's package, unpacked and not
+# installed, so that no service of the machine changes.
+nginx: $(VENV)/.ready-to-develop
+	@PATH="$$PATH:/usr/sbin"; \
+	if command -v nginx >/dev/null 2>&1 || [ -x $(VENV)/nginx/usr/sbin/nginx ]; then exit 0; fi; \
+	fetch() { (cd $(VENV) && rm -f nginx_*.deb && apt-get download -qq nginx >/dev/null 2>&1); }; \
+	sudo=; \
+	if [ "$$(id -u)" != 0 ]; then sudo='sudo -n'; fi; \
+	if command -v apt-get >/dev/null 2>&1; then \
+	  echo "Unpacking nginx for the tests of several nodes ..."; \
+	  { fetch || { $$sudo apt-get update -qq && fetch; }; } && \
+	  dpkg -x $(VENV)/nginx_*.deb $(VENV)/nginx && rm -f $(VENV)/nginx_*.deb && exit 0; \
+	fi; \
+	echo "The tests of several nodes need nginx and it could not be had from here: install it (Debian: 'apt-get install nginx') and run make again." >&2; \
 	exit 1

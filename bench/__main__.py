@@ -72,7 +72,7 @@ def _measure(
 ) -> Iterator[Record]:
     for scenario in scenarios:
         for peer in peers:
-            if not scenario.takes(peer):
+            if not scenario.takes(peer) or (peer.only and scenario.name not in peer.only):
                 continue
             console.print(f"[bold]{scenario.name}[/] {peer.title}")
             try:

@@ -3,10 +3,12 @@
 import os
 import platform
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.peers.base import Peer
+from bench.peers.base import Peer, Unavailable
+from bench.services import versions
 
 
 def describe(peers: Iterable[Peer]) -> dict[str, str]:
@@ -19,6 +21,8 @@ def describe(peers: Iterable[Peer]) -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release().partition('-')[0]}",
         "Python": platform.python_version(),
     }
+    with suppress(Unavailable):
+        found |= versions()
     return found | {peer.title: peer.version() for peer in peers if peer.name != "ceiling"}
 
 

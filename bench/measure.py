@@ -4,10 +4,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bench.load.driver import Load
-from bench.processes import TICKS_PER_SECOND, Server, Usage, cores
+from bench.processes import TICKS_PER_SECOND, Usage, cores
 from bench.records import Record
 
 
@@ -29,7 +29,13 @@ class Measured:
         return float(self.result.get("load_cpu", 0.0))
 
 
-def measured(load: Load, server: Server, command: str, *, limit_seconds: float) -> Measured:
+class Used(Protocol):
+    """One server or several."""
+
+    def usage(self) -> Usage: ...
+
+
+def measured(load: Load, server: Used, command: str, *, limit_seconds: float) -> Measured:
     """Send `command`; the window begins when the load process says so, or at once."""
     begun: list[tuple[Usage, float]] = [(server.usage(), _core_seconds())]
     result = load.command(

@@ -41,8 +41,10 @@ def spawn(
     stderr: int | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    user: str | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """Start `command` pinned to `core`, with as many open files as the machine allows."""
+    """Start `command` pinned to `core`, with as many open files as the machine allows; as another
+    `user` where one is named."""
 
     def prepare() -> None:
         os.sched_setaffinity(0, {core})
@@ -56,6 +58,7 @@ def spawn(
         stderr=stderr,
         env=dict(os.environ, **(env or {})),
         cwd=cwd,
+        user=user,
         start_new_session=True,
         preexec_fn=prepare,
     )
@@ -142,13 +145,22 @@ def serving(
     work: Path,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    core: int | None = None,
+    user: str | None = None,
     patience_seconds: float = 30.0,
 ) -> Iterator[Server]:
-    """Run a server until the block ends; it is entered when the port accepts connections."""
+    """Run a server until the block ends; it is entered when the port accepts connections. It has
+    the servers' core, or another `core`."""
     log = work / "server.log"
     with log.open("wb") as out:
         process = spawn(
-            command, core=cores()[0], stdout=out.fileno(), stderr=out.fileno(), env=env, cwd=cwd
+            command,
+            core=cores()[0] if core is None else core,
+            stdout=out.fileno(),
+            stderr=out.fileno(),
+            env=env,
+            cwd=cwd,
+            user=user,
         )
         try:
             _wait_for(process, port, log, patience_seconds)

@@ -28,6 +28,7 @@ from madang.services.conversations import CreateConversation
 from madang.services.messages import SendMessage
 from madang.store import bulk, migrate, rows
 from madang.store.queries import events as event_queries
+from madang.store.sql_store import Scope
 from madang.store.sqlite import SqliteStore, create_sqlite_engine
 from madang.store.tables import events, messages
 from madang.store.writer import GroupWriter
@@ -69,7 +70,7 @@ async def sends(directory: Path, waiting: int, busy: bool, total: int = 40_000) 
     clock = SystemClock()
     store = SqliteStore(url, clock)
     batches: list[int] = []
-    writer = GroupWriter(store, clock, lambda found: batches.append(len(found)))
+    writer = GroupWriter(store, clock, lambda batch: batches.append(len(batch.events)))
     rooms = [
         (
             await writer.write(
@@ -190,7 +191,7 @@ async def reads(directory: Path, busy: bool) -> list[str]:
     clock = SystemClock()
     store = SqliteStore(url, clock)
     seen: list[Event] = []
-    writer = GroupWriter(store, clock, seen.extend)
+    writer = GroupWriter(store, clock, lambda batch: seen.extend(batch.events))
     opened = await writer.write(CreateConversation("default", "a", "group", ("b",), "Room"))
     room = opened.view.conversation.id
     await asyncio.gather(
@@ -214,7 +215,7 @@ async def reads(directory: Path, busy: bool) -> list[str]:
                 if name == "one row":
                     await store.events_of_org("default", 0, None, 500)
                 else:
-                    await store._read(as_rows)
+                    await store._read(Scope("default"), as_rows)
             took = (time.perf_counter() - start) / 50 * 1e3
             found.append(
                 f"page of 500 events as {name:9}{', busy thread' if busy else '':13} {took:6.1f} ms"

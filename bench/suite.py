@@ -6,11 +6,15 @@ from bench.peers.centrifugo import Centrifugo
 from bench.peers.madang import Madang
 from bench.peers.nchan import Nchan
 from bench.peers.node import SocketIoNode, Uws, Ws
+from bench.peers.nodes import SocketIoRedis, Straight
 from bench.peers.python import SocketIoPython, Websockets
 from bench.scenarios.base import Scenario
 from bench.scenarios.connections import Connects, Memory, Resume
 from bench.scenarios.durable import Durable
 from bench.scenarios.fanout import Fanout, Growth
+from bench.scenarios.nodes import Move, TwoNodes
+from bench.scenarios.postgres import History, OnPostgres
+from bench.scenarios.stalled import Stalling
 
 # Madang first: the other rows are given as a ratio of it.
 PEERS: tuple[Peer, ...] = (
@@ -22,6 +26,8 @@ PEERS: tuple[Peer, ...] = (
     SocketIoNode(),
     Websockets(),
     SocketIoPython(),
+    SocketIoRedis(),
+    Straight(),
     Ceiling(),
 )
 
@@ -41,4 +47,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     Connects(connections=5000),
     Resume(clients=5000, missed=20),
     Growth(sizes=(100, 1000, 5000, 15_000)),
+    OnPostgres(),
+    TwoNodes(),
+    Move(),
+    History(),
+    Stalling(),
 )

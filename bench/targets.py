@@ -94,6 +94,64 @@ def _growth(figures: Figures) -> tuple[str, bool]:
     return ", ".join(told), all(value < 0.20 for value in ours.values())
 
 
+def _straight(what: str) -> Callable[[Figures], tuple[str, bool]]:
+    def check(figures: Figures) -> tuple[str, bool]:
+        ours = figures.best("postgres", "acked messages")
+        theirs = figures.all("postgres", "acked messages", "asyncpg", f"one {what},")
+        told = ", ".join(f"{ours / r.value:.1f} × {r.case.rpartition(', ')[2]}" for r in theirs)
+        return told, ours >= 10 * max(r.value for r in theirs)
+
+    return check
+
+
+def _per_cpu(figures: Figures) -> tuple[str, bool]:
+    metric = "acked messages per CPU second"
+    one, two = (figures.best("two-nodes", metric, case=f"{n} node") for n in ("one", "two"))
+    return f"{two / one:.2f} ({one:,.0f} and {two:,.0f} for a CPU second)", two / one >= 0.85
+
+
+def _added(load: str) -> Callable[[Figures], tuple[str, bool]]:
+    def check(figures: Figures) -> tuple[str, bool]:
+        def delay(where: str, key: str) -> float:
+            found = figures.all("two-nodes", f"delivery {key}", case=where)
+            return next(r.value for r in found if r.case.endswith(load))
+
+        p50, p99 = (
+            delay("to the other node", key) - delay("within a node", key) for key in ("p50", "p99")
+        )
+        return f"{p50:.2f} ms, {p99:.2f} ms", p50 <= 1 and p99 <= 5
+
+    return check
+
+
+def _manager(figures: Figures) -> tuple[str, bool]:
+    ours = figures.best("two-nodes", "deliveries", case="two nodes")
+    ratio = ours / figures.best("two-nodes", "deliveries", "socketio-redis", "two nodes")
+    return f"{ratio:.1f} ×", ratio >= 4
+
+
+def _page(figures: Figures) -> tuple[str, bool]:
+    ours, raw = (figures.best("history", "page p99", peer) for peer in ("madang", "asyncpg"))
+    http = figures.best("history", "page over HTTP p99")
+    told = f"{ours / raw:.2f} × ({ours:.2f} ms and {raw:.2f} ms; over HTTP {http:.2f} ms)"
+    return told, ours <= 2 * raw
+
+
+def _others(figures: Figures) -> tuple[str, bool]:
+    metric = "the others' delivery p99"
+    without = figures.best("stalled", metric, case="nobody")
+    beside = figures.best("stalled", metric, case=" of ")
+    return f"{beside / without:.2f} ×", beside <= 1.2 * without
+
+
+def _grown(figures: Figures) -> tuple[str, bool]:
+    # What anything grows by, stalled or not, is not the stalled ones'.
+    grown = figures.best("stalled", "memory grown", case=" of ")
+    grown = max(0.0, grown - figures.best("stalled", "memory grown", case="nobody"))
+    cap = figures.best("stalled", "the cap, times the stalled", case=" of ")
+    return f"{grown:.1f} MB of {cap:.1f} MB", grown <= cap
+
+
 _TARGETS: tuple[tuple[str, Callable[[Figures], tuple[str, bool]]], ...] = (
     ("64 in flight to 1,000: at least 1.5 × uWebSockets in Bun", _ratio("uws", 1.5)),
     ("64 in flight to 1,000: at least 10 × nchan", _ratio("nchan", 10)),
@@ -126,6 +184,33 @@ _TARGETS: tuple[tuple[str, Callable[[Figures], tuple[str, bool]]], ...] = (
         _at_most("resume", "until all are caught up", 5, "s"),
     ),
     ("cost per delivery, 100 to 15,000 connections: less than 20 % more", _growth),
+    (
+        "durable on PostgreSQL, rooms of 10: at least 9,000 acked messages/s",
+        _at_least("postgres", "acked messages", 9000, "/s"),
+    ),
+    (
+        "the same: at least 10 × one bare insert, one commit on that database",
+        _straight("insert"),
+    ),
+    ("the same: at least 10 × one message (the same rows), one commit", _straight("message")),
+    ("two nodes: at least 0.85 of one node's acked messages for a CPU second", _per_cpu),
+    (
+        "to the other node, nothing else: at most 1 ms more at p50, 5 ms at p99",
+        _added("nothing else"),
+    ),
+    ("the same at half load", _added("messages/s")),
+    ("two nodes: at least 4 × python-socketio with its Redis manager", _manager),
+    (
+        "5,000 clients move, 50 missed events in 100 conversations: within 8 s",
+        _at_most("move", "until all are caught up", 8, "s"),
+    ),
+    (
+        "the same: at most 2 reads of the log for each conversation",
+        _at_most("move", "reads of the log per conversation", 2, "reads"),
+    ),
+    ("the store's page of 50 out of 1,000,000 messages: p99 at most 2 × the query's", _page),
+    ("1 % of readers stalled: the others' p99 at most 1.2 × without", _others),
+    ("the same: memory grows by at most the cap times the stalled", _grown),
 )
 
 

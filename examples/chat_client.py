@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
 
 import madang.client
@@ -51,4 +52,5 @@ if __name__ == "__main__":
     parser.add_argument("other", help="the user to talk to")
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     arguments = parser.parse_args()
-    asyncio.run(chat(arguments.url, arguments.token, arguments.other))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(chat(arguments.url, arguments.token, arguments.other))

@@ -2,7 +2,8 @@
 
     MADANG_DEV=true uvicorn --app-dir examples mounted_app:app
 
-The chat stands under /chat: the console at http://127.0.0.1:8000/chat/console/, the WebSocket at
+It keeps its database, and in development its secret, in madang-data/ where it is started. The chat
+stands under /chat: the console at http://127.0.0.1:8000/chat/console/, the WebSocket at
 ws://127.0.0.1:8000/chat/api/v1/messenger/ws. The shop's own routes publish into it; what they
 publish is on disk before they answer.
 """

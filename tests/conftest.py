@@ -19,6 +19,8 @@ import pytest
 from madang.services.auth import mint
 from madang.services.keys import secret_key
 
+pytest_plugins = ["tests.postgres", "tests.valkey"]
+
 SECRET = "a secret for tests, long enough to be one"
 START_SECONDS = 30.0
 

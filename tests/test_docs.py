@@ -7,9 +7,11 @@ import asyncio
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,7 +126,8 @@ def test_every_command_is_documented_with_all_its_fields(
 
 def test_other_pages_show_frames_that_are_valid() -> None:
     for page in PAGES:
-        for frame in frames(page.read_text("utf-8"), "json client"):
+        text = page.read_text("utf-8").replace("PASTE-THE-ID", str(uuid.uuid4()))
+        for frame in frames(text, "json client"):
             COMMANDS[frame["type"]].model_validate(frame)
 
 
@@ -249,6 +252,60 @@ async def test_the_event_log_says_what_its_page_says(server: Server) -> None:
         assert await alice.take() == acked
 
 
+async def test_a_stream_says_what_its_page_says(server: Server) -> None:
+    (shown,) = (
+        block for block in blocks((DOCS / "events.md").read_text("utf-8"), "") if "id: " in block
+    )
+    fields = [re.findall(r"^(\w+): ", part, re.MULTILINE) for part in shown.strip().split("\n\n")]
+    names = [set(re.findall(r'"(\w+)":', part)) for part in shown.strip().split("\n\n")]
+    async with server.rest("billing", roles=["service"]) as backend:
+        body = {"type": "invoice.paid", "payload": {"amount": 12}, "user_id": "alice"}
+        await backend.post("/api/v1/events", json=body)
+    told: list[list[str]] = [[]]
+    async with (
+        asyncio.timeout(PATIENCE),
+        server.rest("alice") as alice,
+        alice.stream("GET", "/api/v1/events/stream?cursor=0") as answer,
+    ):
+        async for line in answer.aiter_lines():
+            if line:
+                told[-1].append(line)
+            elif "replay_complete" in told[-1][-1]:
+                break
+            else:
+                told.append([])
+    assert [[line.partition(": ")[0] for line in event] for event in told] == fields
+    event, complete = (json.loads(event[1].removeprefix("data: ")) for event in told)
+    assert names[0] - {"amount"} <= event.keys()
+    assert names[1] == complete.keys()
+
+
+async def test_what_is_to_be_pasted_can_be(server: Server) -> None:
+    """A terminal sends each line as it is pasted: so every line is a frame."""
+    page = (DOCS / "getting-started.md").read_text("utf-8")
+    lines = [line for block in blocks(page, "json client") for line in block.splitlines()]
+    assert lines
+    async with server.rest("alice") as rest:
+        body = {"kind": "group", "title": "마당", "participant_ids": ["bob"]}
+        made = (await rest.post("/api/v1/messenger/conversations", json=body)).json()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "websockets", f"{server.ws}?token={server.token('alice')}"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONUTF8": "1"},
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await process.stdout.readuntil(b'"connected"')
+            for line in lines:
+                process.stdin.write(line.replace("PASTE-THE-ID", made["id"]).encode() + b"\n")
+                await process.stdout.readuntil(b'"message.sent"')
+    finally:
+        process.kill()
+        await process.communicate()
+
+
 # Routes and codes.
 
 
@@ -335,15 +392,20 @@ async def test_the_client_of_the_readme_runs(server: Server, tmp_path: Path) -> 
         server.token("alice"),
         server.url,
         stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONUTF8": "1"},
     )
     try:
         assert process.stdout is not None
         async with asyncio.timeout(PATIENCE):
             lines = [(await process.stdout.readline()).decode() for _ in range(2)]
+            process.send_signal(signal.SIGINT)
+            _, errors = await process.communicate()
     finally:
-        process.kill()
-        await process.wait()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, errors) == (0, b""), "Ctrl-C is how it ends"
     assert lines[0].startswith("1 conversation.created ")
     assert lines[1].startswith("2 message.new ")
     assert "안녕, courtyard!" in lines[1]

@@ -53,5 +53,5 @@ def test_everything_declared_is_pinned_and_nothing_names_an_address() -> None:
     pinned = {re.split("[=;]", line)[0].lower().replace("_", "-") for line in lines}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    names = {re.split("[<>=;]", each)[0].lower().replace("_", "-") for each in declared}
+    names = {re.split(r"[\[<>=;]", each)[0].lower().replace("_", "-") for each in declared}
     assert names - pinned == set()

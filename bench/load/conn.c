@@ -144,7 +144,7 @@ void conn_start(struct conn *c, int index) {
     struct sockaddr_in from = {.sin_family = AF_INET};
     from.sin_addr.s_addr = htonl(0x7f000002u + (uint32_t)(index % plan.sources));
     bind(c->fd, (struct sockaddr *)&from, sizeof from);
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)plan.port)};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(c->port ? c->port : plan.port))};
     inet_pton(AF_INET, plan.address, &to.sin_addr);
     c->phase = PHASE_OPENING;
     c->stash_len = 0;

@@ -26,6 +26,7 @@ struct conn {
     uint32_t seen;   /* counted frames since the mode started */
     uint32_t to_send; /* burst mode: messages left */
     char *path, *a, *b;
+    int port; /* 0: the plan's */
     char *stash; /* the unfinished end of the last read */
     uint32_t stash_len;
     char *out;

@@ -36,9 +36,7 @@ class Load:
         self, line: str, *, limit_seconds: float, on_start: Callable[[], None] | None = None
     ) -> dict[str, Any]:
         """Send `line` and return its result; `on_start` is called when measuring begins."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(line.encode() + b"\n")
-        self._process.stdin.flush()
+        self.begin(line)
         limit = time.monotonic() + limit_seconds
         while True:
             answer: dict[str, Any] = json.loads(self._line(limit, line))
@@ -48,6 +46,12 @@ class Load:
                 raise LoadFailed(f"{line}: {answer['message']}")
             if answer["event"] == "start" and on_start:
                 on_start()
+
+    def begin(self, line: str) -> None:
+        """Send `line` and do not wait for what comes of it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode() + b"\n")
+        self._process.stdin.flush()
 
     def connect(
         self, *, window: int = CONNECT_WINDOW, limit_seconds: float = 120.0

@@ -115,7 +115,7 @@ class Generator:
             raw.setblocking(False)
             raw.bind((f"127.0.0.{2 + index % 8}", 0))
             try:
-                await loop.sock_connect(raw, (self.plan.address, self.plan.port))
+                await loop.sock_connect(raw, (self.plan.address, conn.port))
                 await loop.create_connection(lambda: conn, sock=raw)
             except OSError:
                 self.refused += 1

@@ -26,7 +26,7 @@ class Directions:
     hello: str | None = None
     message: str = ""
     header: str = ""
-    conns: list[tuple[str, str, str, str]] = field(default_factory=list)
+    conns: list[tuple[str, str, str, str, int]] = field(default_factory=list)
 
 
 def read_plan(path: Path) -> Directions:
@@ -48,7 +48,7 @@ def read_plan(path: Path) -> Directions:
             case "hello" | "message" | "header":
                 setattr(plan, word, rest[0])
             case "conn":
-                plan.conns.append((rest[0], rest[1], rest[2], rest[3]))
+                plan.conns.append((rest[0], rest[1], rest[2], rest[3], int(rest[4])))
             case _:
                 raise ValueError(f"unknown directive {word}")
     return plan
@@ -89,10 +89,24 @@ class Owner(Protocol):
 class Conn(asyncio.Protocol):
     """One connection: upgrades, walks frames, tells the load what it saw."""
 
-    __slots__ = ("a", "b", "left", "load", "open", "path", "ready", "role", "seen", "started", "to")
+    __slots__ = (
+        "a",
+        "b",
+        "left",
+        "load",
+        "open",
+        "path",
+        "port",
+        "ready",
+        "role",
+        "seen",
+        "started",
+        "to",
+    )
 
-    def __init__(self, load: Owner, role: str, path: str, a: str, b: str) -> None:
+    def __init__(self, load: Owner, role: str, path: str, a: str, b: str, port: int) -> None:
         self.load, self.role, self.path, self.a, self.b = load, role, path, a, b
+        self.port = port or load.plan.port
         self.open = self.ready = False
         self.left = b""
         self.seen = 0
@@ -105,7 +119,7 @@ class Conn(asyncio.Protocol):
         plan = self.load.plan
         extra = f"{plan.header}\r\n" if plan.header else ""
         self.to.write(
-            f"GET {self.path} HTTP/1.1\r\nHost: {plan.address}:{plan.port}\r\n"
+            f"GET {self.path} HTTP/1.1\r\nHost: {plan.address}:{self.port}\r\n"
             "Upgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{extra}\r\n".encode()
         )

@@ -33,6 +33,7 @@ static void add_conn(void) {
     c->path = rest();
     c->a = rest();
     c->b = rest();
+    c->port = number();
 }
 
 static void add_class(void) {

@@ -10,12 +10,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Conn:
-    """One connection. `role` holds R (a counted receiver), S (a sender), both or neither."""
+    """One connection. `role` holds R (a counted receiver), S (a sender), both or neither. `port`:
+    of another node than the plan's (0: none)."""
 
     role: str
     path: str
     a: str = ""
     b: str = ""
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Plan:
             rows.append(("hello", self.hello))
         if self.header is not None:
             rows.append(("header", self.header))
-        rows += [("conn", c.role or "-", c.path, c.a or "-", c.b or "-") for c in self.conns]
+        rows += [
+            ("conn", c.role or "-", c.path, c.a or "-", c.b or "-", c.port) for c in self.conns
+        ]
         path.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
         return path

@@ -40,6 +40,8 @@ class Peer(ABC):
     # Which scenarios it takes part in beyond the fan-out ones.
     durable: bool = False
     checks_tokens: bool = True
+    # The scenarios it is for, by name; None: all that take it.
+    only: tuple[str, ...] | None = None
 
     def install(self) -> None:
         """Make the peer ready to start, once. Raises `Unavailable`."""

@@ -73,8 +73,8 @@ class Madang(Peer):
         users = [f"user-{i}" for i in range(receivers)]
         typists = [_typist(i) for i in range(senders)]
         (room,) = make_rooms(server.port, [users + typists])
-        conns = [Conn("R", _path(user), room) for user in users]
-        conns += [Conn("S", _path(user), room) for user in typists]
+        conns = [Conn("R", ws_path(user), room) for user in users]
+        conns += [Conn("S", ws_path(user), room) for user in typists]
         return Plan(
             classes=(TYPING, SYSTEM),
             count=0,
@@ -84,7 +84,7 @@ class Madang(Peer):
         )
 
     def idle(self, server: Server, connections: int) -> Plan:
-        return _plan([Conn("R", _path(f"user-{i}")) for i in range(connections)])
+        return message_plan([Conn("R", ws_path(f"user-{i}")) for i in range(connections)])
 
     def idle_in_rooms(self, server: Server, connections: int, each: int) -> Plan:
         """Idle connections of users with `each` conversations of ten people."""
@@ -95,20 +95,22 @@ class Madang(Peer):
         members = [[f"user-{r}-{i}" for i in range(size)] for r in range(rooms)]
         made = make_rooms(server.port, members)
         pairs = zip(made, members, strict=True)
-        return _plan([Conn("RS", _path(user), room) for room, users in pairs for user in users])
+        return message_plan(
+            [Conn("RS", ws_path(user), room) for room, users in pairs for user in users]
+        )
 
-    def storm(self, server: Server, clients: int) -> tuple[Plan, Plan]:
-        """Rooms of ten clients, and one sender more in each: the plan of either."""
-        rooms = max(1, clients // ROOM)
-        members = [[f"user-{r}-{i}" for i in range(ROOM)] for r in range(rooms)]
+    def storm(self, server: Server, clients: int, size: int = ROOM) -> tuple[Plan, Plan]:
+        """Rooms of `size` clients, and one sender more in each: the plan of either."""
+        rooms = max(1, clients // size)
+        members = [[f"user-{r}-{i}" for i in range(size)] for r in range(rooms)]
         made = make_rooms(server.port, [[*m, f"sender-{r}"] for r, m in enumerate(members)])
-        readers = [Conn("R", _path(user)) for users in members for user in users]
-        senders = [Conn("S", _path(f"sender-{r}"), room) for r, room in enumerate(made)]
-        return _plan(readers), _plan(senders)
+        readers = [Conn("R", ws_path(user)) for users in members for user in users]
+        senders = [Conn("S", ws_path(f"sender-{r}"), room) for r, room in enumerate(made)]
+        return message_plan(readers), message_plan(senders)
 
     def talking(self, senders: Plan) -> Plan:
         """The senders again, with ids that none of their messages had before."""
-        return _plan(list(senders.conns))
+        return message_plan(list(senders.conns))
 
     def resuming(self, readers: Plan, cursor: int) -> Plan:
         """The readers again; each is ready when its `resumed` is there."""
@@ -121,7 +123,7 @@ class Madang(Peer):
         )
 
 
-def _plan(conns: list[Conn]) -> Plan:
+def message_plan(conns: list[Conn]) -> Plan:
     # The number begins anew with each load process, and an id used before is a retry: each plan has
     # ids of its own.
     ids = f'"client_id":"bench-{secrets.token_hex(4)}-%n"'
@@ -131,7 +133,7 @@ def _plan(conns: list[Conn]) -> Plan:
     return Plan(classes, count=0, ack=1, ready=2, message=message, conns=tuple(conns))
 
 
-def _path(user: str) -> str:
+def ws_path(user: str) -> str:
     return f"{BASE}/ws?token={mint(user)}"
 
 
@@ -200,7 +202,7 @@ def current_cursor(port: int, user: str) -> int:
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         key = base64.b64encode(os.urandom(16)).decode()
         connection.sendall(
-            f"GET {_path(user)} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
+            f"GET {ws_path(user)} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
             "Sec-WebSocket-Version: 13\r\n\r\n".encode()
         )
@@ -212,3 +214,18 @@ def current_cursor(port: int, user: str) -> int:
             received += chunk
         digits = received.partition(b'"cursor":')[2]
         return int(digits[: len(digits) - len(digits.lstrip(b"0123456789"))])
+
+
+def metric(port: int, series: str) -> float:
+    """The sum of all series of `/metrics` whose text begins like this."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", "/metrics")
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    if answer.status != 200:
+        raise Unavailable(f"GET /metrics: {answer.status}")
+    found = [line for line in text.splitlines() if line.startswith(series)]
+    if not found:
+        raise Unavailable(f"no {series} in /metrics")
+    return sum(float(line.rpartition(" ")[2]) for line in found)

@@ -1,15 +1,14 @@
 """Settings in, a running server out: the only place that names concrete backends.
 
-`Madang` is the ASGI app, with its parts; `create_app` makes one to run or to mount, `serve` runs
-one with uvicorn, past ASGI for WebSocket frames.
+`Madang` is the ASGI app, with its parts; `create_app` makes one to run or to mount. The process
+around it is `madang.serving`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import sys
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -29,20 +28,22 @@ from madang.delivery.catchup import Catchup
 from madang.delivery.delivery import Delivery
 from madang.delivery.members import Members
 from madang.delivery.presence import Presence
+from madang.exposition import Measured
 from madang.gateways.entrance import Entrance, Surface
-from madang.gateways.http_uvicorn import http_class
 from madang.gateways.websocket_asgi import AsgiGateway
 from madang.gateways.websocket_uvicorn import UvicornConnection, protocol_class
 from madang.hub.hub import Hub
 from madang.library import Library
-from madang.ports import Bus
+from madang.metrics import Tally
+from madang.ports.bus import Bus
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import Unavailable
 from madang.services.limits import RateLimit
-from madang.services.trust import token_verifier
+from madang.services.trust import fingerprint, token_verifier
 from madang.settings import Settings
 from madang.store import migrate
-from madang.store.sqlite import SqliteStore
+from madang.store.address import is_postgresql
+from madang.store.opening import check_postgresql, open_store
 from madang.store.writer import GroupWriter
 from madang.surfaces import problems
 from madang.surfaces.admission import Admission
@@ -52,7 +53,7 @@ from madang.surfaces.events.session import EventsSession
 from madang.surfaces.messenger import rest as messenger_rest
 from madang.surfaces.messenger.frames import MessengerFrames
 from madang.surfaces.messenger.session import Messenger, MessengerPath
-from madang.surfaces.requests import BodyLimit, Callers
+from madang.surfaces.requests import BodyLimit, Callers, CountAnswers
 from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -60,11 +61,16 @@ log = structlog.get_logger(__name__)
 SIGNALS_PER_MESSAGE = 10
 """Typing and reads are cheaper than messages: so many times as many of them are allowed."""
 SWEEP_SECONDS = 30
-GIL_SECONDS = 0.001
-"""How long a thread may keep the interpreter while another waits. The loop and the writer's thread
-take turns; with Python's 5 ms the slowest acks took 30 ms at half load, with 1 ms 13 ms."""
-HTTP_DRAIN_SECONDS = 1
-"""What requests under way get when the server stops; connections get `drain_seconds` after."""
+KEYS_SECONDS = 15.0
+"""How long after its last word a node's keys bind the others: a secret is changed by stopping all
+nodes for so long."""
+OTHER_KEYS = (
+    "The nodes that run on this bus believe other tokens: give this one the same JWT_SECRET_KEY, "
+    "MADANG_JWT_PUBLIC_KEY, MADANG_JWKS_URL, audience, issuer and JWT_ALGORITHM as theirs, or "
+    "stop them all first"
+)
+SHARE_SECONDS = 0.25
+"""How often nodes add up what their users have used of a limit."""
 
 _MESSENGER = "/api/v1/messenger/ws"
 _EVENTS = "/api/v1/events/ws"
@@ -85,8 +91,8 @@ class Madang(Library):
         self.verifier = token_verifier(settings)
         self.clock: Clock = clock or SystemClock()
         frames = MessengerFrames()
-        self.hub = Hub((frames.event, events_frames.encode_event))
-        self._bus: Bus = bus or MemoryBus()
+        self.hub = Hub((frames.event, events_frames.encode_event), self.clock.now)
+        self.bus: Bus = bus or _bus(settings, self.clock)
         self._started = False
         self._stopped = False
         self._starting = asyncio.Lock()
@@ -98,25 +104,29 @@ class Madang(Library):
 
     def _assemble(self, frames: MessengerFrames) -> None:
         settings, clock, hub = self.settings, self.clock, self.hub
-        self.store = SqliteStore(settings.database_url, clock)
-        self.members = Members(hub, self.store)
-        self.delivery = Delivery(hub, self.store, self._bus, self.members, clock)
+        self.store = open_store(settings.database_url, clock, settings.database_pool_size)
+        self.members = Members(hub, self.store, self.bus)
+        self.delivery = Delivery(hub, self.store, self.bus, self.members, clock)
         self.writer: GroupWriter = GroupWriter(self.store, clock, self.delivery.committed)
         self.catchup = Catchup(
             hub,
             self.store,
             clock,
+            self.delivery,
             limit=settings.output_limit_bytes,
+            readers=max(1, settings.database_pool_size // 2),
             most=settings.max_replay_events,
         )
         self.delivery.watch(self.catchup.changed)
         self.presence = Presence(
             hub,
             self.store,
+            self.bus,
             clock,
             away_after=round(settings.away_after),
             grace=settings.offline_grace,
         )
+        self.delivery.pass_on(self.presence)
         self.entrance = Entrance(
             self._route,
             clock,
@@ -133,7 +143,8 @@ class Madang(Library):
         )
         self.messages_limit = RateLimit(per_minute)
         signals = None if per_minute is None else per_minute * SIGNALS_PER_MESSAGE
-        signals_limit = RateLimit(signals)
+        signals_limit = RateLimit(signals, "signals")
+        self._limits = (self.messages_limit, signals_limit)
         self.admission = Admission(
             self.verifier,
             self.members,
@@ -178,8 +189,9 @@ class Madang(Library):
             max_message=settings.ws_message_size_limit,
             output_limit=settings.output_limit_bytes,
         )
+        self.answers = Tally()
         self.http = self._http()
-        self._http_stack = _with_middleware(self.http, settings)
+        self._http_stack = CountAnswers(_with_middleware(self.http, settings), self.answers)
 
     # Where things are.
 
@@ -198,7 +210,7 @@ class Madang(Library):
             title="Madang",
             version=madang.__version__,
             summary="A messaging server that loses nothing.",
-            docs_url="/docs",
+            docs_url=None,  # ours asks no other host for anything
             redoc_url=None,
         )
         app.state.callers = Callers(self.verifier, self.clock)
@@ -210,7 +222,6 @@ class Madang(Library):
                     self.writer,
                     self.clock,
                     self.presence,
-                    self.hub,
                     self.entrance,
                     self.messages_limit,
                     self.settings.ws_message_size_limit,
@@ -232,7 +243,24 @@ class Madang(Library):
                 )
             )
         )
-        own_routes.add(app, own_routes.Parts(self.settings, self.clock, self.store, self.entrance))
+        measured = Measured(
+            _node_name(self.settings),
+            madang.__version__,
+            self.entrance,
+            self.hub,
+            self.writer,
+            self.store,
+            self.delivery,
+            self.catchup,
+            self.bus,
+            self.answers,
+        )
+        own_routes.add(
+            app,
+            own_routes.Parts(
+                self.settings, self.clock, self.store, self.entrance, self.bus, measured
+            ),
+        )
         return app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -271,9 +299,34 @@ class Madang(Library):
             if self._started:
                 return
             self._epoch = await self.store.epoch()
+            await self.bus.start(self.delivery)
+            await self._agree()
+            self._tasks.start(self._keep_agreeing(), "same keys")
             self.entrance.start()
             self._tasks.start(self.delivery.run(), "head checks")
+            self._tasks.start(self._share_limits(), "shared limits")
             self._started = True
+
+    async def _agree(self) -> None:
+        """Nodes that believe different tokens would let people in by chance."""
+        own = fingerprint(self.verifier, self.settings)
+        if not await self.bus.agree("keys", own, KEYS_SECONDS):
+            raise Unavailable(OTHER_KEYS)
+
+    async def _keep_agreeing(self) -> None:
+        while True:
+            await self.clock.sleep(KEYS_SECONDS / 3)
+            try:
+                await self._agree()
+            except Unavailable as error:
+                log.warning("not agreed with the other nodes", why=error.text)
+            except Exception:
+                log.exception("not asked whether the other nodes agree")
+
+    async def drain(self) -> None:
+        """Let nobody else in, and send everyone away, their writes acknowledged. Requests are
+        still answered. Does nothing the second time."""
+        await self.entrance.drain(self.settings.drain_seconds, self.writer.settle)
 
     async def stop(self) -> None:
         """Finish and acknowledge what was submitted, send clients away, end all that runs, and
@@ -284,9 +337,9 @@ class Madang(Library):
             self._stopped = True
         self.entrance.draining = True
         if self._started:
+            await self.drain()
             await self.writer.close()
             self.hub.flush()
-            await self.entrance.drain(self.settings.drain_seconds)
             self.entrance.stop()
         # Whatever still reads or writes ends before the store does.
         await self._tasks.close()
@@ -296,7 +349,19 @@ class Madang(Library):
         await self.delivery.close()
         if self._started:
             await self.presence.close()
+        await self.bus.close()
         await self.store.close()
+
+    async def _share_limits(self) -> None:
+        while True:
+            await self.clock.sleep(SHARE_SECONDS)
+            for limit in self._limits:
+                try:
+                    await limit.share(self.bus if self.bus.shared else None, self.clock)
+                except Unavailable:
+                    pass  # Each node goes by its own count.
+                except Exception:
+                    log.exception("a limit could not be shared")
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: Any = None) -> AsyncIterator[None]:
@@ -339,6 +404,11 @@ def _with_middleware(app: FastAPI, settings: Settings) -> ASGIApp:
     return stack
 
 
+def _node_name(settings: Settings) -> str:
+    port = f":{settings.port}" if settings.port else ""
+    return settings.node_name or f"{socket.gethostname()}{port}"
+
+
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -358,7 +428,11 @@ def _host(scope: Scope) -> str:
 
 
 def _prepare_database(url: str) -> None:
-    """A SQLite file is made and brought to this version by itself: there is nobody to ask."""
+    """A SQLite file is made and brought to this version by itself: there is nobody to ask.
+    PostgreSQL is only looked at: its schema belongs to another role than the one that serves."""
+    if is_postgresql(url):
+        check_postgresql(url)
+        return
     path = make_url(url).database
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -366,6 +440,14 @@ def _prepare_database(url: str) -> None:
         migrate.check(url)
     except migrate.SchemaIsOld:
         migrate.upgrade(url)
+
+
+def _bus(settings: Settings, clock: Clock) -> Bus:
+    if settings.redis_url is None:
+        return MemoryBus(clock).end()
+    from madang.bus.redis import RedisBus  # its driver, for who uses it
+
+    return RedisBus(settings.redis_url, clock, settings.redis_prefix)
 
 
 def create_app(settings: Settings | None = None) -> Madang:
@@ -387,41 +469,3 @@ def websocket_class(app: Madang) -> type[UvicornConnection]:
         output_limit=settings.output_limit_bytes,
         compression=settings.ws_compression,
     )
-
-
-def serve(settings: Settings) -> None:
-    """Run a server until it is told to stop; then clients are sent away and acks are safe."""
-    import uvicorn
-
-    from madang import logs
-
-    logs.configure(settings.log_level, settings.log_format)
-
-    async def run() -> None:
-        app = create_app(settings)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=settings.host,
-                port=settings.port,
-                ws=websocket_class(app),
-                lifespan="on",
-                http=http_class(app.entrance),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=HTTP_DRAIN_SECONDS,
-                forwarded_allow_ips=list(settings.trusted_proxies) or None,
-                backlog=4096,
-            )
-        )
-        # What lives from here on lives long: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(100_000, 20, 100)
-        sys.setswitchinterval(GIL_SECONDS)
-        await server.serve()
-
-    uvicorn_loop = uvicorn.Config(app="", loop="auto", log_config=None).get_loop_factory()
-    with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
-        runner.run(run())

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from madang.model.identity import DEFAULT_ORG
 from madang.model.nouns import Event, Message
-from madang.ports import Writer
+from madang.ports.store import Writer
 from madang.services.messages import SendMessage
 from madang.services.publishing import PublishEvent, check_type
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit, urlunsplit
 
 from dotenv import dotenv_values
@@ -65,6 +65,15 @@ class Settings(BaseSettings):
     # --- where it runs ----------------------------------------------------------------------
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description=(
+            "Processes that serve on the port together, each a node of its own; more than one "
+            "needs PostgreSQL and Redis."
+        ),
+    )
     data_dir: Path = Field(
         Path("madang-data"),
         description="Directory for the database and everything else the server keeps on disk.",
@@ -94,6 +103,18 @@ class Settings(BaseSettings):
         validation_alias=_shared("DATABASE_URL"),
         description="The database; by default the SQLite file madang.sqlite3 in `data_dir`.",
     )
+    database_pool_size: int = Field(
+        10,
+        ge=2,
+        description="Connections to PostgreSQL that one process opens at most.",
+    )
+    database_app_password: SecretStr | None = Field(
+        None,
+        description=(
+            "Password that `madang db upgrade` gives the role `madang_app` on PostgreSQL, so that "
+            "servers can log in as it. Servers themselves do not read it."
+        ),
+    )
     redis_url: str | None = Field(
         None,
         repr=False,  # it may hold a password
@@ -101,11 +122,17 @@ class Settings(BaseSettings):
         description="Redis or Valkey that connects several nodes; without one, a node is alone.",
     )
 
+    redis_prefix: str = Field(
+        "madang:",
+        max_length=64,
+        description="What every key and channel in Redis begins with; nodes that share it are one.",
+    )
+
     # --- who may come in --------------------------------------------------------------------
     jwt_secret_key: SecretStr | None = Field(
         None,
         validation_alias=_shared("JWT_SECRET_KEY"),
-        description="Shared secret of HS256 tokens, 32 bytes or more.",
+        description="Shared secret of HS256 tokens, 32 bytes or more; less brings a warning.",
     )
     jwt_algorithm: Annotated[tuple[Algorithm, ...], NoDecode] = Field(
         (),
@@ -204,6 +231,17 @@ class Settings(BaseSettings):
     )
 
     # --- what it tells ----------------------------------------------------------------------
+    metrics: bool = Field(
+        True,
+        description=(
+            "Whether /metrics tells Prometheus the node's numbers. It asks for no token: let "
+            "your proxy answer 404 there."
+        ),
+    )
+    node_name: str | None = Field(
+        None,
+        description="Name of this node in its metrics; by default the machine's name and the port.",
+    )
     log_level: LogLevel = Field(
         "info", description="Least level that is logged: debug, info, warning or error."
     )
@@ -300,7 +338,7 @@ def load(**values: Any) -> Settings:
     except ValidationError as error:
         origins = _origins(given)
         problems = (_sentence(problem, origins) for problem in error.errors())
-        raise SettingsError(" ".join(dict.fromkeys(problems))) from None
+        raise SettingsError("\n".join(dict.fromkeys(problems))) from None
     except UnicodeDecodeError:
         raise SettingsError(f"{ENV_FILE} is not UTF-8 text.") from None
 
@@ -392,16 +430,53 @@ def _origins(given: dict[str, Any]) -> dict[str, str]:
 
 
 def _sentence(problem: Any, origins: dict[str, str]) -> str:
-    """`MADANG_PORT (environment) is 'abc': input should be a valid integer.`"""
+    """`MADANG_PORT (environment) is 'abc': a whole number from 0 to 65535.`"""
     label = str(problem["loc"][0]) if problem["loc"] else ""
     row = next((row for row in TABLE if label == row.name or label.upper() in row.names), None)
     name, origin = (row.name, origins.get(row.name, "")) if row else (label, "")
     place, _, variable = origin.partition(": ")
-    subject = f"{variable} ({place})" if variable else f"Setting {name}"
+    if variable:
+        subject = f"{variable} ({place})"
+    elif place == "command line":
+        subject = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
+    else:
+        subject = f"Setting {name}"
     value = problem["input"]
     shown = "" if row is None or "key" in row.name else f" is {_shown(value)!r}"
-    text = problem["msg"].removeprefix("Value error, ")
+    told = str(problem["msg"])
+    if not told.startswith("Value error, ") and row is not None:
+        told = _wanted(row.name) or told
+    text = told.removeprefix("Value error, ")
     return f"{subject}{shown}: {text[:1].lower()}{text[1:].rstrip('.')}."
+
+
+_OPTIONS = {"database_url": "database", "redis_url": "bus"}
+"""Settings whose option on the command line has another name."""
+
+
+def _wanted(name: str) -> str:
+    """What a setting takes, in words; empty where only its own check can tell."""
+    field = Settings.model_fields[name]
+    kind: Any = field.annotation
+    if get_origin(kind) is Literal:
+        *most, last = get_args(kind)
+        return f"one of {', '.join(most)} or {last}"
+    if kind is bool:
+        return "true or false"
+    if kind not in (int, float):
+        return ""
+    bounds = {
+        word: f"{value:g}" if isinstance(value, float) else str(value)
+        for rule in field.metadata
+        for word in ("gt", "ge", "le")
+        if (value := getattr(rule, word, None)) is not None
+    }
+    told = "a whole number" if kind is int else "a number"
+    if "ge" in bounds and "le" in bounds:
+        return f"{told} from {bounds['ge']} to {bounds['le']}"
+    if "gt" in bounds:
+        return f"{told} above {bounds['gt']}"
+    return f"{told}, {bounds['ge']} or more" if "ge" in bounds else told
 
 
 TABLE: tuple[Row, ...] = tuple(_rows())

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,13 @@ def test_a_refused_upgrade_is_told(tmp_path: Path, generator: str) -> None:
             pass
 
     asyncio.run(run())
+
+
+def test_a_connection_may_go_to_another_node_than_the_plans(
+    relay: tuple[Relay, int], generator: str
+) -> None:
+    plan = _plan()
+    elsewhere = [replace(conn, port=relay[1]) for conn in plan.conns]
+    with _connected(plan.with_conns(elsewhere), 1) as load:
+        result = load.command("burst 1 5", limit_seconds=10)
+    assert result["landed"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from madang.clock import SystemClock
 from madang.services.keys import dev_secret
 from madang.services.trust import token_verifier
 from madang.settings import load
+from madang.store import migrate
+from tests.postgres import OWNER, Postgres
 
 SECRET = "a secret of more than thirty-two characters"
 
@@ -37,6 +40,9 @@ def test_help_fits_a_terminal(command: str) -> None:
     assert shown.exit_code == 0
     assert max(len(line) for line in shown.output.splitlines()) <= 80
     assert "…" not in shown.output
+    assert "<bool>" not in shown.output
+    assert "{" not in shown.output
+    assert "[default" not in shown.output, "a default stands in parentheses, like all others"
 
 
 # --- token --------------------------------------------------------------------------------------
@@ -82,6 +88,20 @@ def test_no_token(monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: 
     assert len(refused.stderr.strip().splitlines()) == 1
 
 
+def test_a_token_for_the_demo_where_only_that_is_there(directory: Path) -> None:
+    dev_secret(directory / "madang-data" / "demo")
+    shown = run("token", "alice")
+    assert shown.exit_code == 0
+    assert shown.stderr == "Signed with the secret of the demo in madang-data/demo/.\n"
+    verifier = token_verifier(load(dev=True, data_dir=Path("madang-data/demo")))
+    assert verifier.verify(shown.stdout.strip(), SystemClock().now()).user_id == "alice"
+    dev_secret(directory / "madang-data")
+    own = run("token", "alice")
+    assert own.stderr == ""
+    verifier = token_verifier(load(dev=True))
+    assert verifier.verify(own.stdout.strip(), SystemClock().now()).user_id == "alice"
+
+
 # --- settings -----------------------------------------------------------------------------------
 
 
@@ -115,6 +135,50 @@ def test_a_bad_setting_is_one_sentence(monkeypatch: pytest.MonkeyPatch, command:
 # --- serve, before it serves --------------------------------------------------------------------
 
 
+def test_each_wrong_setting_is_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MADANG_DEV", "perhaps")
+    refused = run("serve", "--port", "abc", "--log-level", "loud", "--workers", "0")
+    assert refused.exit_code == 2
+    assert sorted(refused.stderr.splitlines()) == [
+        "--log-level is 'loud': one of debug, info, warning or error.",
+        "--port is 'abc': a whole number from 0 to 65535.",
+        "--workers is '0': a whole number from 1 to 64.",
+        "MADANG_DEV (environment) is 'perhaps': true or false.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [("999.1.1.1", "'999.1.1.1' is no address of this machine"), ("192.0.2.1", "'192.0.2.1'")],
+)
+def test_an_address_that_is_not_this_machines(directory: Path, host: str, words: str) -> None:
+    refused = run("serve", "--dev", "--host", host, "--port", "0")
+    assert refused.exit_code == 2
+    assert words in refused.stderr
+    assert list(directory.iterdir()) == [], "nothing was made"
+
+
+def test_a_port_that_is_taken_is_found_before_anything_is_made(directory: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = run("serve", "--dev", "--port", port)
+    assert refused.exit_code == 2
+    (sentence,) = refused.stderr.splitlines()
+    assert sentence.startswith(f"Port {port} of 127.0.0.1 is taken")
+    assert "--port" in sentence
+    assert list(directory.iterdir()) == [], "nothing was made"
+
+
+@pytest.mark.parametrize("dev", [[], ["--dev"]])
+def test_a_directory_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, dev: list[str]) -> None:
+    if not dev:
+        monkeypatch.setenv("JWT_SECRET_KEY", SECRET)
+    refused = run("serve", *dev, "--port", "0", "--data-dir", "/proc/x")
+    assert refused.exit_code == 2
+    (sentence,) = refused.stderr.splitlines()
+    assert sentence.startswith("/proc/x")
+
+
 def test_serve_refuses_to_start_without_a_key(directory: Path) -> None:
     refused = run("serve")
     assert refused.exit_code == 2
@@ -127,15 +191,21 @@ def test_serve_refuses_to_start_without_a_key(directory: Path) -> None:
 
 
 def test_database_from_nothing_to_a_new_epoch(directory: Path) -> None:
-    assert "without a schema" in run("db", "current").stdout
+    newest = migrate.newest()
+    assert run("db", "current").stdout == (
+        f"No database yet at madang-data/madang.sqlite3; this version makes schema {newest}.\n"
+    )
+    assert list(directory.iterdir()) == [], "to look is not to make"
     refused = run("db", "new-epoch")
     assert refused.exit_code == 2
     assert "madang db upgrade" in refused.stderr
     assert run("db", "upgrade").stdout.startswith("Now at schema ")
     assert (directory / "madang-data" / "madang.sqlite3").exists()
     assert run("db", "upgrade").stdout.startswith("Already at schema ")
+    assert run("db", "current").stdout == f"database {newest}, this version {newest}\n"
     first, second = run("db", "new-epoch").stdout, run("db", "new-epoch").stdout
     assert first.startswith("The log's epoch is now ")
+    assert "load afresh" in first
     assert first != second
 
 
@@ -144,11 +214,13 @@ def test_a_database_may_be_a_plain_path(directory: Path) -> None:
     assert (directory / "mine.sqlite3").exists()
 
 
-@pytest.mark.parametrize("command", ["serve --dev", "db upgrade", "db current", "db new-epoch"])
+@pytest.mark.parametrize(
+    "command", ["serve --dev --port 0", "db upgrade", "db current", "db new-epoch"]
+)
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("postgresql://madang:tiger@db.example/madang", "'postgresql'"),
+        ("mysql://madang:tiger@db.example/madang", "'mysql'"),
         ("sqlite:////proc/nowhere/madang.sqlite3", "/proc/nowhere"),
         ("sqlite:///text.sqlite3", "not a database"),
     ],
@@ -165,10 +237,43 @@ def test_a_database_that_cannot_be_used(
     assert len(refused.stderr.splitlines()) == 1
 
 
-def test_a_bus_that_there_is_not_yet() -> None:
-    refused = run("serve", "--dev", "--bus", "redis://127.0.0.1:6379")
+@pytest.mark.parametrize("command", ["upgrade", "current", "new-epoch"])
+def test_a_postgresql_that_is_not_there(command: str) -> None:
+    refused = run("db", command, "--database", "postgresql://madang:tiger@127.0.0.1:1/madang")
     assert refused.exit_code == 2
-    assert "--bus memory" in refused.stderr
+    assert "127.0.0.1:1 cannot be reached" in refused.stderr
+    assert "tiger" not in refused.output
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_postgresql_from_nothing_to_a_new_epoch(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = postgres.empty_database()
+    owner = postgres.url(OWNER, database)
+    monkeypatch.setenv("MADANG_DATABASE_APP_PASSWORD", "moonlight")
+    assert "without a schema" in run("db", "current", "--database", owner).stdout
+    assert "madang db upgrade" in run("db", "new-epoch", "--database", owner).stderr
+    assert run("db", "upgrade", "--database", owner).stdout.startswith("Now at schema ")
+    assert run("db", "upgrade", "--database", owner).stdout.startswith("Already at schema ")
+    # The role that servers log in with may look, and change nothing of the schema or its epoch.
+    app = postgres.url("madang_app", database)
+    assert "this version" in run("db", "current", "--database", app).stdout
+    refused = run("db", "new-epoch", "--database", app)
+    assert refused.exit_code == 2
+    assert "owns the tables" in refused.stderr
+    first, second = (run("db", "new-epoch", "--database", owner).stdout for _ in range(2))
+    assert first.startswith("The log's epoch is now ")
+    assert first != second
+    postgres.drop(owner)
+
+
+def test_a_bus_that_is_not_there() -> None:
+    refused = run("serve", "--dev", "--port", "0", "--bus", "redis://:tiger@127.0.0.1:1")
+    assert refused.exit_code == 2
+    assert "127.0.0.1:1" in refused.stderr
+    assert "tiger" not in refused.output
+    assert len(refused.stderr.splitlines()) == 1
 
 
 # --- bench --------------------------------------------------------------------------------------

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from typer.testing import CliRunner
+from websockets.sync.client import connect
 
 from madang.cli import app
 from madang.cli.courtyard import API, PEOPLE, SCENES
+from madang.clock import SystemClock
+from madang.services.keys import dev_secret
+from madang.services.trust import token_verifier
+from madang.settings import load
 from tests.cli.conftest import Running
 
 Start = Callable[..., Running]
@@ -61,17 +69,19 @@ def test_demo_twice_holds_everything_once(start: Start, port: int) -> None:
 def test_the_links_of_the_demo_open(start: Start, port: int) -> None:
     demo = start("demo", "--port", str(port), "--fresh")
     demo.wait_for("/docs")
-    links = [line.strip() for line in demo.lines if "/console?token=" in line]
+    links = [line.strip() for line in demo.lines if "/console?user=" in line]
     assert len(links) >= 2
     for link in links:
         page = httpx.get(link, follow_redirects=True, trust_env=False, timeout=30)
         assert page.status_code == 200
         assert "text/html" in page.headers["content-type"]
-        bearer = link.partition("token=")[2]
-        assert get(f"http://127.0.0.1:{port}", f"{API}/conversations", bearer)["conversations"]
+        assert len(link) < 80, "a terminal shows it whole"
     names = [line.strip() for line in demo.lines]
     assert all(person.name in names for person in PEOPLE[: len(links)])
     assert httpx.get(f"http://127.0.0.1:{port}/docs", trust_env=False).status_code == 200
+    command = shlex.split(demo.wait_for("madang token").strip())[1:]
+    made = CliRunner().invoke(app, command).stdout.strip()
+    assert get(f"http://127.0.0.1:{port}", f"{API}/conversations", made)["conversations"] == []
 
 
 def test_demo_takes_a_free_port_where_its_own_is_taken(start: Start) -> None:
@@ -154,6 +164,82 @@ def test_tail_gives_up_where_it_is_not_allowed(start: Start, port: int) -> None:
     tail = start("tail", "--url", f"http://127.0.0.1:{port}", "--token", "not.a.token")
     tail.wait_for("The server refused: Invalid token.")
     assert tail.process.wait(30) == 1
+
+
+def test_tail_shows_its_token_in_no_address(start: Start, port: int, directory: Path) -> None:
+    dev_secret(directory / "madang-data")
+    with socket.create_server(("127.0.0.1", port)) as server:
+        tail = start("tail", "--url", f"http://127.0.0.1:{port}")
+        caller, _ = server.accept()
+        with caller:
+            request = caller.recv(65536).decode()
+    address, _, headers = request.partition("\r\n")
+    assert "token" not in address
+    found = re.search(r"^authorization: bearer (\S+)", headers, re.IGNORECASE | re.MULTILINE)
+    assert found is not None
+    identity = token_verifier(load(dev=True)).verify(found[1], SystemClock().now())
+    assert identity.expires_at - SystemClock().now() / 1_000_000 <= 15 * 60
+    line = tail.wait_for("trying again")
+    assert "Errno" not in line
+
+
+def test_tail_of_one_conversation_by_the_end_of_its_id(start: Start, port: int) -> None:
+    base = f"http://127.0.0.1:{port}"
+    start("demo", "--port", str(port), "--data-dir", "kept").wait_for("/docs")
+    minji = token("minji", "kept")
+    listed = get(base, f"{API}/conversations", minji)["conversations"]
+    chosen = next(each["id"] for each in listed if each["metadata"]["demo"] == "pair")
+    follow = ("tail", "--url", base, "--data-dir", "kept", "--since", "0", "--json")
+    tail = start(*follow, "--conversation", chosen[-8:], "--type", "message.new")
+    tail.wait_for("message.new", count=3)
+    headers = {"Authorization": f"Bearer {minji}"}
+    for each in listed:
+        httpx.post(
+            f"{base}{API}/conversations/{each['id']}/messages",
+            json={"content": "one more"},
+            headers=headers,
+            trust_env=False,
+        ).raise_for_status()
+    tail.wait_for("message.new", count=4)
+    events = [json.loads(line) for line in tail.lines if "message.new" in line]
+    assert {event["conversation_id"] for event in events} == {chosen}
+
+
+@pytest.mark.parametrize("style", ["console", "json"])
+def test_serve_says_where_it_is_and_that_it_has_stopped(
+    start: Start, monkeypatch: pytest.MonkeyPatch, style: str
+) -> None:
+    monkeypatch.setenv("MADANG_LOG_FORMAT", style)
+    monkeypatch.setenv("MADANG_PROT", "1")
+    server = start("serve", "--dev", "--port", "0", "--host", "0.0.0.0")
+    line = server.wait_for("listens on" if style == "console" else '"listening"')
+    found = re.search(r"http://127\.0\.0\.1:\d+", line)
+    assert found is not None
+    base = found[0]
+    assert httpx.get(f"{base}/healthz", trust_env=False).status_code == 200
+    server.wait_for("SQLite, madang-data/madang.sqlite3")
+    server.wait_for("whoever reaches this port can speak as anybody")
+    server.wait_for("MADANG_PROT is set, and no setting has that name.")
+    address = f"ws://{base.removeprefix('http://')}/api/v1/messenger/ws/alice"
+    with connect(address, proxy=None) as alice:
+        alice.recv()
+        assert server.interrupt() == 0
+    if style == "console":
+        assert server.lines[-1] == "Stopped; 1 client sent away."
+    else:
+        told = [json.loads(line) for line in server.lines]
+        assert told[-1]["event"] == "stopped"
+        assert told[-1]["sent_away"] == 1
+
+
+def test_serve_names_the_short_secret_as_it_was_set(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MADANG_JWT_SECRET_KEY", "short")
+    server = start("serve", "--port", "0")
+    line = server.wait_for("shorter than 32 bytes")
+    assert line.startswith("MADANG_JWT_SECRET_KEY ")
+    server.wait_for("listens on")
 
 
 def test_serve_keeps_what_was_said_over_a_restart(start: Start, port: int) -> None:

@@ -43,6 +43,17 @@ async def test_send_waits_for_the_confirmation_and_returns_the_message() -> None
         assert message.created_at.microsecond == 678901
 
 
+@pytest.mark.parametrize("token", ["…", "one two", "", "a\nb"])
+async def test_a_token_that_is_none_fails_at_once(token: str) -> None:
+    async def never(peer: Peer) -> None:
+        raise AssertionError("the server was asked")
+
+    async with scripted(never) as server:
+        with pytest.raises(AuthError, match="no token"):
+            async with connect(server.url, token=token):
+                pass
+
+
 async def test_unconfirmed_messages_are_sent_again_in_order_with_the_same_ids() -> None:
     seen: list[list[str]] = [[], []]
 

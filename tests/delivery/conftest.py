@@ -14,7 +14,7 @@ from sqlalchemy import event
 from madang.compose import Madang, create_app
 from madang.delivery.catchup import CaughtUp
 from madang.model.identity import Identity
-from madang.ports import Bus
+from madang.ports.bus import Bus
 from madang.protocol.errors import MadangError
 from madang.services.conversations import CreateConversation
 from madang.settings import Settings

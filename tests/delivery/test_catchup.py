@@ -6,11 +6,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from madang.bus.memory import MemoryBus
+from madang.clock import SystemClock
 from madang.delivery.catchup import PAGE
+from madang.ports.store import Missed
 from madang.protocol.codes import CloseCode
 from madang.protocol.errors import NotAParticipant
 from madang.services.conversations import AddParticipants, RemoveParticipant
@@ -255,3 +259,88 @@ async def test_held_too_long_is_too_slow(make_node: MakeNode) -> None:
     await asyncio.sleep(0)
     assert ann.closings == [CloseCode.TOO_SLOW]
     assert len(ben.events()) == 60
+
+
+async def test_many_who_come_back_share_their_reads(make_node: Callable[..., Any]) -> None:
+    """Twenty rooms of ten, five events missed in each: a handful of reads, not two for each."""
+    bus = MemoryBus(SystemClock())
+    one, other = await make_node(bus.end()), await make_node(bus.end())
+    rooms = [
+        await one.group(f"r{room}-0", *(f"r{room}-{n}" for n in range(1, 10))) for room in range(20)
+    ]
+    cursor = one.app.hub.heads["default"]
+    for room, conversation in enumerate(rooms):
+        for number in range(5):
+            await one.app.send(conversation, f"r{room}-0", f"{room} {number}")
+    gone = await one.group("r3-1", "r3-2")
+    await one.app.writer.write(RemoveParticipant("default", rooms[3], "r3-0", "r3-1"))
+    people = [f"r{room}-{n}" for room in range(20) for n in range(10)]
+    back = {user: await other.connect(user, hold=True) for user in people}
+    with other.statements() as statements:
+        done = await asyncio.gather(*(other.resume(back[user], cursor) for user in people))
+    assert all(caught_up.recovered for caught_up in done)
+    reads = [line for line in statements if "events" in line]
+    assert len(reads) < 40, f"{len(reads)} reads for {len(people)} people in {len(rooms)} rooms"
+    for user in people:
+        seen = [(frame["conversation_id"], frame["type"]) for frame in back[user].events()]
+        room = rooms[int(user[1:].partition("-")[0])]
+        expected = [(room, "message.new")] * 5
+        if user in ("r3-1", "r3-2"):
+            expected.append((gone, "conversation.created"))
+        if user.startswith("r3-"):
+            expected.append((room, "participant.left"))
+        if user == "r3-1":
+            expected = [expected[5], expected[6]]
+        assert seen == expected, user
+        cursors = [frame["cursor"] for frame in back[user].events()]
+        assert cursors == sorted(set(cursors))
+    await one.app.send(rooms[0], "r0-0", "live")
+    await eventually(lambda: all(len(back[user].events()) == 6 for user in people[:10]))
+
+
+async def test_what_is_read_for_many_is_not_of_what_was_deleted_meanwhile(
+    make_node: Callable[..., Any],
+) -> None:
+    bus = MemoryBus(SystemClock())
+    one, other = await make_node(bus.end()), await make_node(bus.end())
+    room = await one.group("u0", *(f"u{n}" for n in range(1, 30)))
+    cursor = one.app.hub.heads["default"]
+    sent = await one.app.send(room, "u0", "secret")
+    back = [await other.connect(f"u{n}", hold=True) for n in range(30)]
+    read = other.app.store.missed
+    deleted = DeleteMessage("default", sent.id, "u0")
+
+    async def reads_and_then_it_is_deleted(*args: Any) -> Missed:
+        found: Missed = await read(*args)
+        await other.app.writer.write(deleted)
+        return found
+
+    other.app.catchup._storm._store = SimpleNamespace(missed=reads_and_then_it_is_deleted)
+    await asyncio.gather(*(other.resume(connection, cursor) for connection in back))
+    await eventually(lambda: all(len(connection.events()) == 2 for connection in back))
+    told = [str(connection.told()) for connection in back[10:]]
+    assert not [text for text in told if "secret" in text]
+
+
+async def test_what_was_held_of_a_conversation_goes_with_the_access_to_it(node: Node) -> None:
+    """Neither a part of what was missed nor what came meanwhile: only that one was removed."""
+    room = await node.group("ann", "ben")
+    await node.app.send(room, "ann", "missed")
+    ben = await node.connect("ben", hold=True)
+    await node.app.send(room, "ann", "held")
+    await node.app.writer.write(RemoveParticipant("default", room, "ann", "ben"))
+    done = await node.resume(ben, ben.floor)
+    assert done.recovered
+    assert [frame["type"] for frame in ben.events()] == ["participant.left"]
+
+
+async def test_resuming_ahead_of_where_one_came_in_gets_nothing_twice(node: Node) -> None:
+    """Another device had it meanwhile, and its cursor is what is shown."""
+    room = await node.group("ann", "ben")
+    old, new = await node.connect("ben"), await node.connect("ben", hold=True)
+    for text in ("one", "two"):
+        await node.app.send(room, "ann", text)
+    await eventually(lambda: len(old.events()) == 2)
+    await node.resume(new, old.events()[0]["cursor"])
+    await eventually(lambda: len(new.events()) == 1)
+    assert new.events()[0]["data"]["content"] == "two"

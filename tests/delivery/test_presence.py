@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from madang.bus.memory import MemoryBus
 from madang.delivery.presence import Presence
 from madang.hub.frame import Form
 from madang.hub.hub import Hub, Member
+from madang.ports.bus import Bus
 from madang.store import migrate
 from madang.store.sqlite import SqliteStore
 from madang.testing.clock import JumpingClock
@@ -24,11 +26,11 @@ AWAY_AFTER = 300
 class Room:
     """One conversation's people, as the surfaces bring them in and out."""
 
-    def __init__(self, store: SqliteStore, clock: JumpingClock) -> None:
+    def __init__(self, store: SqliteStore, bus: Bus, clock: JumpingClock) -> None:
         self.clock = clock
         self.store = store
         self.hub = Hub([Counter("messenger"), Counter("events")])
-        self.presence = Presence(self.hub, store, clock, away_after=AWAY_AFTER, grace=GRACE)
+        self.presence = Presence(self.hub, store, bus, clock, away_after=AWAY_AFTER, grace=GRACE)
 
     def member(self, user: str) -> Member:
         found = self.hub.members.get(("org", user))
@@ -60,7 +62,7 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
     migrate.upgrade(url)
     clock = JumpingClock()
     store = SqliteStore(url, clock)
-    yield Room(store, clock)
+    yield Room(store, MemoryBus(clock).end(), clock)
     await store.close()
 
 

@@ -1,7 +1,11 @@
-"""Whether a history is what it was promised to be: every acknowledged message there once and in
-order, numbers without gaps, and every client's own list the same as the server's.
+"""Whether a history is what it was promised to be: every acknowledged effect there once and in
+order, numbers without gaps, and every client told exactly what it may see.
 
-Pure: it is given what happened and says what is wrong with it.
+Two checks. `findings` takes everything that clients asked, were answered and were told, of every
+kind; its parts are `effects` (calls against the log) and `views` (connections against the log).
+`problems` takes lists of messages alone, for tests that only send.
+
+Pure: it is given what happened and says what is wrong with it, in time linear in the history.
 """
 
 from __future__ import annotations
@@ -9,6 +13,27 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from tests.faults import history as recorded
+from tests.faults.effects import effects
+from tests.faults.log import Log
+from tests.faults.views import deleted_text, views
+
+
+def findings(history: recorded.History, final: recorded.Final) -> list[str]:
+    """Everything that is wrong with a recorded history, in sentences; empty where all is right."""
+    log = Log(final.log, (call for call in history.calls if call.kind == "create"))
+    deleted = {
+        call.arguments["message"]: call.ended
+        for call in history.calls
+        if call.kind == "delete" and call.outcome == "ok" and call.ended is not None
+    }
+    return [
+        *history.troubles,
+        *effects(history.calls, final, log),
+        *views(history.connections, log),
+        *deleted_text(history.connections, deleted),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,20 @@ async def test_joining_and_leaving_take_effect_between_two_events(yard: Yard) ->
     assert not yard.hub.is_in(member, "room")
 
 
+async def test_who_is_connected_and_comes_in_gets_nothing_of_before_in_the_same_turn(
+    yard: Yard,
+) -> None:
+    (ann,) = yard.member("ann", "room")
+    (ben,) = yard.member("ben", "elsewhere")
+    assert ben.member is not None
+    yard.tell("room", 1)
+    yard.hub.join(ben.member, "room")
+    yard.tell("room", 2)
+    await turn()
+    assert places(ann) == [("room", 1), ("room", 2)]
+    assert places(ben) == [("room", 2)]
+
+
 async def test_a_device_that_comes_in_the_middle_of_a_turn_gets_what_follows(yard: Yard) -> None:
     yard.member("ann", "room")
     yard.tell("room", 1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from madang.bus.memory import MemoryBus
 from madang.protocol.errors import RateLimited
 from madang.services.limits import RateLimit
+from madang.testing.clock import JumpingClock
 
 
 def test_a_minute_at_once_and_then_at_the_even_pace() -> None:
@@ -33,3 +35,28 @@ def test_users_in_great_number_are_not_looked_through_at_each_check() -> None:
     for n in range(80_000):
         limit.check("o", f"later-{n}", 1000.0 + n)
     assert len(limit._due) <= 10_001
+
+
+async def test_nodes_share_one_allowance() -> None:
+    clock = JumpingClock()
+    bus = MemoryBus(clock)
+    ends = [bus.end(), bus.end()]
+    limits = [RateLimit(4), RateLimit(4)]
+
+    async def share() -> None:
+        for limit, end in zip(limits, ends, strict=True):
+            await limit.share(end, clock)
+
+    for limit in limits:
+        limit.check("o", "ann", clock.monotonic())
+        limit.check("o", "ann", clock.monotonic())
+    await share()
+    # The first one to add up has not seen what the second one added.
+    for limit in limits:
+        limit.check("o", "ben", clock.monotonic())
+    with pytest.raises(RateLimited):
+        limits[1].check("o", "ann", clock.monotonic())
+    clock.jump(15)
+    limits[1].check("o", "ann", clock.monotonic())
+    with pytest.raises(RateLimited):
+        limits[1].check("o", "ann", clock.monotonic())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from madang.ports import Write
+from madang.ports.store import Write
 from madang.services.conversations import AddParticipants, CreateConversation, UpdateConversation
 from madang.services.messages import DeleteMessage, EditMessage, SendMessage
 from madang.services.publishing import PublishEvent

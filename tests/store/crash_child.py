@@ -15,7 +15,7 @@ from tests.store.writes import Send
 
 async def main(url: str, room: str, attempt: str) -> None:
     store = SqliteStore(url, SystemClock())
-    writer = GroupWriter(store, SystemClock(), lambda events: None)
+    writer = GroupWriter(store, SystemClock(), lambda batch: None)
     number = 0
 
     def send() -> None:

@@ -23,6 +23,12 @@ ROOM = "room-1"
 REPOSITORY = Path(__file__).parents[2]
 
 
+@pytest.fixture
+def url(sqlite_url: str) -> str:
+    """These are about SQLite's files; PostgreSQL's faults are in `test_postgresql_faults`."""
+    return sqlite_url
+
+
 async def _refused(send: Callable[[], Awaitable[Any]], most: int) -> int:
     """How many went through until one was refused as unavailable."""
     for count in range(most):
@@ -108,7 +114,7 @@ async def test_a_lock_of_another_process_is_unavailable(
 ) -> None:
     monkeypatch.setattr("madang.store.sqlite.BUSY_SECONDS", 0.05)
     store, other = SqliteStore(url, clock), SqliteStore(url, clock)
-    writer = GroupWriter(store, clock, lambda events: None)
+    writer = GroupWriter(store, clock, lambda batch: None)
     await writer.write(Create(ROOM, ["ann"]))
     with (
         other.engines[0].connect() as connection,
@@ -148,7 +154,7 @@ async def test_a_deleted_text_is_nowhere_in_the_files(
 async def test_kill_in_mid_commit_loses_nothing_that_was_acked(url: str) -> None:
     clock = SteppedClock()
     store = SqliteStore(url, clock)
-    writer = GroupWriter(store, clock, lambda events: None)
+    writer = GroupWriter(store, clock, lambda batch: None)
     await writer.write(Create(ROOM, ["ann"]))
     acked: list[str] = []
     for attempt in range(5):

@@ -9,20 +9,21 @@ from typing import Any
 
 import pytest
 
-from madang.model.nouns import Event
-from madang.ports import Needs, Transaction, Write
+from madang.model.nouns import Batch, Event
+from madang.ports.store import Needs, Transaction, Write
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import MadangError, NotAParticipant, Unavailable
 from madang.store import writer as writer_module
-from madang.store.sqlite import SqliteStore
+from madang.store.opening import open_store
+from madang.store.postgresql import PostgresStore
 from madang.store.writer import Committed, GroupWriter
-from tests.store.conftest import SteppedClock, statements
+from tests.store.conftest import AnyStore, SteppedClock, statements
 from tests.store.writes import SIZE, Break, Clash, Create, Join, Leave, Publish, React, Read, Send
 
 ROOM = "room-1"
 
 
-async def test_send_read_back_and_catch_up(store: SqliteStore, writer: GroupWriter) -> None:
+async def test_send_read_back_and_catch_up(store: AnyStore, writer: GroupWriter) -> None:
     await writer.write(Create(ROOM, ["ann", "ben"]))
     sent = [await writer.write(Send(ROOM, "ann", f"text {n}")) for n in range(3)]
 
@@ -40,7 +41,7 @@ async def test_send_read_back_and_catch_up(store: SqliteStore, writer: GroupWrit
 
 
 async def test_numbers_are_dense_and_rising_under_many_writers_and_orgs(
-    store: SqliteStore, writer: GroupWriter, delivered: list[Event]
+    store: AnyStore, writer: GroupWriter, delivered: list[Event]
 ) -> None:
     orgs = ["default", "other"]
     rooms = {org: [f"{org}-{n}" for n in range(3)] for org in orgs}
@@ -85,7 +86,7 @@ async def test_cursor_rises_when_the_clock_goes_back(
 
 
 async def test_a_repeat_has_one_effect_within_a_batch_and_across(
-    store: SqliteStore, writer: GroupWriter, delivered: list[Event]
+    store: AnyStore, writer: GroupWriter, delivered: list[Event]
 ) -> None:
     await writer.write(Create(ROOM, ["ann", "ben"]))
     first, again = await asyncio.gather(
@@ -113,9 +114,7 @@ async def test_a_repeat_has_one_effect_within_a_batch_and_across(
     assert {conversation.id for conversation in keyed} == {"direct-0"}
 
 
-async def test_a_refusal_leaves_the_rest_of_the_batch(
-    store: SqliteStore, writer: GroupWriter
-) -> None:
+async def test_a_refusal_leaves_the_rest_of_the_batch(store: AnyStore, writer: GroupWriter) -> None:
     await writer.write(Create(ROOM, ["ann"]))
     results = await asyncio.gather(
         writer.write(Send(ROOM, "ann", "1")),
@@ -135,9 +134,35 @@ async def test_a_refusal_leaves_the_rest_of_the_batch(
     assert [message.content for message in page.items] == ["1", "4"]
 
 
+async def test_each_batch_says_its_place_in_the_log(store: AnyStore, clock: SteppedClock) -> None:
+    batches: list[Batch] = []
+    writer = GroupWriter(store, clock, batches.append)
+    await writer.write(Create(ROOM, ["ann"]))
+    taken = await writer.write(Send(ROOM, "ann"))
+    with pytest.raises(NotAParticipant):
+        await writer.write(Send(ROOM, "eve"))
+    assert len(batches) == 2, "no batch without events"
+    # One that breaks splits the batch; each part is a transaction and says its own place.
+    writes: list[Write] = [Send(ROOM, "ann"), Send(ROOM, "ann"), Clash(ROOM, taken.id)]
+    await asyncio.gather(
+        *map(writer.write, [*writes, Send(ROOM, "ann")]),
+        writer.write(Create("room-2", ["ann"], org_id="other")),
+        return_exceptions=True,
+    )
+    of_default = [batch for batch in batches if batch.org_id == "default"]
+    assert len(of_default) == 4
+    assert [batch.after for batch in of_default] == [0, *(b.until for b in of_default[:-1])]
+    for batch in batches:
+        assert batch.until == batch.events[-1].cursor
+        log = await store.events_of_org(batch.org_id, batch.after, batch.until, 100)
+        assert [event.cursor for event in log] == [event.cursor for event in batch.events]
+    assert [(b.org_id, b.after) for b in batches if b.org_id == "other"] == [("other", 0)]
+    await writer.close()
+
+
 @pytest.mark.parametrize("place", [0, 3, 7])
 async def test_only_the_write_that_breaks_a_batch_fails(
-    store: SqliteStore, writer: GroupWriter, delivered: list[Event], place: int
+    store: AnyStore, writer: GroupWriter, delivered: list[Event], place: int
 ) -> None:
     await writer.write(Create(ROOM, ["ann"]))
     taken = await writer.write(Send(ROOM, "ann", "taken"))
@@ -159,7 +184,7 @@ async def test_only_the_write_that_breaks_a_batch_fails(
 
 
 async def test_what_no_database_can_hold_fails_alone(
-    store: SqliteStore, writer: GroupWriter
+    store: AnyStore, writer: GroupWriter, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await writer.write(Create(ROOM, ["ann"]))
     results: Any = await asyncio.gather(
@@ -171,17 +196,22 @@ async def test_what_no_database_can_hold_fails_alone(
     assert isinstance(surrogate, MadangError)
     page = await store.messages("default", ROOM, "ann")
     assert page is not None
+    if isinstance(store, PostgresStore):
+        # It holds no NUL; the surfaces let none in.
+        assert isinstance(nul, MadangError)
+        assert page.items == ()
+        # What could not be written is not in the log of the program either.
+        assert "ud800" not in capsys.readouterr().out
+        return
     assert [message.content for message in page.items] == ["a\0b"]
     # A look-up that stopped at the NUL would find nothing, or another.
     assert await writer.write(Send(ROOM, "ann", "again", client_id="x\0y")) == nul
     assert (await writer.write(Send(ROOM, "ann", "other", client_id="x"))).content == "other"
 
 
-async def test_acks_come_in_order_and_before_delivery(
-    store: SqliteStore, clock: SteppedClock
-) -> None:
+async def test_acks_come_in_order_and_before_delivery(store: AnyStore, clock: SteppedClock) -> None:
     order: list[str] = []
-    writer = GroupWriter(store, clock, lambda events: order.extend(str(e.seq) for e in events))
+    writer = GroupWriter(store, clock, lambda batch: order.extend(str(e.seq) for e in batch.events))
     await writer.write(Create(ROOM, ["ann"]))
     order.clear()
     for n in range(3):
@@ -191,7 +221,7 @@ async def test_acks_come_in_order_and_before_delivery(
 
 
 async def test_a_cancelled_waiter_does_not_undo_its_write(
-    store: SqliteStore, writer: GroupWriter
+    store: AnyStore, writer: GroupWriter
 ) -> None:
     await writer.write(Create(ROOM, ["ann"]))
     waiting = asyncio.create_task(writer.write(Send(ROOM, "ann", "kept")))
@@ -204,9 +234,9 @@ async def test_a_cancelled_waiter_does_not_undo_its_write(
 
 
 async def test_close_finishes_what_was_submitted_and_refuses_the_rest(
-    store: SqliteStore, clock: SteppedClock
+    store: AnyStore, clock: SteppedClock
 ) -> None:
-    writer = GroupWriter(store, clock, lambda events: None)
+    writer = GroupWriter(store, clock, lambda batch: None)
     await writer.write(Create(ROOM, ["ann"]))
     sends = [asyncio.ensure_future(writer.write(Send(ROOM, "ann"))) for _ in range(2500)]
     await asyncio.sleep(0)
@@ -247,7 +277,7 @@ async def test_a_failing_callback_does_not_keep_the_others_back(
 
 
 async def test_a_change_is_seen_by_the_next_write_of_the_same_batch(
-    store: SqliteStore, writer: GroupWriter
+    store: AnyStore, writer: GroupWriter
 ) -> None:
     await writer.write(Create(ROOM, ["ann", "ben"]))
     results: Any = await asyncio.gather(
@@ -271,7 +301,7 @@ async def test_a_change_is_seen_by_the_next_write_of_the_same_batch(
 
 
 async def test_a_batch_of_any_size_has_the_same_number_of_statements(
-    store: SqliteStore, writer: GroupWriter
+    store: AnyStore, writer: GroupWriter
 ) -> None:
     rooms = [f"room-{n}" for n in range(20)]
     for room in rooms:
@@ -291,9 +321,9 @@ async def test_a_batch_of_any_size_has_the_same_number_of_statements(
     assert counted[0] == counted[1] == counted[2], counted
 
 
-async def test_orgs_share_the_writer_fairly(store: SqliteStore, clock: SteppedClock) -> None:
+async def test_orgs_share_the_writer_fairly(store: AnyStore, clock: SteppedClock) -> None:
     order: list[str] = []
-    writer = GroupWriter(store, clock, lambda events: order.append(events[0].org_id))
+    writer = GroupWriter(store, clock, lambda batch: order.append(batch.org_id))
     for org in ("loud", "quiet"):
         await writer.write(Create(f"room-{org}", ["ann"], org_id=org))
     order.clear()
@@ -310,11 +340,11 @@ async def test_orgs_share_the_writer_fairly(store: SqliteStore, clock: SteppedCl
 
 
 async def test_a_commit_that_cannot_begin_is_unavailable_and_the_writer_goes_on(
-    url: str, store: SqliteStore, clock: SteppedClock
+    url: str, store: AnyStore, clock: SteppedClock
 ) -> None:
-    closed = SqliteStore(url, clock)
+    closed = open_store(url, clock)
     await closed.close()
-    writer = GroupWriter(closed, clock, lambda events: None)
+    writer = GroupWriter(closed, clock, lambda batch: None)
     for _ in range(2):
         results = await asyncio.wait_for(
             asyncio.gather(
@@ -329,7 +359,7 @@ async def test_a_commit_that_cannot_begin_is_unavailable_and_the_writer_goes_on(
 class _Interrupted:
     """A store whose first commits break off after they have begun."""
 
-    def __init__(self, store: SqliteStore, times: int) -> None:
+    def __init__(self, store: AnyStore, times: int) -> None:
         self._store = store
         self._times = times
 
@@ -341,9 +371,11 @@ class _Interrupted:
 
 
 async def test_a_commit_that_breaks_off_answers_its_writers_and_the_next_one_goes_on(
-    store: SqliteStore, clock: SteppedClock, delivered: list[Event]
+    store: AnyStore, clock: SteppedClock, delivered: list[Event]
 ) -> None:
-    writer = GroupWriter(_Interrupted(store, 2), clock, delivered.extend)
+    writer = GroupWriter(
+        _Interrupted(store, 2), clock, lambda batch: delivered.extend(batch.events)
+    )
     for _ in range(2):
         with pytest.raises(MadangError) as failed:
             await asyncio.wait_for(writer.write(Create(ROOM, ["ann"])), 5)

@@ -8,7 +8,7 @@ from typing import Any
 
 from madang.model.ids import uuid7
 from madang.model.nouns import Conversation, ConversationKind, Event, Message, Participant, Role
-from madang.ports import Needs, Transaction
+from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, NotAParticipant, NotFound
 
 SIZE = 1024

@@ -8,20 +8,32 @@ from typing import Any
 
 import pytest
 
+from tests.cluster import TwoNodes
 from tests.conftest import Server
 from tests.surfaces.people import SERVERS, House, house_on, unharmed
 
-SHORT = {"offline_grace": "0.5", "typing_timeout": "0.6", "rate_limit_enabled": "false"}
+SHORT: dict[str, Any] = {
+    "offline_grace": "0.5",
+    "typing_timeout": "0.6",
+    "rate_limit_enabled": "false",
+}
 """Waits that a person would not notice, so that tests need not wait."""
 
 
-@pytest.fixture(scope="session", params=list(SERVERS))
+@pytest.fixture(scope="session", params=[*SERVERS, "two-nodes"])
 def gateway(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterable[Server]:
-    """A running server; every test that uses it runs once for each gateway."""
+    """A running server; every test that uses it runs once for each gateway, and on two nodes of
+    which everybody is on another."""
     home = tmp_path_factory.mktemp(request.param)
-    running = SERVERS[request.param](home, dev=True, **SHORT)
+    running: Server
+    if request.param == "two-nodes":
+        postgres = request.getfixturevalue("postgres")
+        valkey = request.getfixturevalue("valkey_session")
+        running = TwoNodes(home, postgres, valkey, **SHORT)
+    else:
+        running = SERVERS[request.param](home, dev=True, **SHORT)
     running.start()
     yield running
     running.stop()

@@ -15,6 +15,7 @@ from madang import __version__
 from madang.cli.bench import bench
 from madang.cli.db import db
 from madang.cli.demo import demo
+from madang.cli.help import Command, Group
 from madang.cli.serve import serve
 from madang.cli.settings import settings
 from madang.cli.tail import tail
@@ -24,6 +25,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="madang",
+    cls=Group,
     help="Madang (마당), a messaging server that loses nothing.",
     epilog="New here? Run: madang demo",
     no_args_is_help=True,
@@ -45,17 +47,22 @@ def _madang(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+            "--version",
+            metavar="",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
         ),
     ] = False,
 ) -> None:
     pass
 
 
-app.command()(serve)
-app.command()(demo)
-app.command()(token)
-app.command()(tail)
+for each in (serve, demo, token, tail, settings):
+    app.command(cls=Command)(each)
 app.add_typer(db, name="db")
-app.command()(settings)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)
+app.command(
+    cls=Command,
+    hidden=True,  # works in a checkout only, and `make help` shows it there
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(bench)

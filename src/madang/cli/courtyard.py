@@ -57,6 +57,18 @@ SCENES = (
         ),
     ),
     Scene(
+        "pair",
+        "direct",
+        None,
+        ("minji", "alex"),
+        (
+            ("minji", "Alex, do you have ten minutes after lunch?"),
+            ("alex", "Sure. At half past one in the courtyard?"),
+            ("minji", "네, 그때 봐요 👋"),
+        ),
+    ),
+    # Last, so that it is on top of everybody's list: all of them are in it.
+    Scene(
         "launch",
         "group",
         "Launch week",
@@ -67,17 +79,6 @@ SCENES = (
             ("minji", "한국어 번역도 끝났어요. Korean strings are in."),
             ("alex", "감사합니다! Then we go on Thursday."),
             ("jisoo", "I will watch the dashboards from nine."),
-        ),
-    ),
-    Scene(
-        "pair",
-        "direct",
-        None,
-        ("minji", "alex"),
-        (
-            ("minji", "Alex, do you have ten minutes after lunch?"),
-            ("alex", "Sure. At half past one in the courtyard?"),
-            ("minji", "네, 그때 봐요 👋"),
         ),
     ),
 )

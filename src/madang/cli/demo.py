@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import tempfile
 import threading
@@ -25,13 +26,24 @@ LOOK_AGAIN = 0.05
 
 def demo(
     port: Annotated[
-        int, typer.Option(metavar="PORT", help="Port to listen on; a free one where it is taken.")
+        int,
+        typer.Option(
+            metavar="PORT",
+            show_default=False,
+            help="Port to listen on (8000); a free one where it is taken.",
+        ),
     ] = 8000,
     data_dir: Annotated[
-        Path, typer.Option(metavar="DIR", help="Directory that keeps the demo between starts.")
+        Path,
+        typer.Option(
+            metavar="DIR",
+            show_default=False,
+            help="Directory that keeps the demo between starts (madang-data/demo).",
+        ),
     ] = Path("madang-data/demo"),
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Use a new directory and remove it at the end.")
+        bool,
+        typer.Option("--fresh", metavar="", help="Use a new directory and remove it at the end."),
     ] = False,
 ) -> None:
     """Start a server with a few people in it, and print the links to it.
@@ -41,9 +53,9 @@ def demo(
     """
     from madang.cli.courtyard import PEOPLE
     from madang.clock import SystemClock
-    from madang.compose import serve
     from madang.services.auth import mint
     from madang.services.trust import minting_key, token_verifier
+    from madang.serving import serve
 
     with ExitStack() as stack, settings_errors_as_sentences(), database_errors_as_sentences():
         if fresh:
@@ -95,10 +107,10 @@ def _furnish_and_greet(settings: Settings, tokens: dict[str, str]) -> None:
         furnish(base, tokens)
     except httpx.HTTPError as error:
         typer.secho(f"The demo's conversations could not be made: {error}", fg="red", err=True)
-    _greet(base, tokens)
+    _greet(base, settings, tokens)
 
 
-def _greet(base: str, tokens: dict[str, str]) -> None:
+def _greet(base: str, settings: Settings, tokens: dict[str, str]) -> None:
     from madang.cli.courtyard import API, PEOPLE
 
     typer.echo()
@@ -107,9 +119,11 @@ def _greet(base: str, tokens: dict[str, str]) -> None:
     for person in PEOPLE[:3]:
         # Each link on a line of its own, unwrapped: terminals make it clickable as a whole.
         typer.secho(f"  {person.name}", fg="cyan")
-        typer.echo(f"  {base}/console?token={tokens[person.id]}\n")
+        typer.echo(f"  {base}/console?user={person.id}\n")
     typer.secho("  From the terminal", fg="cyan")
     typer.echo(f"  curl -H 'Authorization: Bearer {tokens['minji']}' {base}{API}/conversations\n")
+    typer.secho("  A token for anybody", fg="cyan")
+    typer.echo(f"  madang token alice --data-dir {shlex.quote(str(settings.data_dir))}\n")
     typer.secho("  REST, described", fg="cyan")
     typer.echo(f"  {base}/docs\n")
 

@@ -24,18 +24,27 @@ def refuse(sentence: str, code: int = UNUSABLE) -> NoReturn:
 
 @contextmanager
 def settings_errors_as_sentences() -> Iterator[None]:
-    """What is wrong with a setting ends the command with the sentence that says so."""
+    """What is wrong with a setting, or with a directory that one names, ends the command with the
+    sentence that says so."""
     try:
         yield
     except SettingsError as error:
         refuse(str(error))
+    except OSError as error:
+        refuse(_of(error))
 
 
-def require_sqlite(settings: Settings) -> None:
-    """End the command where the database is of a kind that this version does not speak to."""
-    if not settings.database_url.startswith("sqlite:"):
-        kind = settings.database_url.partition(":")[0]
-        refuse(f"DATABASE_URL names a database of the kind {kind!r}; it must be sqlite:///FILE.")
+def require_known_database(settings: Settings) -> None:
+    """End the command where the database is of a kind that Madang does not speak to."""
+    from madang.store.address import is_postgresql
+
+    url = settings.database_url
+    if not url.startswith("sqlite:") and not is_postgresql(url):
+        kind = url.partition(":")[0]
+        refuse(
+            f"DATABASE_URL names a database of the kind {kind!r}; "
+            "it must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE."
+        )
 
 
 @contextmanager
@@ -43,15 +52,18 @@ def database_errors_as_sentences() -> Iterator[None]:
     """A database that cannot be opened, or is not ours, ends the command with a sentence."""
     from sqlalchemy.exc import DBAPIError
 
-    from madang.store.migrate import SchemaError
+    from madang.store.errors import DatabaseUnusable
 
     try:
         yield
-    except SchemaError as error:
+    except DatabaseUnusable as error:
         refuse(str(error))
     except DBAPIError as error:
         refuse(f"The database cannot be used: {error.orig}.")
     except OSError as error:
-        if error.filename is None:
-            raise
-        refuse(f"{error.filename}: {error.strerror}.")
+        refuse(_of(error))
+
+
+def _of(error: OSError) -> str:
+    why = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {why}." if error.filename else f"{why}."

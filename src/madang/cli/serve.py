@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from madang.cli import words
+from madang.cli.listening import bound
 from madang.cli.refusal import (
     database_errors_as_sentences,
     refuse,
-    require_sqlite,
+    require_known_database,
     settings_errors_as_sentences,
 )
-from madang.settings import load
+from madang.cli.workers import check_workers, run_workers
+from madang.settings import Settings, load, unknown_names
 
 
 def serve(
@@ -22,7 +27,7 @@ def serve(
         str | None, typer.Option(metavar="ADDRESS", help="Address to listen on (127.0.0.1).")
     ] = None,
     port: Annotated[
-        int | None,
+        str | None,  # the settings' own words where it is no number
         typer.Option(metavar="PORT", help="Port to listen on (8000); 0 takes a free one."),
     ] = None,
     database: Annotated[
@@ -42,10 +47,18 @@ def serve(
         Path | None,
         typer.Option(metavar="DIR", help="Directory for everything kept on disk (madang-data)."),
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Processes on the port together (1); more need PostgreSQL and Redis.",
+        ),
+    ] = None,
     dev: Annotated[
         bool | None,
         typer.Option(
             "--dev",
+            metavar="",
             help="Development: makes its own secret, lets /ws/USER_ID in.",
         ),
     ] = None,
@@ -56,11 +69,11 @@ def serve(
 ) -> None:
     """Run a server until Ctrl-C.
 
-    Ctrl-C sends clients away first and ends within ten seconds; nothing that was acknowledged is
-    lost. All other settings come from the environment and .env: see `madang settings`.
+    Ctrl-C sends clients away first and ends within ten seconds, a second one at once; nothing
+    that was acknowledged is lost. All other settings come from the environment and .env: see
+    `madang settings`.
     """
-    from madang.compose import serve as run
-    from madang.services.trust import is_short, token_verifier
+    from madang.services.trust import is_short, secret_name, token_verifier
 
     with settings_errors_as_sentences():
         settings = load(
@@ -68,23 +81,52 @@ def serve(
             port=port,
             database_url=database_address(database),
             redis_url=bus,
+            workers=workers,
             data_dir=data_dir,
             dev=dev,
             log_level=log_level,
         )
-        token_verifier(settings)  # refuse before anything is opened or created
-        if is_short(settings):
-            typer.secho(
-                "JWT_SECRET_KEY is shorter than 32 bytes: whoever has a token can try to guess it.",
-                fg="yellow",
-                err=True,
-            )
-        require_sqlite(settings)
-        if settings.redis_url is not None:
-            refuse("This version runs as one node: unset REDIS_URL, or say --bus memory.")
-        with database_errors_as_sentences(), suppress(KeyboardInterrupt):
-            # Ctrl-C is how a server is ended and no failure; it has drained by the time this ends.
-            run(settings)
+        check_workers(settings)
+        require_known_database(settings)
+        if not settings.dev:
+            token_verifier(settings)
+        with bound(settings.host, settings.port, shared=settings.workers > 1) as sockets:
+            token_verifier(settings)  # with --dev it makes a secret: only once the port is ours
+            for name in unknown_names():
+                words.warn(settings, f"{name} is set, and no setting has that name.")
+            if is_short(settings):
+                words.warn(
+                    settings,
+                    f"{secret_name(settings)} is shorter than 32 bytes: whoever has a token can "
+                    "try to guess it.",
+                )
+            words.warn_of_open_doors(settings)
+            if settings.workers > 1:
+                run_workers(settings, sockets)
+            else:
+                run_one(settings, sockets)
+
+
+def run_one(settings: Settings, sockets: Sequence[socket.socket], worker: bool = False) -> None:
+    """Run one server in this process, on bound sockets; a worker's parent speaks for it."""
+    from madang.serving import StartRefused
+    from madang.serving import serve as run
+
+    try:
+        # Ctrl-C is how a server is ended and no failure; before it serves, nothing has begun.
+        with (
+            settings_errors_as_sentences(),
+            database_errors_as_sentences(),
+            suppress(KeyboardInterrupt),
+        ):
+            if worker:
+                run(settings, sockets)
+            else:
+                words.closing(
+                    settings, run(settings, sockets, lambda: words.opening(settings, sockets))
+                )
+    except StartRefused as error:
+        refuse(str(error))
 
 
 def database_address(text: str | None) -> str | None:

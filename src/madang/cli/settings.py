@@ -16,7 +16,7 @@ from madang.settings import markdown as settings_page
 
 def settings(
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print the documentation page instead.")
+        bool, typer.Option("--markdown", metavar="", help="Print the documentation page instead.")
     ] = False,
 ) -> None:
     """Show every setting, its value and where the value came from."""

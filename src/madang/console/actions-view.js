@@ -19,13 +19,18 @@ export function actionsView(session) {
   const preview = h('pre', { class: 'preview-json', tabindex: '0', 'aria-label': t('preview') });
   const answer = h('div', { class: 'action-answer', role: 'status', 'aria-live': 'polite' });
   const menu = h('div', { class: 'action-menu', role: 'group', 'aria-label': t('actions') });
-  const element = h('div', { class: 'actions' }, menu, h('div', { class: 'action-pane' }, form, answer));
+  // On a narrow screen the long list is one control.
+  const choice = h('select', { class: 'action-choice', 'aria-label': t('action'), onchange: () => show(choice.value) });
+  const element = h('div', { class: 'actions' }, menu, choice, h('div', { class: 'action-pane' }, form, answer));
 
   const button = (id, label) => h('button', { type: 'button', class: 'action', 'aria-pressed': String(id === open), dataset: { action: id }, onclick: () => show(id) }, label);
   const groups = [...new Set(ACTIONS.map((action) => action.group))];
   fill(menu, groups.map((group) => [h('h3', {}, t(`group_${group}`)),
     h('div', { class: 'action-group' }, ACTIONS.filter((action) => action.group === group).map((action) => button(action.id, actionLabel(action))))]),
     h('h3', {}, t('rawFrame')), h('div', { class: 'action-group' }, button(RAW, t('rawFrame'))));
+
+  fill(choice, groups.map((group) => h('optgroup', { label: t(`group_${group}`) },
+    ACTIONS.filter((action) => action.group === group).map((action) => h('option', { value: action.id }, action.label)))), h('option', { value: RAW }, t('rawFrame')));
 
   /** @returns {import('./actions.js').Context} */
   function context() {
@@ -44,6 +49,7 @@ export function actionsView(session) {
     touched.clear();
     inputs.clear();
     fill(answer);
+    choice.value = id;
     for (const one of menu.querySelectorAll('button')) {
       one.setAttribute('aria-pressed', String(one.dataset.action === id));
       if (one.dataset.action === id && one.offsetParent) one.scrollIntoView({ block: 'nearest' });

@@ -10,12 +10,13 @@ const TOGETHER_MS = 5 * 60000;
 /** This near to the end counts as being at the end. */
 const NEAR_END_PX = 80;
 
-/** @param {import('./session.js').Session} session @param {{onBack: () => void, onAct: () => void}} on */
+/** @param {import('./session.js').Session} session @param {{onBack: () => void, onAct: () => void, onNew: () => void}} on */
 export function chatView(session, on) {
   /** @type {Map<string, {of: any, node: HTMLElement}>} */
   const drawn = new Map();
   let drawnFor = '';
   let atEnd = true;
+  let lastTop = 0;
   /** @type {HTMLElement | null} */
   let toolsOn = null;
 
@@ -26,20 +27,23 @@ export function chatView(session, on) {
   const jump = h('button', { type: 'button', class: 'jump', hidden: true, onclick: () => toEnd() }, t('newMessages'));
   const typing = h('p', { class: 'typing', role: 'status', 'aria-live': 'polite' });
   const writer = composer(session);
-  const empty = h('div', { class: 'chat-empty' }, h('img', { src: 'mark.svg', alt: '', width: '56', height: '56' }), h('h2', {}, t('pickConversation')), h('p', {}, t('pickHint')));
+  const start = h('button', { type: 'button', class: 'button primary', onclick: () => on.onNew() }, t('startOne'));
+  const emptyTitle = h('h2', {});
+  const empty = h('div', { class: 'chat-empty' }, h('img', { src: 'mark.svg', alt: '', width: '56', height: '56' }), emptyTitle, h('p', {}, t('pickHint')), start);
   const body = h('div', { class: 'chat-body' }, head, h('div', { class: 'scroll-frame' }, scroller, jump), typing, writer.element);
   const element = h('section', { class: 'chat', 'aria-label': t('messages') }, empty, body);
 
   /** @type {import('./message-view.js').Handlers} */
   const handlers = {
-    onReply: (message) => writer.set({ kind: 'reply', message }),
-    onEdit: (message) => writer.set({ kind: 'edit', message }),
-    onDelete: (message) => session.command({ type: 'message.delete', message_id: message.id }),
+    onReply: (message) => { hideTools(); writer.set({ kind: 'reply', message }); },
+    onEdit: (message) => { hideTools(); writer.set({ kind: 'edit', message }); },
+    onDelete: (message) => { hideTools(); session.command({ type: 'message.delete', message_id: message.id }); },
     onReact: (message, emoji) => {
+      hideTools();
       const mine = (message.reactions?.[emoji] ?? []).some((user) => uid(user) === session.me);
       session.command({ type: mine ? 'reaction.remove' : 'reaction.add', message_id: message.id, emoji });
     },
-    onChoose: (message) => { session.choose(message); on.onAct(); },
+    onChoose: (message) => { hideTools(); session.choose(message); on.onAct(); },
     onJump: (id) => {
       const node = drawn.get(id)?.node;
       node?.scrollIntoView({ block: 'center' });
@@ -54,7 +58,7 @@ export function chatView(session, on) {
     if (!message) return;
     hideTools();
     toolsOn = node;
-    node.querySelector('.bubble-row')?.append(messageTools(session, message, handlers));
+    node.querySelector('.stack')?.append(messageTools(session, message, handlers));
   };
   const hideTools = () => {
     toolsOn?.querySelector('.message-tools')?.remove();
@@ -62,10 +66,14 @@ export function chatView(session, on) {
   };
   list.addEventListener('pointerover', showTools);
   list.addEventListener('focusin', showTools);
-  list.addEventListener('click', showTools);
+  list.addEventListener('click', (event) => { if (!(event.target instanceof Element && event.target.closest('.message-tools'))) showTools(event); });
+  // A finger leaves nothing when it is lifted: the next touch elsewhere puts the tools away.
+  const onPress = (event) => { if (toolsOn && !(event.target instanceof Node && toolsOn.contains(event.target))) hideTools(); };
+  document.addEventListener('pointerdown', onPress);
   // A click leaves the focus behind, a keyboard shows where it is: only that keeps the tools.
-  list.addEventListener('pointerleave', () => { if (!toolsOn?.matches(':focus-visible, :has(:focus-visible)')) hideTools(); });
+  list.addEventListener('pointerleave', (event) => { if (event.pointerType !== 'touch' && !toolsOn?.matches(':focus-visible, :has(:focus-visible)')) hideTools(); });
   scroller.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape') hideTools();
     if (event.key !== 'ArrowUp' && event.key !== 'ArrowDown') return;
     const lines = [...list.querySelectorAll('.line[data-id]')];
     const now = lines.indexOf(document.activeElement?.closest('.line') ?? list);
@@ -75,16 +83,20 @@ export function chatView(session, on) {
     /** @type {HTMLElement} */ (lines[next]).focus();
   });
   scroller.addEventListener('scroll', () => {
-    atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_END_PX;
+    // Only who scrolls up leaves the end: a line that grew has moved it away by itself.
+    if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_END_PX) atEnd = true;
+    else if (scroller.scrollTop < lastTop) atEnd = false;
+    lastTop = scroller.scrollTop;
     if (atEnd) { jump.hidden = true; seen(); }
     if (scroller.scrollTop < 60 && session.entry?.hasMore) loadOlder();
   });
   const onFocus = () => seen();
   addEventListener('focus', onFocus);
   document.addEventListener('visibilitychange', onFocus);
-  // The keyboard of a phone or a growing composer must not hide the newest message.
+  // A phone's keyboard, a growing composer or a panel that becomes narrow must not hide the newest.
   const resized = new ResizeObserver(() => { if (atEnd) scroller.scrollTop = scroller.scrollHeight; });
   resized.observe(scroller);
+  resized.observe(list);
 
   async function loadOlder() {
     const before = scroller.scrollHeight;
@@ -109,13 +121,15 @@ export function chatView(session, on) {
   function drawHead(about) {
     const others = about.participants.filter((p) => uid(p.user_id) !== session.me);
     const direct = about.kind === 'direct' && others.length === 1;
+    const live = session.line.phase === 'live';
     const status = direct ? session.state.presence.get(uid(others[0].user_id)) : undefined;
+    const shown = live ? status?.status ?? 'offline' : 'unknown';
     const name = titleOf(session.state, about) || t(about.kind === 'inbox' ? 'inbox' : 'group');
     const here = (p) => (session.state.presence.get(uid(p.user_id))?.status ?? 'offline') !== 'offline';
     const below = direct
-      ? [t(`status${capital(status?.status ?? 'offline')}`), status?.status === 'offline' && status.last_seen ? t('lastSeen', { when: shortWhen(status.last_seen) }) : ''].filter(Boolean).join(' · ')
+      ? [live ? t(`status${capital(shown)}`) : '', status?.status === 'offline' && status.last_seen ? t('lastSeen', { when: shortWhen(status.last_seen) }) : ''].filter(Boolean).join(' · ')
       : `${t('members', { n: about.participants.length })} · ${nameList(about.participants.map((p) => (uid(p.user_id) === session.me ? t('you') : nameOf(session.state, p.user_id, about))).slice(0, 6))}`;
-    fill(head, iconButton('back', t('back'), on.onBack, { class: 'back' }), avatar(name, direct ? status?.status ?? 'offline' : undefined),
+    fill(head, iconButton('back', t('back'), on.onBack, { class: 'back' }), avatar(name, direct ? shown : undefined),
       h('div', { class: 'chat-title' }, h('h2', {}, name), h('p', { title: below }, below)),
       direct ? null : h('div', { class: 'faces' }, others.filter(here).slice(0, 5).map((p) => avatar(nameOf(session.state, p.user_id, about), session.state.presence.get(uid(p.user_id))?.status))),
       about.status === 'archived' ? h('span', { class: 'tag' }, t('archived')) : null);
@@ -186,6 +200,9 @@ export function chatView(session, on) {
     empty.hidden = Boolean(entry);
     body.hidden = !entry;
     if (!entry) {
+      const none = session.ready && !session.state.conversations.size;
+      setText(emptyTitle, t(none ? 'noConversations' : 'pickConversation'));
+      start.hidden = !none;
       // Nothing of a conversation that was closed or taken away stays in the page.
       hideTools();
       drawn.clear();
@@ -201,6 +218,7 @@ export function chatView(session, on) {
     older.disabled = !entry.hasMore;
     setText(older, !entry.hasMore ? t('beginning') : session.loadingOlder ? t('loading') : t('loadOlder'));
     drawTimeline(entry);
+    if (toolsOn && !toolsOn.matches(':hover, :focus-within')) hideTools();
     drawTyping(entry.about);
     writer.draw();
     if (atEnd || fresh) scroller.scrollTop = scroller.scrollHeight;
@@ -220,6 +238,7 @@ export function chatView(session, on) {
       resized.disconnect();
       removeEventListener('focus', onFocus);
       document.removeEventListener('visibilitychange', onFocus);
+      document.removeEventListener('pointerdown', onPress);
     },
   };
 }

@@ -62,7 +62,7 @@ const ICONS = {
   sun: 'M10 13a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM10 2v2M10 16v2M2 10h2M16 10h2M4.500 4.500l1.300 1.300M14.200 14.200l1.300 1.300M4.500 15.500l1.300-1.300M14.200 5.800l1.300-1.300',
   moon: 'M16 12A7 7 0 0 1 8 4a6.500 6.500 0 1 0 8 8z', auto: 'M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM10 3v14M12.500 4v12M15 6v8',
   plug: 'M7 3v4M13 3v4M5 7h10v3a5 5 0 0 1-10 0zM10 15v3', tools: 'M3 5h14v10H3zM3 8.500h14M6 12h4', down: 'M5 8l5 5 5-5', check: 'M4 10.500l4 4 8-9',
-  clock: 'M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM10 6v4l2.500 2', bolt: 'M11 3l-6 8h5l-1 6 6-8h-5z', target: 'M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM10 12a2 2 0 1 0 0-4 2 2 0 0 0 0 4z',
+  clock: 'M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM10 6v4l2.500 2', bolt: 'M11 3l-6 8h5l-1 6 6-8h-5z',
 };
 
 /** A decorative icon; the button around it carries the label. @param {keyof typeof ICONS} name */

@@ -28,13 +28,15 @@ export function listView(session, on) {
     none.hidden = !session.ready || entries.length > 0;
     const nodes = entries.map(({ about }) => {
       const others = (about.participants ?? []).filter((p) => uid(p.user_id) !== session.me);
-      const status = about.kind === 'direct' && others.length === 1 ? session.state.presence.get(uid(others[0].user_id))?.status ?? 'offline' : undefined;
+      const there = session.line.phase === 'live' ? session.state.presence.get(uid(others[0]?.user_id))?.status ?? 'offline' : 'unknown';
+      const status = about.kind === 'direct' && others.length === 1 ? there : undefined;
+      const letter = session.outbox.findLast((one) => one.conversation_id === about.id);
       const typing = [...(session.state.typing.get(about.id)?.keys() ?? [])].filter((user) => user !== session.me).join();
       const open = about.id === session.selected;
-      const of = [about, status, typing, open];
+      const of = [about, status, typing, open, letter];
       const old = drawn.get(about.id);
       if (old && old.of.every((value, n) => value === of[n])) return old.node;
-      const node = item(about, status, typing, open);
+      const node = item(about, status, typing, open, letter);
       if (old?.node.contains(document.activeElement)) queueMicrotask(() => node.querySelector('button')?.focus());
       drawn.set(about.id, { of, node });
       return node;
@@ -43,11 +45,11 @@ export function listView(session, on) {
     if (nodes.length !== list.children.length || nodes.some((node, n) => list.children[n] !== node)) list.replaceChildren(...nodes);
   }
 
-  function item(about, status, typing, open) {
+  function item(about, status, typing, open, letter) {
     const name = titleOf(session.state, about) || t(about.kind === 'inbox' ? 'inbox' : 'group');
     const last = about.last_message;
     const by = last && uid(last.sender_id) === session.me ? `${t('you')}: ` : last && about.kind === 'group' ? `${nameOf(session.state, last.sender_id, about)}: ` : '';
-    const line = typing ? t('typingOne', { a: typing.split(',')[0] }) : !last ? t(about.kind === 'inbox' ? 'inboxReadOnly' : 'noMessages') : last.deleted_at ? t('deleted') : by + last.content;
+    const line = typing ? t('typingOne', { a: typing.split(',')[0] }) : letter ? `${t('you')}: ${letter.content}` : !last ? t(about.kind === 'inbox' ? 'inboxReadOnly' : 'noMessages') : last.deleted_at ? t('deleted') : by + last.content;
     return h('li', {},
       h('button', { type: 'button', class: 'conversation', 'aria-current': open ? 'true' : null, dataset: { id: about.id }, onclick: () => { session.select(about.id); on.onOpen(); } },
         avatar(name, status),
@@ -60,7 +62,7 @@ export function listView(session, on) {
 
   const unwatch = session.watch(oncePerFrame(draw));
   draw();
-  return { element, dispose: unwatch };
+  return { element, dispose: unwatch, openNew: () => dialog.open() };
 }
 
 /** @param {import('./session.js').Session} session @param {() => void} onOpen */

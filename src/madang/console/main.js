@@ -2,7 +2,7 @@
 import { connectView } from './connect-view.js';
 import { fill, h, iconButton, icon } from './dom.js';
 import { applyLanguage, currentLanguage, setLanguage, t } from './i18n.js';
-import { applyTheme, loadPanels, loadTheme, savePanels, takeTokens } from './memory.js';
+import { applyTheme, loadPanels, loadTheme, savePanels, takeGuests } from './memory.js';
 import { panelView } from './panel.js';
 import { readToken } from './protocol.js';
 import { ROOT } from './rest.js';
@@ -16,6 +16,8 @@ const toasts = /** @type {HTMLElement} */ (document.getElementById('toasts'));
 
 /** Wide enough that tools beside or below a chat leave room for both. */
 const ROOMY = '(min-width: 900px)';
+/** Wide enough for a list beside a chat. */
+const WIDE = '(min-width: 701px)';
 const TOAST_MS = 5000;
 const SAVE_EVERY_MS = 500;
 
@@ -71,7 +73,7 @@ function drawBar() {
     h('a', { class: 'brand', href: './', 'aria-label': 'Madang' }, h('img', { src: 'mark.svg', alt: '', width: '26', height: '26' }), h('span', {}, 'Madang')),
     h('span', { class: 'product' }, h('span', { class: 'wide' }, t('console')), config.version ? h('span', { class: 'version' }, config.version) : null, config.dev ? h('span', { class: 'tag dev' }, t('dev')) : null),
     panels.length > 1 ? h('div', { class: 'switcher', role: 'group', 'aria-label': t('users') }, panels.map((panel, n) =>
-      h('button', { type: 'button', 'aria-pressed': String(n === front), onclick: () => { front = n; drawFront(); } }, panel.session.me || '…'))) : null,
+      h('button', { type: 'button', 'aria-pressed': String(n === front), onclick: () => { front = n; drawFront(); } }, panel.session.name || '…'))) : null,
     h('span', { class: 'spring' }),
     panels.length ? h('button', { type: 'button', class: 'button add', onclick: openAdd }, icon('plus'), h('span', {}, t('addUser'))) : null,
     h('button', { type: 'button', class: 'button quiet', 'aria-label': t('language'), title: t('language'), onclick: () => { setLanguage(currentLanguage() === 'ko' ? 'en' : 'ko'); redrawAll(); } },
@@ -131,20 +133,23 @@ function samePerson(a, b) {
 async function begin() {
   applyLanguage();
   applyTheme(loadTheme());
-  const tokens = takeTokens();
+  const { tokens, users } = takeGuests();
   try {
     const response = await fetch(new URL('console/config.json', ROOT));
     if (response.ok) config = await response.json();
   } catch {
     // Without it the console is one that asks for a token.
   }
-  // A token in the address is a fresh start; without one the tab goes on where it was.
+  // Somebody in the address is a fresh start; without it the tab goes on where it was.
   const kept = loadPanels();
-  if (tokens.length) {
-    for (const token of tokens) {
-      addPanel({ token }, kept.find((one) => samePerson(one.credentials.token ?? '', token)));
-    }
-  } else for (const saved of kept) addPanel(saved.credentials, saved);
+  const named = config.dev ? users : [];
+  for (const token of tokens) addPanel({ token }, kept.find((one) => samePerson(one.credentials.token ?? '', token)));
+  for (const devUser of named) {
+    addPanel({ devUser }, kept.find((one) => one.credentials.devUser === devUser));
+    // A link that names somebody leads to where people talk.
+    if (matchMedia(WIDE).matches) panels[panels.length - 1].session.openNewest = true;
+  }
+  if (!tokens.length && !named.length) for (const saved of kept) addPanel(saved.credentials, saved);
   front = 0;
   draw();
   addEventListener('pagehide', save);

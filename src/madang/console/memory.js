@@ -42,14 +42,15 @@ export function applyTheme(theme) {
   else document.documentElement.dataset.theme = theme;
 }
 
-/** Tokens of the address, taken out of it so that they stay out of history and screenshots.
- * @returns {string[]} */
-export function takeTokens() {
+/** Who the address names: tokens, and users for a development server. They are taken out of it, so
+ * that tokens stay out of history and screenshots. @returns {{tokens: string[], users: string[]}} */
+export function takeGuests() {
   const url = new URL(location.href);
-  const tokens = url.searchParams.getAll('token').filter(Boolean);
-  if (url.searchParams.has('token')) {
+  const [tokens, users] = ['token', 'user'].map((name) => url.searchParams.getAll(name).filter(Boolean));
+  if (tokens.length || users.length) {
     url.searchParams.delete('token');
+    url.searchParams.delete('user');
     history.replaceState(history.state, '', url);
   }
-  return tokens;
+  return { tokens, users };
 }

@@ -84,7 +84,7 @@ export function messageTools(session, message, handlers) {
     gone ? null : iconButton('reply', t('reply'), () => handlers.onReply(message)),
     own && !gone ? iconButton('edit', t('edit'), () => handlers.onEdit(message)) : null,
     (own || admin) && !gone ? iconButton('trash', t('remove'), () => handlers.onDelete(message)) : null,
-    iconButton('target', t('choose'), () => handlers.onChoose(message)),
+    h('button', { type: 'button', class: 'to-actions', title: t('choose'), 'aria-label': t('choose'), onclick: () => handlers.onChoose(message) }, t('actions')),
     picker);
 }
 

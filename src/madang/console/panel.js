@@ -21,7 +21,7 @@ export function panelView(session, { dev, onClose, say, look, onLook }) {
   const toggleLine = h('button', { type: 'button', class: 'icon-button' }, icon('plug'));
   const toggleTools = iconButton('tools', '', () => setTools(!look.tools), { class: 'toggle-tools' });
   const trouble = h('div', { class: 'trouble', hidden: true });
-  const chat = chatView(session, { onBack: () => { element.classList.remove('in-chat'); session.select(null); }, onAct: () => { setTools(true); setTab('actions'); } });
+  const chat = chatView(session, { onBack: () => { element.classList.remove('in-chat'); session.select(null); }, onAct: () => { setTools(true); setTab('actions'); }, onNew: () => list.openNew() });
   const list = listView(session, { onOpen: () => { element.classList.add('in-chat'); if (matchMedia('(hover: hover)').matches) chat.focus(); } });
   const actions = actionsView(session);
   const frames = framesView(session, { say, onEdit: (text) => { setTab('actions'); actions.editRaw(text); } });
@@ -83,7 +83,8 @@ export function panelView(session, { dev, onClose, say, look, onLook }) {
     trouble.hidden = !key;
     if (!key) return;
     const stopped = phase === 'refused' && (why === 'refused' || why === 'expired');
-    const text = h('p', {}, h('strong', {}, t(`why_${why ?? 'lost'}`)), code && code !== 1006 ? h('span', { class: 'close-code' }, `${code}${reason ? ` ${reason}` : ''}`) : null);
+    const kept = phase === 'refused' ? null : h('span', {}, t('kept'));
+    const text = h('p', {}, h('strong', {}, t(`why_${why ?? 'lost'}`)), kept, code && code !== 1006 ? h('span', { class: 'close-code' }, `${code}${reason ? ` ${reason}` : ''}`) : null);
     const again = h('button', { type: 'button', class: 'button small', onclick: () => session.connection.connect() }, t(phase === 'refused' || why === 'paused' ? 'reconnect' : 'tryNow'));
     if (!stopped) { fill(trouble, text, again); return; }
     const form = connectView({ dev: false, onConnect: ({ token }) => session.replaceToken(token ?? '') });
@@ -107,17 +108,21 @@ export function panelView(session, { dev, onClose, say, look, onLook }) {
 
   let shownName = '';
   function draw() {
-    if (session.me !== shownName) {
-      shownName = session.me;
-      fill(face, avatar(session.me));
-      setText(name, session.me);
+    if (`${session.me} ${session.name}` !== shownName) {
+      shownName = `${session.me} ${session.name}`;
+      fill(face, avatar(session.name));
+      fill(name, session.name, session.name === session.me ? null : h('span', { class: 'panel-id' }, session.me));
       element.setAttribute('aria-label', session.me);
     }
     drawState();
     drawTrouble();
   }
 
-  const unwatch = session.watch(oncePerFrame(draw));
+  const unwatch = session.watch(oncePerFrame(() => {
+    // A conversation may come up without a click: on a narrow screen it is what is shown.
+    if (session.selected) element.classList.add('in-chat');
+    draw();
+  }));
   // The countdown moves without anything happening on the wire.
   const ticking = setInterval(() => { if (session.line.phase === 'waiting') drawState(); }, 250);
   setTools(look.tools);

@@ -29,6 +29,8 @@ export class Session {
   connectionId = '';
   /** Snapshot of my conversations read at least once. */
   ready = false;
+  /** Open the newest conversation once they are known, unless one is open. */
+  openNewest = false;
   /** @type {string | undefined} */ #devToken;
   /** @type {import('./protocol.js').Frame[] | null} */ #held = null;
   /** @type {Set<import('./protocol.js').Frame[]>} */ #reads = new Set();
@@ -66,6 +68,8 @@ export class Session {
   }
 
   get me() { return this.state.me; }
+  /** What to call me: the name in my token, which the server itself keeps nowhere. */
+  get name() { return String(readToken(this.token ?? '')?.name || this.me); }
   get line() { return this.connection.line; }
   get token() { return this.credentials.token ?? this.#devToken; }
   get entry() { return this.selected ? this.state.conversations.get(this.selected) : undefined; }
@@ -144,7 +148,8 @@ export class Session {
       this.latency = null;
       this.outbox = afterLoss(this.outbox);
       this.#saidTyping = 0;
-      this.state = { ...this.state, typing: new Map() };
+      // Who is there is not known from here; it is asked again afterwards.
+      this.state = { ...this.state, typing: new Map(), presence: new Map() };
     }
     this.#changed();
   }
@@ -294,6 +299,8 @@ export class Session {
       return;
     }
     if (this.selected && !this.state.conversations.has(this.selected)) this.selected = null;
+    if (this.openNewest && !this.selected) this.select(convo.listed(this.state)[0]?.about.id ?? null);
+    this.openNewest = false;
     this.#loadPresence();
     for (const [id, entry] of this.state.conversations) {
       if (id === this.selected || entry.loaded) this.#loadLatest(id);

@@ -11,16 +11,18 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 import structlog
 
 from madang.clock import Clock
+from madang.delivery.storm import Storm
 from madang.hub.connection import Connection
 from madang.hub.frame import Outgoing
 from madang.hub.hub import Hub, Member
+from madang.metrics import Tally
 from madang.model.nouns import Event
-from madang.ports import Loss, Store
+from madang.ports.store import Loss, Store
 from madang.protocol.codes import CloseCode
 from madang.protocol.errors import MadangError, NotAParticipant, Unavailable
 from madang.tasks import Tasks
@@ -29,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 READERS = 16
 """Reads of the log at the same time for catching up; the others wait their turn."""
+MANY = 8
+"""Connections that catch up at the same time: from here on they share their reads."""
 PAGE = 500
 IN_ONE_WRITE = 256 * 1024
 """Bytes handed to a connection at once; it must have sent them before it gets more."""
@@ -56,6 +60,14 @@ class CaughtUp:
     seq: int = 0
 
 
+class ToldLog(Protocol):
+    """How far this node has told the log: `Delivery`."""
+
+    @property
+    def alone(self) -> bool: ...
+    async def reach(self, org_id: str, cursor: int | None) -> None: ...
+
+
 Ended = Callable[[CaughtUp], None]
 Work = Callable[[], Coroutine[Any, Any, None]]
 P = ParamSpec("P")
@@ -71,26 +83,45 @@ class Catchup:
     nobody but itself.
 
     Args:
+        log: the org's log as this node tells it. A client may come from a node that is further on.
         limit: unsent bytes at which a connection is closed. While it catches up, half of them may
             be live events held for it.
+        readers: reads of the log at the same time; fewer than the store's connections, so that
+            commits have some.
         most: events that are replayed to one connection; beyond that `too_many`.
     """
 
-    def __init__(self, hub: Hub, store: Store, clock: Clock, *, limit: int, most: int) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        store: Store,
+        clock: Clock,
+        log: ToldLog,
+        *,
+        limit: int,
+        most: int,
+        readers: int = READERS,
+    ) -> None:
         self._hub = hub
         self._store = store
         self._clock = clock
+        self._log = log
         # Half of what may be unsent: what is held comes on top of what was caught up.
         self._held = limit // 2
         self._piece = min(IN_ONE_WRITE, limit // 2)
         self._most = most
-        self._reading = asyncio.Semaphore(READERS)
+        self._reading = asyncio.Semaphore(readers)
+        self._storm = Storm(hub, store)
         self._tasks = Tasks()
         self._running: dict[Connection, asyncio.Task[None]] = {}
         self._waiting: dict[Connection, deque[Work]] = {}
         self._holding: set[Connection] = set()
         self._sending: dict[Connection, deque[Outgoing]] = {}
         self._subscribed: dict[Connection, dict[str, int]] = {}
+        self.outcomes = Tally()
+        """Catch-ups that ended: recovered, unavailable, or why not recovered."""
+        self.sent = 0
+        """Events sent by catching up."""
 
     def hold(self, connection: Connection) -> None:
         """Keep live events back until the connection has said where it stands."""
@@ -101,7 +132,15 @@ class Catchup:
         """It has nothing to catch up: go live, unless a catch-up is under way."""
         if connection not in self._running:
             self._holding.discard(connection)
-            connection.release()
+            self._drop_ended(connection)
+            self._hub.delivered += connection.release()
+
+    def _drop_ended(self, connection: Connection) -> None:
+        """What was held of a conversation that its user has left since goes out no more, as the
+        catch-up before it tells nothing of it either; that they left does."""
+        member = connection.member
+        if member is not None and self._hub.members.get((member.org_id, member.user_id)) is member:
+            _skip(connection, lambda event: not self._may_see(member, event))
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""
@@ -116,6 +155,7 @@ class Catchup:
         """A message was edited or deleted: what is still to be sent tells of it as it is now."""
         if event.message is None or event.type not in ("message.edited", "message.deleted"):
             return
+        self._storm.changed(event.message)
         for sending in self._sending.values():
             for outgoing in sending:
                 outgoing.refresh(event.message)
@@ -126,6 +166,7 @@ class Catchup:
 
     async def close(self) -> None:
         await self._tasks.close()
+        await self._storm.close()
 
     # Everything after a cursor.
 
@@ -136,16 +177,25 @@ class Catchup:
 
         `ended` is called after the missed events and before live ones.
         """
-        if not whole_org and connection not in self._running:
+        # With other nodes it is first asked how far they are: what was deleted on one of them is
+        # told by none.
+        if self._log.alone and not whole_org and connection not in self._running:
             self._hub.flush()
-            found = self._remembered(connection, cursor)
-            if found is not None:
-                self.hold(connection)
-                sent = _send(connection, found)
-                self._resumed(connection, cursor, sent, ended)
+            if self._recall(connection, cursor, ended):
                 self.release(connection)
                 return
         self._run(connection, lambda: self._resume(connection, cursor, ended, whole_org))
+
+    def _recall(self, connection: Connection, cursor: int, ended: Ended) -> bool:
+        """Serve a resume from memory, if it can be."""
+        found = self._remembered(connection, cursor)
+        if found is None:
+            return False
+        self.hold(connection)
+        sent = _send(connection, found)
+        self.sent += sent
+        self._resumed(connection, cursor, sent, ended)
+        return True
 
     def _remembered(self, connection: Connection, cursor: int) -> list[Outgoing] | None:
         """What came between `cursor` and the connection's floor, if memory holds all of it and it
@@ -153,7 +203,9 @@ class Catchup:
         member, floor = _member(connection), connection.floor
         if cursor > self._hub.heads.get(member.org_id, 0):
             return None
-        if cursor >= floor:
+        if cursor > floor:
+            return None  # What is held may be what the client has had elsewhere.
+        if cursor == floor:
             return []
         if member.since > cursor or connection in self._subscribed:
             return None
@@ -171,7 +223,9 @@ class Catchup:
 
     def _resumed(self, connection: Connection, cursor: int, sent: int, ended: Ended) -> None:
         connection.floor = min(connection.floor, cursor)
-        ended(CaughtUp(max(self._reached(connection), cursor), sent))
+        self._drop_ended(connection)
+        self.outcomes.add("recovered")
+        ended(CaughtUp(max(self.reached(connection), cursor), sent))
 
     async def _resume(
         self, connection: Connection, cursor: int, ended: Ended, whole_org: bool
@@ -188,7 +242,21 @@ class Catchup:
                 found = await self._store.events_for_user(org_id, user_id, after, floor, PAGE)
             return found
 
-        reason: Reason | None = await self._read(self._store.why_lost, org_id, cursor)
+        await self._log.reach(org_id, None)
+        self._hub.flush()
+        if not whole_org and self._recall(connection, cursor, ended):
+            return
+        if not whole_org and len(self._running) > MANY and cursor <= floor:
+            # What they have missed is read for all of them.
+            reason: Reason | None = await self._storm.fill(member, cursor)
+            if reason is None and self._recall(connection, cursor, ended):
+                return
+        else:
+            reason = await self._read(self._store.why_lost, org_id, cursor)
+        if reason is None and cursor > floor:
+            await self._log.reach(org_id, cursor)
+            _skip(connection, lambda event: event.cursor <= cursor)
+            floor = connection.floor = cursor
         found = [] if reason is not None else await self._read(page, cursor)
         count = len(found)
         if count == PAGE:
@@ -199,17 +267,20 @@ class Catchup:
             reason = "too_many"
         if reason is not None:
             self._hub.flush()
-            ended(CaughtUp(self._reached(connection), 0, False, reason))
+            self.outcomes.add(reason)
+            ended(CaughtUp(self.reached(connection), 0, False, reason))
             return
         sent = 0
         while found and connection.open:
             news = [e for e in found if e.seq <= had.get(e.conversation_id, e.seq)]
             sent += await self._send_slowly(connection, news, whole_org=whole_org)
             found = await self._read(page, found[-1].cursor) if len(found) == PAGE else []
+        # What the log did not tell because its user has left since is not told live either.
+        await self._log.reach(org_id, None)
         self._hub.flush()
         self._resumed(connection, cursor, sent, ended)
 
-    def _reached(self, connection: Connection) -> int:
+    def reached(self, connection: Connection) -> int:
         """Up to where the connection has had everything: the head, or what is still held back for
         it. A client may keep this cursor and drop before the held events reach it."""
         for outgoing in _held(connection):
@@ -261,13 +332,17 @@ class Catchup:
             if after > _LARGEST_SEQ:
                 reason = await self._read(self._store.why_lost, org_id, after)
                 at = await self._read(self._store.seq_at, org_id, conversation_id, after)
-            heads = await self._read(self._store.last_seqs, [conversation_id])
+            heads = await self._read(self._store.last_seqs, org_id, [conversation_id])
             last = heads.get(conversation_id, 0)
+            if live_from < at <= last:
+                await self._log.reach(org_id, None)
+                _skip(connection, lambda e: e.conversation_id == conversation_id and e.seq <= at)
             until = min(live_from, lowest.get(conversation_id, live_from))
             if reason is None and (at > last or until - at > self._most):
                 reason = "unknown_cursor" if at > last else "too_many"
             if reason is not None:
                 seq = self._reached_seq(connection, conversation_id, live_from)
+                self.outcomes.add(reason)
                 ended(CaughtUp(0, 0, False, reason, seq))
                 return
             if at < until:
@@ -285,10 +360,11 @@ class Catchup:
             return
         self._hub.flush()
         seq = self._reached_seq(connection, conversation_id, live_from)
+        self.outcomes.add("recovered")
         ended(CaughtUp(0, sent, seq=seq))
 
     def _reached_seq(self, connection: Connection, conversation_id: str, live_from: int) -> int:
-        """As `_reached`, of one conversation."""
+        """As `reached`, of one conversation."""
         for outgoing in _held(connection):
             if outgoing.conversation_id == conversation_id and outgoing.event is not None:
                 return outgoing.event.seq - 1
@@ -320,11 +396,14 @@ class Catchup:
                 size = 0
                 while left and size < self._piece:
                     outgoing = left.popleft()
-                    if whole_org or self._may_see(member, outgoing):
+                    event = outgoing.event
+                    if whole_org or (event is not None and self._may_see(member, event)):
                         frame = outgoing.frame_for(connection)
                         size += 0 if frame is None else len(frame.text)
                         piece.append(outgoing)
-                sent += _send(connection, piece)
+                went = _send(connection, piece)
+                sent += went
+                self.sent += went
                 while left and connection.open and connection.unsent > self._piece // 2:
                     await self._clock.sleep(DRAIN_POLL_SECONDS)
                     patience -= DRAIN_POLL_SECONDS
@@ -334,16 +413,11 @@ class Catchup:
             del self._sending[connection]
         return sent
 
-    def _may_see(self, member: Member, outgoing: Outgoing) -> bool:
+    def _may_see(self, member: Member, event: Event) -> bool:
         """Access may have ended since the page was read."""
-        if self._hub.is_in(member, outgoing.conversation_id):
+        if self._hub.is_in(member, event.conversation_id):
             return True
-        event = outgoing.event
-        return (
-            event is not None
-            and event.type == "participant.left"
-            and event.user_id == member.user_id
-        )
+        return event.type == "participant.left" and event.user_id == member.user_id
 
     def _run(self, connection: Connection, work: Work) -> None:
         """Do it after the connection's other catch-ups."""
@@ -361,6 +435,7 @@ class Catchup:
             while waiting and connection.open:
                 await waiting.popleft()()
         except Unavailable:
+            self.outcomes.add("unavailable")
             connection.close(CloseCode.TRY_LATER, "Temporarily unavailable")
         except Exception:
             log.exception("catch-up failed")
@@ -380,6 +455,13 @@ def _member(connection: Connection) -> Member:
 def _held(connection: Connection) -> Sequence[Outgoing]:
     detour = connection.detour
     return () if detour is None or detour.held is None else detour.held
+
+
+def _skip(connection: Connection, had: Callable[[Event], bool]) -> None:
+    """Drop held events that the client has had from elsewhere."""
+    detour = connection.detour
+    if detour is not None and detour.held is not None:
+        detour.held = [o for o in detour.held if o.event is None or not had(o.event)]
 
 
 def _cursor(outgoing: Outgoing) -> int:

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
 
 from madang.hub.frame import Outgoing
 from madang.hub.hub import Hub, Member
 from madang.model.nouns import Event
-from madang.ports import Store
+from madang.ports.bus import Bus
+from madang.ports.store import Store
 from madang.protocol.errors import MadangError, Unavailable
 from madang.tasks import Tasks
 
@@ -38,17 +41,36 @@ class _Loading:
     changes: list[tuple[str, bool]] = field(default_factory=list)
 
 
+class Orgs(Protocol):
+    """The orgs whose log this node tells on."""
+
+    async def open_org(self, org_id: str) -> None: ...
+    async def reach(self, org_id: str) -> None: ...
+    def keep_orgs(self, here: AbstractSet[str]) -> None: ...
+
+
 class Members:
     """Loads members for connections, and applies what participant events say of them."""
 
-    def __init__(self, hub: Hub, store: Store) -> None:
+    def __init__(self, hub: Hub, store: Store, bus: Bus) -> None:
         self._hub = hub
         self._store = store
+        self._bus = bus
+        self._orgs: Orgs | None = None
         self._loading: dict[tuple[str, str], _Loading] = {}
         self._queue: list[tuple[str, str]] = []
         self._idle: dict[Member, int | None] = {}
         self._tasks = Tasks()
         self._task: asyncio.Task[None] | None = None
+
+    def watch_orgs(self, orgs: Orgs) -> None:
+        """Who is told which orgs have members here."""
+        self._orgs = orgs
+
+    def has(self, org_id: str, user_id: str) -> bool:
+        """Whether what brings the user into a conversation matters here."""
+        key = (org_id, user_id)
+        return key in self._hub.members or key in self._loading
 
     def want(
         self,
@@ -96,16 +118,21 @@ class Members:
             chosen = set(batch)
             self._queue = [key for key in self._queue if key not in chosen]
             try:
-                if org_id not in self._hub.heads:
-                    head = await self._store.head(org_id)
-                    self._hub.heads.setdefault(org_id, head)
+                assert self._orgs is not None, "delivery watches before anybody comes"
+                await self._orgs.open_org(org_id)
+                for _, user_id in batch:
+                    self._bus.follow_user(org_id, user_id)
                 since = self._hub.heads[org_id]
                 found = await self._store.memberships(org_id, [user for _, user in batch])
+                # Whoever was removed just before the read is owed what came before that: all of
+                # it is told before they are here.
+                await self._orgs.reach(org_id)
             except Exception as failure:
                 error = failure if isinstance(failure, MadangError) else Unavailable()
                 if error is not failure:
                     log.exception("memberships could not be read")
                 for key in batch:
+                    self._bus.unfollow_user(*key)
                     _call(self._loading.pop(key).ready, None, error)
                 continue
             for key in batch:
@@ -169,6 +196,9 @@ class Members:
             elif now - since > KEEP_SECONDS:
                 del self._idle[member]
                 self._hub.forget(member)
+                self._bus.unfollow_user(member.org_id, member.user_id)
+        if self._orgs is not None:
+            self._orgs.keep_orgs({org_id for org_id, _ in (*self._hub.members, *self._loading)})
 
 
 def _call(ready: Sequence[Ready], member: Member | None, error: MadangError | None) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -16,6 +17,7 @@ import structlog
 
 from madang.clock import Clock, Timer
 from madang.hub.connection import Connection
+from madang.metrics import Tally
 from madang.protocol.codes import CloseCode
 
 log = structlog.get_logger(__name__)
@@ -24,6 +26,10 @@ SUBPROTOCOL = "madang.v1"
 TICK_SECONDS = 1.0
 HEAD_SECONDS = 10
 """How long a client may take for a request's first line and headers."""
+LEAVING_A_SECOND = 2000
+"""Connections that a stopping server sends away in a second: a node takes in 6,000 a second, and
+has other things to do."""
+STEP_SECONDS = 0.05
 CLOSING_SECONDS = 10
 """How long a closing connection may take to send what it has and to answer the close frame."""
 
@@ -83,10 +89,11 @@ class Surface(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why a request gets no WebSocket: an HTTP status and a short text."""
+    """Why a request gets no WebSocket: an HTTP status, a short text, and further headers."""
 
     status: int
     text: str
+    headers: Sequence[tuple[str, str]] = ()
 
 
 class Entrance:
@@ -132,7 +139,14 @@ class Entrance:
         """Seconds; one integer object shared by all that note the time of something."""
         self._lately = deque([self.now], maxlen=self._heartbeat)
         self.draining = False
-        self._emptied: asyncio.Event | None = None
+        self._emptied = asyncio.Event()
+        self._sent_away = False
+        self.opened = 0
+        """Connections that came in, ever."""
+        self.refused = 0
+        """Those that were told to try later."""
+        self.closes = Tally()
+        """Those that were closed from here, by close code."""
 
     def every_second(self, call: Callable[[int], None]) -> None:
         """Call `call(now)` with each tick."""
@@ -149,7 +163,9 @@ class Entrance:
             log.warning("foreign origin refused", origin=headers.get("origin"))
             return Refused(403, "Origin not allowed: add it to CORS_ORIGINS")
         if self.draining or len(self.connections) >= self._most:
-            return Refused(503, "Too many connections")
+            self.refused += 1
+            text = "Going away" if self.draining else "Too many connections"
+            return Refused(503, text, (("retry-after", retry_after()),))
         return surface
 
     def knows_host(self, host: str) -> bool:
@@ -186,14 +202,19 @@ class Entrance:
         """A handshake is done. Its first heartbeat falls anywhere in the interval, so that those
         who came together are not all pinged together."""
         self.connections.add(connection)
+        self.opened += 1
         connection.heard = random.choice(self._lately)
         connection.active = self.now
 
     def gone(self, connection: Connection) -> None:
         self.connections.discard(connection)
         self._closing.pop(connection, None)
-        if self._emptied is not None and not self.connections:
+        if self.draining and not self.connections:
             self._emptied.set()
+
+    def count_close(self, code: int) -> None:
+        """A gateway closes a connection with this code."""
+        self.closes.add(str(int(code)))
 
     def expect(self, protocol: object, abort: Callable[[], None]) -> None:
         """A request's head is to come, within `HEAD_SECONDS`."""
@@ -233,12 +254,49 @@ class Entrance:
         for call in self._every_second:
             call(now)
 
-    async def drain(self, seconds: float) -> None:
-        """The server stops: everyone is told to come back, and has `seconds` to leave."""
+    async def drain(self, seconds: float, settle: Callable[[], Awaitable[None]]) -> None:
+        """The server stops. Nobody else comes in, everyone is told to come back, and has `seconds`
+        to leave. Does nothing the second time.
+
+        They are told a few at a time, in no order, over half of the time at most: they come back
+        to another node at once, and that one must not get them all in one instant. Of each few
+        nothing more is read; what they have submitted is acknowledged (`settle` waits for it)
+        before they are told.
+        """
         self.draining = True
+        if self._sent_away:
+            return
+        self._sent_away = True
+        begun = self._clock.monotonic()
+        unsettled = 0
+        leaving = list(self.connections)
+        random.shuffle(leaving)
+        steps = math.ceil(min(seconds / 2, len(leaving) / LEAVING_A_SECOND) / STEP_SECONDS)
+        for step in range(steps):
+            few = leaving[step::steps]
+            for connection in few:
+                connection.listen(False)
+            try:
+                async with asyncio.timeout(begun + seconds / 2 - self._clock.monotonic()):
+                    await settle()
+            except TimeoutError:
+                unsettled += len(few)
+            for connection in few:
+                connection.close(CloseCode.GOING_AWAY, "Server going away")
+                connection.listen(True)
+            if step + 1 < steps:
+                due = begun + (step + 1) * STEP_SECONDS
+                await self._clock.sleep(max(0, due - self._clock.monotonic()))
         for connection in tuple(self.connections):
             connection.close(CloseCode.GOING_AWAY, "Server going away")
+        if unsettled:
+            log.warning("sent away before what they submitted was committed", clients=unsettled)
         if self.connections:
-            self._emptied = asyncio.Event()
+            left = begun + seconds - self._clock.monotonic()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), seconds)
+                await asyncio.wait_for(self._emptied.wait(), max(0, left))
+
+
+def retry_after() -> str:
+    """Seconds after which to try again, as a header says it: not the same for everyone."""
+    return str(random.randint(1, 3))

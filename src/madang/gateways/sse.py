@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from madang.gateways.entrance import Entrance
 from madang.hub.connection import Connection
 from madang.hub.frame import Batch, Form, Frame
+from madang.protocol.codes import CloseCode
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +41,8 @@ class SseConnection(Connection):
 
     __slots__ = ("_entrance", "_limit", "_outbox", "_unsent", "_wake")
 
+    gateway = "sse"
+
     def __init__(self, entrance: Entrance, limit: int) -> None:
         super().__init__()
         self._entrance = entrance
@@ -54,9 +57,9 @@ class SseConnection(Connection):
             return
         self._outbox.append(frame)
         self._unsent += len(frame.text)
-        if self._unsent > self._limit:
-            self.open = False
         self._wake.set()
+        if self._unsent > self._limit:
+            self.close(CloseCode.TOO_SLOW)
 
     def write_batch(self, batch: Batch) -> None:
         for frame in batch.frames(self.dialect):
@@ -67,8 +70,10 @@ class SseConnection(Connection):
         self.heard = self._entrance.now
 
     def close(self, code: int, reason: str = "") -> None:
-        self.open = False
-        self._wake.set()
+        if self.open:
+            self.open = False
+            self._entrance.count_close(code)
+            self._wake.set()
 
     @property
     def unsent(self) -> int:

@@ -35,6 +35,8 @@ class AsgiConnection(Connection):
 
     __slots__ = ("_abort", "_entrance", "_limit", "_outbox", "_unsent", "_wake")
 
+    gateway = "websocket_asgi"
+
     def __init__(self, entrance: Entrance, limit: int) -> None:
         super().__init__()
         self._entrance = entrance
@@ -64,6 +66,7 @@ class AsgiConnection(Connection):
     def close(self, code: int, reason: str = "") -> None:
         if self.open:
             self.open = False
+            self._entrance.count_close(code)
             self._outbox.append((int(code), reason))
             self._wake.set()
             if self._abort is not None:
@@ -170,6 +173,7 @@ class AsgiGateway:
 async def _refuse(scope: Scope, send: Send, refused: Refused) -> None:
     if "websocket.http.response" in scope.get("extensions", {}):
         headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        headers += [(name.encode(), value.encode()) for name, value in refused.headers]
         await send(
             {
                 "type": "websocket.http.response.start",

@@ -159,7 +159,7 @@ class UvicornConnection(Connection, asyncio.Protocol):
         headers = dict(pairs)
         found = self.entrance.find(unquote(target.partition("?")[0]), headers)
         if isinstance(found, Refused):
-            self._refuse(found.status, found.text)
+            self._refuse(found.status, found.text, found.headers)
             return
         try:
             asked = read_upgrade(method, pairs)
@@ -284,8 +284,18 @@ class UvicornConnection(Connection, asyncio.Protocol):
             return
         self.flush()
         self.open = False
+        self.entrance.count_close(code)
         transport.write(close_frame(code, reason))
         self.entrance.closing(self, transport.abort)
+
+    def listen(self, wanted: bool) -> None:
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if not wanted:
+            transport.pause_reading()
+        elif self._later is None:
+            transport.resume_reading()
 
     @property
     def unsent(self) -> int:

@@ -43,6 +43,9 @@ class Connection(ABC):
     something other than a ping did. `status` is this device's part of its user's presence.
     """
 
+    gateway = "websocket"
+    """The way in, as metrics name it."""
+
     __slots__ = (
         "active",
         "detour",
@@ -89,6 +92,9 @@ class Connection(ABC):
     def ping(self) -> None:
         """Send a WebSocket ping."""
 
+    def listen(self, wanted: bool) -> None:  # noqa: B027 - not every gateway can stop reading
+        """Take in what the client sends, or leave it where it is for now."""
+
     def flush(self) -> None:  # noqa: B027 - not every gateway lets something wait
         """Send what waits for the end of the loop's turn, if this gateway lets anything wait."""
 
@@ -99,21 +105,32 @@ class Connection(ABC):
 
     # The hub calls these.
 
-    def deliver(self, batch: Batch) -> None:
-        """Take a channel's batch: out at once, or aside while a detour says so."""
+    def deliver(self, batch: Batch) -> int:
+        """Take a channel's batch: out at once, or aside while a detour says so. How many events
+        went out."""
         if self.detour is None:
+            if not self.open:
+                return 0
             self.write_batch(batch)
-        else:
-            self.deliver_each(batch.outgoing)
+            return batch.events
+        return self.deliver_each(batch.outgoing)
 
-    def deliver_each(self, outgoing: Iterable[Outgoing]) -> None:
-        """Take frames that are for this connection alone, in order."""
+    def deliver_each(self, outgoing: Iterable[Outgoing]) -> int:
+        """Take frames that are for this connection alone, in order. How many events went out."""
         detour = self.detour
         if detour is not None:
             outgoing = [item for item in outgoing if self._passes(detour, item)]
-        frames = [frame for item in outgoing if (frame := item.frame_for(self)) is not None]
-        if frames:
-            self.write_frames(frames)
+        frames = []
+        events = 0
+        for item in outgoing:
+            frame = item.frame_for(self)
+            if frame is not None:
+                frames.append(frame)
+                events += item.event is not None
+        if not frames or not self.open:
+            return 0
+        self.write_frames(frames)
+        return events
 
     def write_frames(self, frames: list[Frame]) -> None:
         """Send several frames with one write where the gateway can."""
@@ -128,16 +145,18 @@ class Connection(ABC):
             self.detour.held = []
             self.detour.room = limit
 
-    def release(self) -> None:
-        """Send what was held, in order, and go on live."""
+    def release(self) -> int:
+        """Send what was held, in order, and go on live. How many events went out."""
         detour = self.detour
         if detour is None or detour.held is None:
-            return
+            return 0
         held, detour.held = detour.held, None
         self.settle()
         frames = [frame for item in held if (frame := item.frame_for(self)) is not None]
-        if frames and self.open:
-            self.write_frames(frames)
+        if not frames or not self.open:
+            return 0
+        self.write_frames(frames)
+        return len(frames)
 
     def mute(self, conversation_id: str) -> None:
         """Get nothing more of a conversation, until it is subscribed to again."""

@@ -167,10 +167,11 @@ _EVENT_BYTES = 1500
 class Batch:
     """What the members of a channel get in one turn of the loop, joined once per form."""
 
-    __slots__ = ("_wires", "outgoing")
+    __slots__ = ("_wires", "events", "outgoing")
 
     def __init__(self, outgoing: Sequence[Outgoing]) -> None:
         self.outgoing = outgoing
+        self.events = sum([item.event is not None for item in outgoing])
         self._wires: list[bytes | None] = [None, None, None, None]
 
     def wire(self, form: int) -> bytes:

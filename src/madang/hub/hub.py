@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 
 from madang.hub.connection import Connection
-from madang.hub.frame import Batch, Encoder, Frame, Outgoing
+from madang.hub.frame import Batch, Dialect, Encoder, Frame, Outgoing
+from madang.metrics import SECONDS, Histogram
 from madang.model.nouns import Event
 from madang.model.presence import Status
+from madang.model.times import MICROSECONDS
 from madang.protocol.codes import CloseCode
 
 log = structlog.get_logger(__name__)
@@ -111,14 +113,22 @@ class Hub:
 
     Args:
         encoders: for each `Dialect` the function that writes an event as JSON text.
+        now: the time of day in microseconds, to measure by; without it nothing is.
     """
 
-    def __init__(self, encoders: Sequence[Encoder]) -> None:
+    def __init__(self, encoders: Sequence[Encoder], now: Callable[[], int] | None = None) -> None:
         self.encoders = encoders
+        self._now = now
         self.channels: dict[str, Channel] = {}
         self.members: dict[tuple[str, str], Member] = {}
         self.heads: dict[str, int] = {}
         self.connections = 0
+        self.delivered = 0
+        """Events handed to connections: one of a room of ten is ten."""
+        self.signals = 0
+        """Signals told to conversations."""
+        self.told_seconds = Histogram(SECONDS)
+        """From the beginning of an event's commit, wherever that was, until it is sent here."""
         self._order = 0
         self._turn = 0
         self._dirty: list[Channel] = []
@@ -128,8 +138,18 @@ class Hub:
         self._remembered_bytes = 0
         self._sent: list[tuple[Channel, Outgoing]] = []
         self._orgs: dict[str, Channel] = {}
+        self._opened: Callable[[str], None] = _nobody
+        self._closed: Callable[[str], None] = _nobody
 
     # Who is where.
+
+    def watch_channels(self, opened: Callable[[str], None], closed: Callable[[str], None]) -> None:
+        """Tell which conversations begin and cease to have somebody here."""
+        self._opened, self._closed = opened, closed
+
+    def is_followed(self, org_id: str) -> bool:
+        """Whether somebody here gets every event of the org."""
+        return org_id in self._orgs
 
     def channel(self, org_id: str, conversation_id: str) -> Channel:
         """The channel of a conversation, made if this node did not have it."""
@@ -137,13 +157,16 @@ class Hub:
         if channel is None:
             channel = Channel(org_id, conversation_id, self.heads.get(org_id, 0))
             self.channels[conversation_id] = channel
+            self._opened(conversation_id)
         return channel
 
     def join(self, member: Member, conversation_id: str) -> None:
-        """The member gets what the conversation is told from now on."""
+        """The member gets what the conversation is told from now on, and not what is pending."""
         channel = self.channel(member.org_id, conversation_id)
         if member in channel.members:
             return
+        if channel.pending is not None:
+            self.flush()
         channel.members[member] = None
         joined = member.channels
         if isinstance(joined, set):
@@ -177,8 +200,8 @@ class Hub:
 
     def _drop(self, channel: Channel, member: Member) -> None:
         channel.members.pop(member, None)
-        if not channel.members:
-            self.channels.pop(channel.conversation_id, None)
+        if not channel.members and self.channels.pop(channel.conversation_id, None) is not None:
+            self._closed(channel.conversation_id)
 
     def is_in(self, member: Member, conversation_id: str) -> bool:
         """Whether the member is in the conversation, as far as the log has been delivered."""
@@ -251,11 +274,25 @@ class Hub:
             self._enqueue(channel, outgoing)
         return outgoing
 
+    def remember_before(self, channel: Channel, outgoing: Sequence[Outgoing], since: int) -> None:
+        """Remember events older than those a channel remembers: without a gap to them, and all
+        those after the cursor `since`."""
+        if channel.recent is None:
+            channel.recent = deque()
+        channel.recent.extendleft(reversed(outgoing))
+        channel.since = since
+        for one in reversed(outgoing):
+            one.frame(Dialect.MESSENGER)  # Encoded for the first who asks, and counted.
+            self._remembered_bytes += one.remembered()
+            self._remembering.appendleft((channel, one))
+        self._forget_too_much()
+
     def signal(self, conversation_id: str, frame: Frame, *, omit: Collection[Member] = ()) -> None:
         """Tell the members of a conversation something that is not kept."""
         channel = self.channels.get(conversation_id)
         if channel is not None:
             self._order += 1
+            self.signals += 1
             self._enqueue(channel, Outgoing(self._order, conversation_id, signal=frame, omit=omit))
 
     def _enqueue(self, channel: Channel, outgoing: Outgoing) -> None:
@@ -297,24 +334,35 @@ class Hub:
             try:
                 self._send(channel, batch, apart)
             except Exception:
-                # Better cut off than a silent gap: who resumes gets it from the log.
                 log.exception("a batch could not be sent", conversation=channel.conversation_id)
-                for member in channel.members:
-                    for connection in member.connections:
-                        connection.close(CloseCode.INTERNAL, "Internal error")
+                self._cut_off(channel)
         for member, outgoing in apart.items():
             outgoing.sort(key=_order)
             for connection in member.connections:
-                connection.deliver_each(outgoing)
+                self.delivered += connection.deliver_each(outgoing)
         self._count_remembered()
 
+    def cut_off(self, conversation_id: str) -> None:
+        """Close the connections of a conversation that something could not be told: better than
+        a silent gap, for who resumes gets it from the log."""
+        channel = self.channels.get(conversation_id)
+        if channel is not None:
+            self._cut_off(channel)
+
+    def _cut_off(self, channel: Channel) -> None:
+        for member in channel.members:
+            for connection in member.connections:
+                connection.close(CloseCode.INTERNAL, "Internal error")
+
     def _send(self, channel: Channel, batch: Batch, apart: dict[Member, list[Outgoing]]) -> None:
+        delivered = 0
         for member in channel.members:
             if apart and member in apart:
                 apart[member].extend(batch.outgoing)
                 continue
             for connection in member.connections:
-                connection.deliver(batch)
+                delivered += connection.deliver(batch)
+        self.delivered += delivered
         for outgoing in batch.outgoing:
             if outgoing.event is not None and outgoing.conversation_id == channel.conversation_id:
                 self._sent.append((channel, outgoing))
@@ -322,13 +370,30 @@ class Hub:
     def _count_remembered(self) -> None:
         """Bound what is remembered, now that it is encoded and its size known."""
         sent, self._sent = self._sent, []
+        if sent and self._now is not None:
+            self._count_waits(sent, self._now())
         for entry in sent:
             self._remembered_bytes += entry[1].remembered()
             self._remembering.append(entry)
+        self._forget_too_much()
+
+    def _forget_too_much(self) -> None:
         while self._remembered_bytes > RECENT_BYTES:
             channel, outgoing = self._remembering.popleft()
             self._remembered_bytes -= outgoing.size
             channel.drop(outgoing)
+
+    def _count_waits(self, sent: list[tuple[Channel, Outgoing]], now: int) -> None:
+        """Told once for all events of a commit, which all began when it did."""
+        begun, events = 0, 0
+        for _, outgoing in sent:
+            assert outgoing.event is not None
+            if outgoing.event.created_at != begun:
+                if events:
+                    self.told_seconds.observe(max(0, now - begun) / MICROSECONDS, events)
+                begun, events = outgoing.event.created_at, 0
+            events += 1
+        self.told_seconds.observe(max(0, now - begun) / MICROSECONDS, events)
 
     def _apart(self, dirty: list[Channel]) -> dict[Member, list[Outgoing]]:
         """Those who cannot be served from a channel's joined bytes: members of several of these
@@ -351,6 +416,10 @@ class Hub:
                     else:
                         member.stamp = turn
         return apart
+
+
+def _nobody(_: str) -> None:
+    """Nobody watches."""
 
 
 def _order(outgoing: Outgoing) -> int:

@@ -99,6 +99,17 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """The events of one commit: all that came into the org's log after the cursor `after`, up to
+    and with `until`."""
+
+    org_id: str
+    after: int
+    until: int
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationView:
     """A conversation as one of its participants sees it.
 

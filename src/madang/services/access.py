@@ -4,7 +4,7 @@ and what one may not see answers exactly as what does not exist."""
 from __future__ import annotations
 
 from madang.model.nouns import Conversation, Message, Participant
-from madang.ports import Transaction
+from madang.ports.store import Transaction
 from madang.protocol.errors import Conflict, Forbidden, NotAParticipant, NotFound
 
 

@@ -241,12 +241,23 @@ class TokenVerifier:
         return Identity(
             user_id=_subject(claims.get("sub")),
             # Interned: ten thousand connections of one org share one string.
-            org=sys.intern(_short_text(claims, "org") or DEFAULT_ORG),
+            org=sys.intern(_org(claims)),
             zone=_short_text(claims, "zone"),
             name=_display_name(claims.get("name")),
             roles=_roles(claims.get("roles")),
             expires_at=int(expires_at),
         )
+
+
+EVERY_ORG = "*"
+"""What the store calls all orgs together: no org's name."""
+
+
+def _org(claims: Mapping[str, Any]) -> str:
+    org = _short_text(claims, "org") or DEFAULT_ORG
+    if org == EVERY_ORG:
+        raise InvalidToken("* is no org")
+    return org
 
 
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
@@ -281,6 +292,8 @@ def mint(
         raise ValueError(
             f"unknown role {unknown[0]}: it is one of {', '.join(sorted(GLOBAL_ROLES))}"
         )
+    if org == EVERY_ORG:
+        raise ValueError("* is no org")
     for label, text in (("org", org), ("zone", zone), ("name", name)):
         if text is not None and not _is_short_text(text):
             raise ValueError(f"the {label} is 1 to {MAX_NAME} printable characters")

@@ -16,7 +16,7 @@ from madang.model.nouns import (
     Participant,
     Role,
 )
-from madang.ports import Needs, Transaction
+from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Forbidden, Invalid, NotFound
 from madang.services import access
 from madang.services.sizes import PERSON, SMALL, json_size

@@ -2,12 +2,17 @@
 
 The generic cell rate algorithm (ITU-T I.371, as virtual scheduling): one number a user, no list of
 times. A user may send a whole minute's worth at once and then one at the even pace.
+
+Every node decides by itself and at once; what was used is added up on the bus a few times a second
+(`share`), so that someone on many nodes has one allowance, but for what passes in between.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from madang.clock import Clock
+from madang.ports.bus import Bus
 from madang.protocol.errors import RateLimited
 
 _SECONDS = 60.0
@@ -18,12 +23,17 @@ many as were left, so that a look costs each check little however many there are
 
 @dataclass(slots=True)
 class RateLimit:
-    """At most `per_minute` a key and minute; None allows everything."""
+    """At most `per_minute` a key and minute; None allows everything.
+
+    `name` tells this limit's keys from those of others on the bus.
+    """
 
     per_minute: int | None
+    name: str = "messages"
     text: str = "Too many messages"
     _due: dict[tuple[str, str], float] = field(default_factory=dict)
     _sweep_at: int = _SWEEP_AT
+    _spent: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def check(self, org_id: str, user_id: str, now: float) -> None:
         """Count one, at `now` (monotonic seconds).
@@ -43,3 +53,27 @@ class RateLimit:
             self._due = {kept: at for kept, at in self._due.items() if at > now}
             self._sweep_at = max(_SWEEP_AT, 2 * len(self._due))
         self._due[key] = due
+        self._spent[key] = self._spent.get(key, 0) + 1
+
+    async def share(self, bus: Bus | None, clock: Clock) -> None:
+        """Add what was used here to what was used everywhere, and go by the sum. Without a bus
+        (None) what was used is only forgotten.
+
+        Raises:
+            Unavailable: the bus is away; this node goes by its own count.
+        """
+        spent, self._spent = self._spent, {}
+        if bus is None or not spent or self.per_minute is None:
+            return
+        # A colon in an org would make two users' keys one.
+        names = {
+            f"{self.name}:{org_id.replace('%', '%25').replace(':', '%3A')}:{user_id}": key
+            for key in spent
+            for org_id, user_id in (key,)
+        }
+        amounts = {name: spent[key] for name, key in names.items()}
+        ahead = await bus.spend(amounts, _SECONDS / self.per_minute)
+        now = clock.monotonic()
+        for name, seconds in ahead.items():
+            key = names[name]
+            self._due[key] = max(self._due.get(key, 0.0), now + seconds)

@@ -13,7 +13,7 @@ from typing import Any
 
 from madang.model.ids import uuid7
 from madang.model.nouns import Event, Message, MessageType, SenderType
-from madang.ports import Needs, Transaction
+from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Forbidden, NotFound
 from madang.services import access
 from madang.services.sizes import SMALL, json_size

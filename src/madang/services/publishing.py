@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from madang.model.nouns import Event
-from madang.ports import Needs, Transaction
+from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Invalid, NotFound
 from madang.services import conversations
 from madang.services.sizes import SMALL, json_size

@@ -5,12 +5,17 @@ Apart from `madang.services.auth` so that verifying knows no settings and no fil
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+
+from joserfc.jwk import OctKey
+
 from madang.services.auth import TokenVerifier, VerificationKey
 from madang.services.keys import DEV_SECRET_FILE, RemoteKeySet, dev_secret, public_key, secret_key
 from madang.settings import Settings, SettingsError
 
 NO_KEY = (
-    "No key to check tokens with: set MADANG_JWT_SECRET_KEY (32 characters or more), "
+    "No key to check tokens with: set MADANG_JWT_SECRET_KEY (32 bytes or more), "
     "MADANG_JWT_PUBLIC_KEY or MADANG_JWKS_URL, or start with --dev to have a secret made."
 )
 SHORT_SECRET = 32
@@ -50,6 +55,31 @@ def token_verifier(settings: Settings) -> TokenVerifier:
     )
 
 
+def fingerprint(verifier: TokenVerifier, settings: Settings) -> str:
+    """What two nodes have in common if they believe the same tokens: 64 hexadecimal digits.
+
+    Tells no more of a secret than a token signed with it does: a secret is the key of an HMAC
+    here too, over a constant.
+    """
+    found = hashlib.sha256()
+    for part in sorted(_print_of(key) for key in verifier.keys):
+        found.update(part)
+    rules = (
+        settings.jwks_url or "",
+        settings.jwt_audience or "",
+        settings.jwt_issuer or "",
+        *sorted(settings.jwt_algorithm),
+    )
+    found.update("\n".join(rules).encode())
+    return found.hexdigest()
+
+
+def _print_of(trusted: VerificationKey) -> bytes:
+    if isinstance(trusted.key, OctKey):
+        return hmac.digest(trusted.key.raw_value, b"madang: same secret on every node", "sha256")
+    return trusted.key.thumbprint().encode()
+
+
 def minting_key(settings: Settings) -> VerificationKey:
     """The key that `madang token` signs with: the secret, or the one a development server made.
 
@@ -72,6 +102,12 @@ def minting_key(settings: Settings) -> VerificationKey:
     )
 
 
+def secret_name(settings: Settings) -> str:
+    """What the secret is called where it was set."""
+    found = next(each for each in settings.sources() if each.row.name == "jwt_secret_key")
+    return found.source.partition(": ")[2] or found.row.names[0]
+
+
 def is_short(settings: Settings) -> bool:
     """Whether a secret is set that could be guessed from a token with some patience."""
     secret = settings.jwt_secret_key
@@ -83,7 +119,7 @@ def _secret(settings: Settings) -> VerificationKey | None:
         try:
             return secret_key(settings.jwt_secret_key.get_secret_value())
         except ValueError as error:
-            raise SettingsError(f"MADANG_JWT_SECRET_KEY cannot be used: {error}.") from None
+            raise SettingsError(f"{secret_name(settings)} cannot be used: {error}.") from None
     if settings.dev and settings.jwt_public_key is None and settings.jwks_url is None:
         return secret_key(dev_secret(settings.data_dir))
     return None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, bindparam, select
 
 from madang.model.nouns import Conversation, Event, Message, Participant
-from madang.ports import Needs
+from madang.ports.store import Needs
 from madang.store import bulk, rows
 from madang.store.tables import conversations, events, messages, participants
 

@@ -1,29 +1,51 @@
 """Bringing a database to the schema of this version, and giving its log a new epoch.
 
-Everything here is synchronous: it runs before the server starts, or from the command line.
+Everything here is synchronous: it runs before the server starts, or from the command line. On
+PostgreSQL it is for the tables' owner, except for `current` and `check`.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
+from madang.store.address import is_postgresql
+from madang.store.errors import SchemaError, SchemaIsOld
+from madang.store.sql_store import ALL_ORGS
 from madang.store.sqlite import create_sqlite_engine
 from madang.store.tables import epochs, gaps, orgs
 
+__all__ = ["SchemaError", "SchemaIsOld", "check", "current", "new_epoch", "newest", "upgrade"]
 
-class SchemaError(Exception):
-    """The database's schema is not the one this version works with; the text says what to do."""
+T = TypeVar("T")
+
+_ONE_AT_A_TIME = 7_241_965
+"""The advisory lock of PostgreSQL that whoever changes the schema holds."""
 
 
-class SchemaIsOld(SchemaError):
-    """There is no schema yet, or one of an earlier version: `upgrade` mends it."""
+def _run(database_url: str, work: Callable[[Connection], T]) -> T:
+    """Run `work` in a transaction on a connection of its own."""
+    if is_postgresql(database_url):
+        from madang.store.pooling import in_transaction
+
+        return in_transaction(database_url, work)
+    engine = create_sqlite_engine(database_url)
+    try:
+        with engine.connect() as connection, connection.begin():
+            return work(connection)
+    finally:
+        engine.dispose()
 
 
 def config(connection: Connection | None = None) -> Config:
@@ -39,33 +61,48 @@ def newest() -> str:
     return ScriptDirectory.from_config(config()).get_current_head() or ""
 
 
-def upgrade(database_url: str) -> None:
-    """Create the schema or bring it to this version. Does nothing where it is current."""
-    engine = create_sqlite_engine(database_url)
-    try:
-        with engine.connect() as connection, connection.begin():
-            command.upgrade(config(connection), "head")
-            if connection.scalar(select(epochs.c.epoch)) is None:
-                _set_epoch(connection)
-    finally:
-        engine.dispose()
+def upgrade(database_url: str, app_password: str | None = None) -> None:
+    """Create the schema or bring it to this version. Does nothing where it is current.
+
+    On PostgreSQL, where `app_password` is given, servers may log in with it as `madang_app`.
+    """
+
+    def work(connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(_ONE_AT_A_TIME)))
+        command.upgrade(config(connection), "head")
+        if connection.scalar(select(epochs.c.epoch)) is None:
+            _set_epoch(connection)
+        if app_password is not None and connection.dialect.name == "postgresql":
+            secret = scram_sha_256(app_password)
+            connection.exec_driver_sql(f"ALTER ROLE madang_app LOGIN PASSWORD '{secret}'")
+
+    _run(database_url, work)
 
 
 def current(database_url: str) -> str | None:
     """The database's revision, or None where it has no schema."""
-    engine = create_sqlite_engine(database_url)
-    try:
-        with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
-    finally:
-        engine.dispose()
+
+    return _run(database_url, revision)
+
+
+def revision(connection: Connection) -> str | None:
+    """The same, of a database that one is connected to."""
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def check(database_url: str) -> None:
     """Raises:
     SchemaError: the database is not at this version's schema.
     """
-    found, wanted = current(database_url), newest()
+    compare(current(database_url))
+
+
+def compare(found: str | None) -> None:
+    """Raises:
+    SchemaError: a database at the revision `found` is not at this version's schema.
+    """
+    wanted = newest()
     if found == wanted:
         return
     if found is None:
@@ -88,19 +125,21 @@ def new_epoch(database_url: str, now: int) -> str:
     the cursor: no event will ever have a cursor between the backup's head and `now`. Cursors from
     before the backup stay good.
     """
-    engine = create_sqlite_engine(database_url)
-    try:
-        with engine.connect() as connection, connection.begin():
-            heads = connection.execute(select(orgs.c.id, orgs.c.last_cursor)).all()
-            lost = [(org_id, max(now, head), head) for org_id, head in heads]
-            for org_id, until, after in (*lost, (_ANY_OTHER_ORG, now, 0)):
-                connection.execute(
-                    insert(gaps).values(org_id=org_id, until_cursor=until, after_cursor=after)
-                )
-            connection.execute(update(orgs).where(orgs.c.last_cursor < now).values(last_cursor=now))
-            return _set_epoch(connection)
-    finally:
-        engine.dispose()
+
+    def work(connection: Connection) -> str:
+        if connection.dialect.name == "postgresql":
+            # The owner is held to the policies too: this is about every org's log.
+            connection.execute(select(func.set_config("madang.org", ALL_ORGS.org_id, True)))
+        heads = connection.execute(select(orgs.c.id, orgs.c.last_cursor)).all()
+        lost = [(org_id, max(now, head), head) for org_id, head in heads]
+        for org_id, until, after in (*lost, (_ANY_OTHER_ORG, now, 0)):
+            connection.execute(
+                insert(gaps).values(org_id=org_id, until_cursor=until, after_cursor=after)
+            )
+        connection.execute(update(orgs).where(orgs.c.last_cursor < now).values(last_cursor=now))
+        return _set_epoch(connection)
+
+    return _run(database_url, work)
 
 
 _ANY_OTHER_ORG = ""
@@ -111,3 +150,14 @@ def _set_epoch(connection: Connection) -> str:
     connection.execute(delete(epochs))
     connection.execute(insert(epochs).values(id=1, epoch=epoch))
     return epoch
+
+
+def scram_sha_256(password: str) -> str:
+    """A password as PostgreSQL keeps it (RFC 5803), so that no statement and no log shows it."""
+    salt, rounds = secrets.token_bytes(16), 4096
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
+    client = hmac.digest(salted, b"Client Key", "sha256")
+    stored = hashlib.sha256(client).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    parts = (base64.b64encode(part).decode() for part in (salt, stored, server))
+    return "SCRAM-SHA-256${}:{}${}:{}".format(rounds, *parts)

@@ -6,13 +6,16 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
 from madang.clock import Clock
+from madang.metrics import SECONDS, Histogram
 from madang.model.nouns import ConversationView, Event, Message, Participant
-from madang.ports import Loss, Page, Write
+from madang.ports.store import Loss, Missed, Page, Write
 from madang.store.queries import conversations, events, messages, people
 from madang.store.writer import Committed
 
@@ -21,15 +24,28 @@ T = TypeVar("T")
 Key = tuple[str, ...]
 
 
+class Scope(NamedTuple):
+    """Whose rows a function may touch: one org's; and where `user_id` is not empty, of the org's
+    conversations those the user is in. Databases that can hold everybody to it, do."""
+
+    org_id: str
+    user_id: str = ""
+
+
+ALL_ORGS = Scope("*")
+"""What all orgs share, and their heads: numbers of the log, and nothing in it."""
+
+
 class _Latest:
-    """Small values of which only the newest counts (a device's cursor, a last seen): those that
-    come while a write runs are written together, in one transaction.
+    """Small values of which only the newest counts (a device's cursor, a last seen), by keys that
+    begin with their org: those that come while a write runs are written together, in one
+    transaction an org.
 
     All who put into a batch share what becomes of it. Values that could not be written are theirs
     to put again, and are not kept here.
     """
 
-    def __init__(self, save: Callable[[Mapping[Key, Mapping[str, Any]]], Awaitable[None]]) -> None:
+    def __init__(self, save: Callable[[str, Sequence[Mapping[str, Any]]], Awaitable[None]]) -> None:
         self._save = save
         self._waiting: dict[Key, Mapping[str, Any]] = {}
         self._next: asyncio.Task[None] | None = None
@@ -50,7 +66,10 @@ class _Latest:
         async with self._one_at_a_time:
             batch, self._waiting = self._waiting, {}
             self._next = None
-            await self._save(batch)
+            # In the same order everywhere: two nodes that write the same rows do not block each
+            # other for ever.
+            for org_id, keys in groupby(sorted(batch), itemgetter(0)):
+                await self._save(org_id, [batch[key] for key in keys])
 
 
 class SqlStore(ABC):
@@ -58,17 +77,28 @@ class SqlStore(ABC):
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._acks = _Latest(lambda acks: self._write(people.save_acks, list(acks.values())))
-        self._seen = _Latest(lambda seen: self._write(people.save_last_seen, list(seen.values())))
+        self.read_seconds = Histogram(SECONDS)
+        self._acks = _Latest(lambda org, acks: self._write(Scope(org), people.save_acks, acks))
+        self._seen = _Latest(lambda org, seen: self._write(Scope(org), people.save_last_seen, seen))
+
+    async def _measured(self, read: Awaitable[T]) -> T:
+        """Wait for a read, and count the time that it took; one that fails too."""
+        begun = self._clock.monotonic()
+        try:
+            return await read
+        finally:
+            self.read_seconds.observe(self._clock.monotonic() - begun)
 
     @abstractmethod
     async def _read(
         self,
+        scope: Scope,
         query: Callable[Concatenate[Connection, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run `query` on a read-only connection, at one moment of the database.
+        """Run `query` on a read-only connection, in `scope` and at one moment of the database,
+        `_measured`.
 
         Raises:
             Unavailable: the database is away.
@@ -77,11 +107,12 @@ class SqlStore(ABC):
     @abstractmethod
     async def _write(
         self,
+        scope: Scope,
         change: Callable[Concatenate[Connection, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run `change` in a transaction of its own.
+        """Run `change` in a transaction of its own, in `scope`.
 
         Raises:
             Unavailable: the database is away, full or read-only; nothing was changed.
@@ -94,52 +125,74 @@ class SqlStore(ABC):
     async def close(self) -> None: ...
 
     async def epoch(self) -> str:
-        return await self._read(events.epoch)
+        return await self._read(ALL_ORGS, events.epoch)
 
     async def head(self, org_id: str) -> int:
-        return await self._read(events.head, org_id)
+        return await self._read(Scope(org_id), events.head, org_id)
+
+    async def heads(self, org_ids: Sequence[str]) -> dict[str, int]:
+        return await self._read(ALL_ORGS, events.heads, org_ids)
 
     async def memberships(self, org_id: str, user_ids: Sequence[str]) -> dict[str, list[str]]:
-        return await self._read(conversations.memberships, org_id, user_ids)
+        return await self._read(Scope(org_id), conversations.memberships, org_id, user_ids)
 
-    async def last_seqs(self, conversation_ids: Sequence[str]) -> dict[str, int]:
-        return await self._read(conversations.last_seqs, conversation_ids)
+    async def last_seqs(self, org_id: str, conversation_ids: Sequence[str]) -> dict[str, int]:
+        return await self._read(Scope(org_id), conversations.last_seqs, org_id, conversation_ids)
 
     async def events_for_user(
         self, org_id: str, user_id: str, after: int, until: int | None, limit: int
     ) -> list[Event]:
-        return await self._read(events.events_for_user, org_id, user_id, after, until, limit)
+        return await self._read(
+            Scope(org_id, user_id), events.events_for_user, org_id, user_id, after, until, limit
+        )
 
     async def events_of_org(
         self, org_id: str, after: int, until: int | None, limit: int
     ) -> list[Event]:
-        return await self._read(events.events_of_org, org_id, after, until, limit)
+        return await self._read(Scope(org_id), events.events_of_org, org_id, after, until, limit)
 
     async def events_of_conversation(
         self, org_id: str, conversation_id: str, after_seq: int, until_seq: int | None, limit: int
     ) -> list[Event]:
         return await self._read(
-            events.events_of_conversation, org_id, conversation_id, after_seq, until_seq, limit
+            Scope(org_id),
+            events.events_of_conversation,
+            org_id,
+            conversation_id,
+            after_seq,
+            until_seq,
+            limit,
         )
 
     async def seq_at(self, org_id: str, conversation_id: str, cursor: int) -> int:
-        return await self._read(events.seq_at, org_id, conversation_id, cursor)
+        return await self._read(Scope(org_id), events.seq_at, org_id, conversation_id, cursor)
 
     async def oldest_cursor(self, org_id: str) -> int:
-        return await self._read(events.oldest_cursor, org_id)
+        return await self._read(Scope(org_id), events.oldest_cursor, org_id)
 
     async def conversation(
         self, org_id: str, conversation_id: str, user_id: str
     ) -> ConversationView | None:
         return await self._read(
-            conversations.conversation, org_id, conversation_id, user_id, self._clock.now()
+            Scope(org_id, user_id),
+            conversations.conversation,
+            org_id,
+            conversation_id,
+            user_id,
+            self._clock.now(),
         )
 
     async def conversations(
         self, org_id: str, user_id: str, *, before: tuple[int, str] | None, limit: int
     ) -> Page:
         return await self._read(
-            conversations.conversations_of, org_id, user_id, before, limit, self._clock.now()
+            Scope(org_id, user_id),
+            conversations.conversations_of,
+            org_id,
+            user_id,
+            before,
+            limit,
+            self._clock.now(),
         )
 
     async def messages(
@@ -154,6 +207,7 @@ class SqlStore(ABC):
         limit: int = 50,
     ) -> Page | None:
         return await self._read(
+            Scope(org_id, user_id),
             messages.messages_of,
             org_id,
             conversation_id,
@@ -165,12 +219,16 @@ class SqlStore(ABC):
         )
 
     async def message(self, org_id: str, message_id: str, user_id: str) -> Message | None:
-        return await self._read(messages.message, org_id, message_id, user_id)
+        return await self._read(
+            Scope(org_id, user_id), messages.message, org_id, message_id, user_id
+        )
 
     async def seq_of(
         self, org_id: str, conversation_id: str, *, message_id: str | None, time: int | None
     ) -> int | None:
-        return await self._read(messages.seq_of, org_id, conversation_id, message_id, time)
+        return await self._read(
+            Scope(org_id), messages.seq_of, org_id, conversation_id, message_id, time
+        )
 
     async def participants(
         self,
@@ -183,6 +241,7 @@ class SqlStore(ABC):
         limit: int = 50,
     ) -> Page | None:
         return await self._read(
+            Scope(org_id, user_id),
             conversations.participants_of,
             org_id,
             conversation_id,
@@ -195,18 +254,35 @@ class SqlStore(ABC):
     async def participant(
         self, org_id: str, conversation_id: str, user_id: str
     ) -> Participant | None:
-        return await self._read(conversations.participant, org_id, conversation_id, user_id)
+        return await self._read(
+            Scope(org_id, user_id), conversations.participant, org_id, conversation_id, user_id
+        )
 
     async def count_events(self, org_id: str, user_id: str | None, after: int, most: int) -> int:
         if user_id is None:
-            return await self._read(events.count_of_org, org_id, after, most)
-        return await self._read(events.count_for_user, org_id, user_id, after, most)
+            return await self._read(Scope(org_id), events.count_of_org, org_id, after, most)
+        return await self._read(
+            Scope(org_id, user_id), events.count_for_user, org_id, user_id, after, most
+        )
 
     async def why_lost(self, org_id: str, cursor: int) -> Loss | None:
-        return await self._read(events.why_lost, org_id, cursor)
+        return await self._read(Scope(org_id), events.why_lost, org_id, cursor)
+
+    async def missed(
+        self,
+        org_id: str,
+        after: int,
+        conversation_ids: Sequence[str],
+        each: int,
+        user_ids: Sequence[str],
+        cursors: Sequence[int],
+    ) -> Missed:
+        return await self._read(
+            Scope(org_id), events.missed, org_id, after, conversation_ids, each, user_ids, cursors
+        )
 
     async def acked_cursor(self, org_id: str, user_id: str, client_id: str) -> int | None:
-        return await self._read(people.acked_cursor, org_id, user_id, client_id)
+        return await self._read(Scope(org_id), people.acked_cursor, org_id, user_id, client_id)
 
     async def save_ack(
         self, org_id: str, user_id: str, client_id: str, cursor: int, now: int
@@ -215,10 +291,10 @@ class SqlStore(ABC):
         await self._acks.put({(org_id, user_id, client_id): ack}, "cursor")
 
     async def devices(self, org_id: str, user_id: str | None) -> list[Mapping[str, Any]]:
-        return await self._read(people.devices, org_id, user_id)
+        return await self._read(Scope(org_id), people.devices, org_id, user_id)
 
     async def last_seen(self, org_id: str, user_ids: Sequence[str]) -> dict[str, int]:
-        return await self._read(people.last_seen, org_id, user_ids)
+        return await self._read(Scope(org_id), people.last_seen, org_id, user_ids)
 
     async def save_last_seen(self, org_id: str, seen: Mapping[str, int]) -> None:
         rows: dict[Key, Mapping[str, Any]] = {
@@ -228,7 +304,7 @@ class SqlStore(ABC):
         await self._seen.put(rows, "time")
 
     async def contacts(self, org_id: str, user_id: str) -> set[str]:
-        return await self._read(people.contacts, org_id, user_id)
+        return await self._read(Scope(org_id), people.contacts, org_id, user_id)
 
     async def counts(self, org_id: str, active_since: int) -> Mapping[str, int]:
-        return await self._read(people.counts, org_id, active_since)
+        return await self._read(Scope(org_id), people.counts, org_id, active_since)

@@ -22,10 +22,10 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
 from madang.clock import Clock
-from madang.ports import Write
+from madang.ports.store import Write
 from madang.protocol.errors import Unavailable
 from madang.store.commits import commit_batch
-from madang.store.sql_store import SqlStore
+from madang.store.sql_store import Scope, SqlStore
 from madang.store.writer import Committed
 
 _log = structlog.get_logger(__name__)
@@ -243,16 +243,21 @@ class SqliteStore(SqlStore):
         )
 
     def _commit(self, org_id: str, writes: Sequence[Write], now: int) -> Committed:
-        committed = commit_batch(self._writer.begin, is_storage, org_id, writes, now)
+        committed = commit_batch(self._transact, is_storage, org_id, writes, now)
         if any(isinstance(error, Unavailable) for _, error in committed.outcomes):
             # A disk that was full fills again with the log, unless the log is begun anew.
             self._checkpoints.due()
         else:
-            self._checkpoints.after_commit(len(committed.events))
+            self._checkpoints.after_commit(sum(len(new.events) for new in committed.batches))
         return committed
+
+    def _transact(self, work: Callable[[Connection], T]) -> T:
+        with self._writer.begin() as connection:
+            return work(connection)
 
     async def _write(
         self,
+        scope: Scope,
         change: Callable[Concatenate[Connection, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
@@ -261,11 +266,12 @@ class SqliteStore(SqlStore):
 
     async def _read(
         self,
+        scope: Scope,
         query: Callable[Concatenate[Connection, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        return await self._run(self._reading, self._reader, query, *args, **kwargs)
+        return await self._measured(self._run(self._reading, self._reader, query, *args, **kwargs))
 
     def _reader(self) -> _Thread:
         found: _Thread | None = getattr(self._own, "reader", None)

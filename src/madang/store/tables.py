@@ -29,8 +29,15 @@ NAMES = {
 
 metadata = MetaData(naming_convention=NAMES)
 
-Id = String(36)
-Name = String(100)
+
+def _by_bytes(kind: type[String], length: int | None = None) -> String:
+    """Text that sorts by its bytes on every database, as SQLite's always does."""
+    return kind(length).with_variant(kind(length, collation="C"), "postgresql")
+
+
+Id = _by_bytes(String, 36)
+Name = _by_bytes(String, 100)
+Words = _by_bytes(Text)
 Micros = BigInteger
 
 orgs = Table(
@@ -48,7 +55,7 @@ epochs = Table(
     "epochs",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("epoch", String(32), nullable=False),
+    Column("epoch", _by_bytes(String, 32), nullable=False),
 )
 
 # Cursors that were given out for events the database has lost: those between the head of a restored
@@ -68,11 +75,11 @@ conversations = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("org_id", Name, nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("title", Text),
-    Column("metadata", Text, nullable=False),
-    Column("status", String(16), nullable=False),
-    Column("direct_key", String(256)),
+    Column("kind", _by_bytes(String, 16), nullable=False),
+    Column("title", Words),
+    Column("metadata", Words, nullable=False),
+    Column("status", _by_bytes(String, 16), nullable=False),
+    Column("direct_key", _by_bytes(String, 256)),
     Column("last_seq", BigInteger, nullable=False),
     # The cursor of the event with `last_seq`: tells a catch-up which conversations to skip.
     Column("last_cursor", Micros, nullable=False),
@@ -96,11 +103,11 @@ participants = Table(
     Column("conversation_id", Id, primary_key=True),
     Column("user_id", Name, primary_key=True),
     Column("org_id", Name, nullable=False),
-    Column("role", String(16), nullable=False),
-    Column("nickname", Text),
+    Column("role", _by_bytes(String, 16), nullable=False),
+    Column("nickname", Words),
     Column("last_read_seq", BigInteger, nullable=False),
     Column("joined_at", Micros, nullable=False),
-    Column("notification_level", String(16), nullable=False),
+    Column("notification_level", _by_bytes(String, 16), nullable=False),
     Column("muted_until", Micros),
     Index(None, "org_id", "user_id"),
     # Who has been in it longest, and how many they are, without reading thousands of rows. Sending
@@ -117,13 +124,13 @@ messages = Table(
     Column("conversation_id", Id, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("sender_id", Name, nullable=False),
-    Column("sender_type", String(16), nullable=False),
-    Column("message_type", String(16), nullable=False),
-    Column("content", Text, nullable=False),
-    Column("metadata", Text, nullable=False),
+    Column("sender_type", _by_bytes(String, 16), nullable=False),
+    Column("message_type", _by_bytes(String, 16), nullable=False),
+    Column("content", Words, nullable=False),
+    Column("metadata", Words, nullable=False),
     Column("reply_to_id", Id),
-    Column("attachments", Text, nullable=False),
-    Column("client_id", Text),
+    Column("attachments", Words, nullable=False),
+    Column("client_id", Words),
     Column("created_at", Micros, nullable=False),
     Column("edited_at", Micros),
     Column("deleted_at", Micros),
@@ -146,7 +153,7 @@ reactions = Table(
     metadata,
     Column("message_id", Id, primary_key=True),
     Column("user_id", Name, primary_key=True),
-    Column("emoji", String(64), primary_key=True),
+    Column("emoji", _by_bytes(String, 64), primary_key=True),
     Column("org_id", Name, nullable=False),
     # The cursor of the event that added it: the order in which reactions are listed.
     Column("cursor", Micros, nullable=False),
@@ -160,12 +167,12 @@ events = Table(
     Column("cursor", Micros, primary_key=True),
     Column("conversation_id", Id, nullable=False),
     Column("seq", BigInteger, nullable=False),
-    Column("type", String(100), nullable=False),
+    Column("type", _by_bytes(String, 100), nullable=False),
     Column("actor_id", Name, nullable=False),
     Column("user_id", Name),
     Column("message_id", Id),
-    Column("data", Text, nullable=False),
-    Column("idempotency_key", Text),
+    Column("data", Words, nullable=False),
+    Column("idempotency_key", Words),
     Column("created_at", Micros, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -195,7 +202,7 @@ devices = Table(
     metadata,
     Column("org_id", Name, primary_key=True),
     Column("user_id", Name, primary_key=True),
-    Column("client_id", String(256), primary_key=True),
+    Column("client_id", _by_bytes(String, 256), primary_key=True),
     Column("cursor", Micros, nullable=False),
     Column("updated_at", Micros, nullable=False),
     sqlite_with_rowid=False,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import Connection, Select, bindparam, func, select, text
 
 from madang.model.nouns import (
     NO_REACTIONS,
@@ -21,12 +21,17 @@ from madang.model.nouns import (
     Message,
     Participant,
 )
-from madang.store import bulk, rows
+from madang.store import rows
 from madang.store.flushing import Flushing
 from madang.store.loading import Counters, Place
 from madang.store.tables import orgs, participants
 
-_LAST_CURSOR = select(orgs.c.last_cursor).where(orgs.c.id == bindparam("org"))
+# The org's lock, held until the end: whoever commits for it next waits here, and then sees all
+# that this commit has written. (SQLite has one writer at a time anyway, and no such words.)
+_LAST_CURSOR = select(orgs.c.last_cursor).where(orgs.c.id == bindparam("org")).with_for_update()
+_NEW_ORG = text(
+    "INSERT INTO orgs (id, last_cursor, oldest_cursor) VALUES (:org, 0, 0) ON CONFLICT DO NOTHING"
+)
 _ROSTER_SIZE = (
     select(func.count())
     .select_from(participants)
@@ -54,9 +59,10 @@ class SqlTransaction(Flushing):
     def __init__(self, connection: Connection, org_id: str, now: int) -> None:
         last = connection.execute(_LAST_CURSOR, {"org": org_id}).scalar()
         if last is None:
-            last = 0
-            bulk.insert(connection, orgs, [(org_id, 0, 0)])
+            connection.execute(_NEW_ORG, {"org": org_id})
+            last = connection.execute(_LAST_CURSOR, {"org": org_id}).scalar_one()
         super().__init__(connection, org_id, last)
+        self.head: int = last
         self.now = now
         self.appended: list[Event] = []
 

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from madang.clock import Clock
+from madang.metrics import Tally
 from madang.model.identity import Identity
 from madang.model.ids import parse_uuid
 from madang.protocol.codes import ErrorCode
@@ -85,6 +86,22 @@ class BodyLimit:
             return message
 
         await self._app(scope, count, send)
+
+
+class CountAnswers:
+    """Counts the answers of `app` by class of status: `2xx`, `5xx`."""
+
+    def __init__(self, app: ASGIApp, answers: Tally) -> None:
+        self._app = app
+        self._answers = answers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def count(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._answers.add(f"{message['status'] // 100}xx")
+            await send(message)
+
+        await self._app(scope, receive, count if scope["type"] == "http" else send)
 
 
 class Callers:

@@ -188,6 +188,19 @@ async def test_a_cursor_from_the_future_is_not_recovered(house: House) -> None:
     assert told([await ann.next("message.new")]) == ["live"]
 
 
+async def test_another_epoch_is_answered_with_where_one_stands_now(house: House) -> None:
+    conversation = await house.group("ann", "bob")
+    ann = await house.device("ann")
+    old = (await ann.ask("resume", cursor=0))["cursor"]
+    await house.say("bob", conversation, "later")
+    newest = (await ann.next("message.new"))["cursor"]
+    assert newest > old
+    for cursor in (old, 0, newest):
+        answer = await ann.ask("resume", cursor=cursor, epoch="of another log")
+        assert (answer["recovered"], answer["reason"]) == (False, "other_epoch")
+        assert (answer["cursor"], answer["events"]) == (newest, 0)
+
+
 async def test_a_gap_too_long_is_not_recovered_and_not_told_in_part(open_house: OpenHouse) -> None:
     async with open_house(max_replay_events="5") as house:
         conversation = await house.group("ann", "bob")

@@ -79,8 +79,9 @@ async def test_a_group_has_a_largest_size(house: House) -> None:
     ann = house.rest("ann")
     full = [f"user-{n}" for n in range(MAX_PARTICIPANTS - 2)]
     body = {"kind": "group", "participant_ids": full}
-    made = (await ann.post("/conversations", body)).json()
-    path = f"/conversations/{made['id']}/participants"
+    made = await ann.post("/conversations", body)
+    assert made.status_code == 201, made.text
+    path = f"/conversations/{made.json()['id']}/participants"
     refused = await ann.post(path, {"user_ids": ["bob", "cat"]})
     assert refused.status_code == 422, refused.text
     assert str(MAX_PARTICIPANTS) in refused.text

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection
 
 from madang.model.nouns import MAX_UNREAD, PARTICIPANTS_TOLD, ConversationView, Participant
-from madang.ports import Page
+from madang.ports.store import Page
 from madang.store import rows
 from madang.store.queries.reading import (
     JOINED_MESSAGE,
@@ -21,8 +21,7 @@ from madang.store.tables import conversations, participants
 
 _MEMBERSHIPS = rows_query(
     "p.user_id, p.conversation_id",
-    "FROM json_each(:users) AS u "
-    "CROSS JOIN participants AS p ON p.org_id = :org AND p.user_id = u.value",
+    "FROM participants AS p WHERE p.org_id = :org AND p.user_id AMONG(:users)",
     lists=["users"],
 )
 
@@ -38,20 +37,22 @@ def memberships(
 
 _LAST_SEQS = rows_query(
     "c.id, c.last_seq",
-    "FROM json_each(:ids) AS i CROSS JOIN conversations AS c ON c.id = i.value",
+    "FROM EACH(:ids) AS i THEN JOIN conversations AS c ON c.id = i.value AND c.org_id = :org",
     lists=["ids"],
 )
 
 
-def last_seqs(connection: Connection, conversation_ids: Sequence[str]) -> dict[str, int]:
-    found = fetch(connection, _LAST_SEQS, ids=list(conversation_ids))
+def last_seqs(
+    connection: Connection, org_id: str, conversation_ids: Sequence[str]
+) -> dict[str, int]:
+    found = fetch(connection, _LAST_SEQS, org=org_id, ids=list(conversation_ids))
     return {row[0]: row[1] for row in found}
 
 
 _UNREAD = (
     "SELECT count(*) FROM (SELECT 1 FROM messages AS u "
     "WHERE u.conversation_id = c.id AND u.seq > p.last_read_seq "
-    f"AND u.sender_id <> p.user_id AND u.deleted_at IS NULL LIMIT {MAX_UNREAD})"
+    f"AND u.sender_id <> p.user_id AND u.deleted_at IS NULL LIMIT {MAX_UNREAD}) AS unread"
 )
 _COUNT = "SELECT count(*) FROM participants AS n WHERE n.conversation_id = c.id"
 _VIEW = (
@@ -72,16 +73,21 @@ _CONVERSATIONS = rows_query(
     "AND (c.updated_at, c.id) < (:updated_at, :id) "
     "ORDER BY c.updated_at DESC, c.id DESC LIMIT :limit",
 )
-_LONGEST_THERE = (
-    "SELECT l.user_id FROM participants AS l WHERE l.conversation_id = i.value "
-    f"ORDER BY l.joined_at, l.user_id LIMIT {PARTICIPANTS_TOLD}"
+# Who is the last one told of each, if they are that many; then all up to them, by the same index.
+_LAST_TOLD = (
+    "(SELECT {column} FROM participants AS l WHERE l.conversation_id = i.value "
+    f"ORDER BY l.joined_at, l.user_id LIMIT 1 OFFSET {PARTICIPANTS_TOLD - 1})"
 )
 _ROSTERS = rows_query(
     columns("p", participants),
-    "FROM json_each(:ids) AS i "
-    "CROSS JOIN participants AS p ON p.conversation_id = i.value AND p.org_id = :org "
-    f"AND p.user_id IN (SELECT user_id FROM ({_LONGEST_THERE}) UNION ALL SELECT :viewer) "
+    "FROM told AS t "
+    # The org is no way to look up by here: that would be all its participants.
+    "THEN JOIN participants AS p ON p.conversation_id = t.id AND (p.org_id = :org) IS TRUE "
+    "AND (p.joined_at, p.user_id) <= (t.joined_at, t.user_id) "
     "ORDER BY p.joined_at, p.user_id LIMIT -1",
+    before="WITH told (id, joined_at, user_id) AS MATERIALIZED (SELECT i.value, "
+    f"coalesce({_LAST_TOLD.format(column='l.joined_at')}, {NO_LIMIT}), "
+    f"coalesce({_LAST_TOLD.format(column='l.user_id')}, '') FROM EACH(:ids) AS i) ",
     lists=["ids"],
 )
 _PAST_ALL_IDS = "~"
@@ -89,11 +95,11 @@ _PAST_ALL_IDS = "~"
 
 
 def _rosters(
-    connection: Connection, org_id: str, ids: Sequence[str], viewer: str | None
+    connection: Connection, org_id: str, ids: Sequence[str]
 ) -> dict[str, list[Participant]]:
-    """Of each conversation the `PARTICIPANTS_TOLD` who have been in it longest, and the viewer."""
+    """Of each conversation the `PARTICIPANTS_TOLD` who have been in it longest."""
     found: dict[str, list[Participant]] = {i: [] for i in ids}
-    for row in fetch(connection, _ROSTERS, org=org_id, ids=list(ids), viewer=viewer):
+    for row in fetch(connection, _ROSTERS, org=org_id, ids=list(ids)):
         found[row[0]].append(rows.participant_of(row))
     return found
 
@@ -101,16 +107,19 @@ def _rosters(
 def _views(
     connection: Connection, org_id: str, user_id: str, found: Sequence[Row], now: int
 ) -> tuple[ConversationView, ...]:
-    rosters = _rosters(connection, org_id, [row[0] for row in found], user_id)
+    rosters = _rosters(connection, org_id, [row[0] for row in found])
     views = []
     for row in found:
         me = rows.participant_of(row[rows.CONVERSATION_WIDTH :])
+        roster = rosters[row[0]]
+        if len(roster) == PARTICIPANTS_TOLD and me not in roster:
+            roster.append(me)
         unread_at = rows.CONVERSATION_WIDTH + rows.PARTICIPANT_WIDTH
         last = row[unread_at + 2 :]
         views.append(
             ConversationView(
                 conversation=rows.conversation_of(row),
-                participants=tuple(rosters[row[0]]),
+                participants=tuple(roster),
                 last_message=None if last[0] is None else rows.message_of(last, last[-1]),
                 unread_count=row[unread_at],
                 muted=me.notification_level == "none"
@@ -152,8 +161,8 @@ def conversations_of(
 
 _TOLD = rows_query(
     f"{columns('c', conversations)}, ({_COUNT}), {JOINED_MESSAGE}",
-    "FROM json_each(:ids) AS i "
-    "CROSS JOIN conversations AS c ON c.id = i.value AND c.org_id = :org "
+    "FROM EACH(:ids) AS i "
+    "THEN JOIN conversations AS c ON c.id = i.value AND c.org_id = :org "
     "LEFT JOIN messages AS m ON m.id = c.last_message_id",
     lists=["ids"],
 )
@@ -164,7 +173,7 @@ def conversations_as_told(
 ) -> dict[str, ConversationView]:
     """The conversations as events tell of them: as nobody in particular sees them."""
     found = fetch(connection, _TOLD, org=org_id, ids=list(ids))
-    rosters = _rosters(connection, org_id, [row[0] for row in found], None)
+    rosters = _rosters(connection, org_id, [row[0] for row in found])
     views = {}
     for row in found:
         count, *last = row[rows.CONVERSATION_WIDTH :]

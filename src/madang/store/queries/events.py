@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from madang.model.nouns import Event
-from madang.ports import Loss
+from madang.ports.store import Loss, Missed
 from madang.store import rows
 from madang.store.queries.conversations import conversations_as_told
 from madang.store.queries.reading import (
@@ -18,25 +18,30 @@ from madang.store.queries.reading import (
     fetch,
     rows_query,
     scalar,
+    scalar_query,
 )
 from madang.store.tables import events
 
-_EPOCH = text("SELECT epoch FROM epochs")
-_HEAD = text("SELECT last_cursor FROM orgs WHERE id = :org")
-_OLDEST = text("SELECT oldest_cursor FROM orgs WHERE id = :org")
-_WHY_LOST = text(
-    """
-    SELECT CASE
-        WHEN :cursor > coalesce((SELECT last_cursor FROM orgs WHERE id = :org), 0)
+_EPOCH = scalar_query("SELECT epoch FROM epochs")
+_HEAD = scalar_query("SELECT last_cursor FROM orgs WHERE id = :org")
+_HEADS = rows_query(
+    "o.id, o.last_cursor",
+    "FROM EACH(:orgs) AS i THEN JOIN orgs AS o ON o.id = i.value",
+    lists=["orgs"],
+)
+_OLDEST = scalar_query("SELECT oldest_cursor FROM orgs WHERE id = :org")
+_WHY = """
+    CASE
+        WHEN {cursor} > coalesce((SELECT last_cursor FROM orgs WHERE id = :org), 0)
         THEN 'unknown_cursor'
-        WHEN :cursor < (SELECT oldest_cursor FROM orgs WHERE id = :org)
+        WHEN {cursor} < (SELECT oldest_cursor FROM orgs WHERE id = :org)
         THEN 'expired'
         WHEN EXISTS (
             SELECT 1 FROM gaps
-            WHERE org_id = :org AND :cursor > after_cursor AND :cursor < until_cursor
+            WHERE org_id = :org AND {cursor} > after_cursor AND {cursor} < until_cursor
         ) OR EXISTS (
             SELECT 1 FROM gaps AS g
-            WHERE g.org_id = '' AND :cursor > g.after_cursor AND :cursor < g.until_cursor
+            WHERE g.org_id = '' AND {cursor} > g.after_cursor AND {cursor} < g.until_cursor
             AND NOT EXISTS (
                 SELECT 1 FROM gaps AS o WHERE o.org_id = :org AND o.until_cursor >= g.until_cursor
             )
@@ -44,6 +49,11 @@ _WHY_LOST = text(
         THEN 'other_epoch'
     END
     """
+_WHY_LOST = scalar_query(f"SELECT {_WHY.format(cursor=':cursor')}")
+_WHY_LOST_EACH = rows_query(
+    f"c.value, {_WHY.format(cursor='CAST(c.value AS BIGINT)')}",
+    "FROM EACH(:cursors) AS c LIMIT -1",
+    lists=["cursors"],
 )
 
 
@@ -53,6 +63,10 @@ def epoch(connection: Connection) -> str:
 
 def head(connection: Connection, org_id: str) -> int:
     return scalar(connection, _HEAD, org=org_id) or 0
+
+
+def heads(connection: Connection, org_ids: Sequence[str]) -> dict[str, int]:
+    return {row[0]: row[1] for row in fetch(connection, _HEADS, orgs=list(org_ids))}
 
 
 def oldest_cursor(connection: Connection, org_id: str) -> int:
@@ -103,15 +117,36 @@ _EVENTS_OF_CONVERSATION = rows_query(
     "AND e.seq > :after AND e.seq <= :until ORDER BY e.seq LIMIT :limit",
 )
 
+# `+`: by seq, which is what bounds the work; the cursors of a whole org would not.
+_LATEST = rows_query(
+    _EVENT,
+    "FROM EACH(:ids) AS i "
+    "THEN JOIN conversations AS c ON c.id = i.value AND (c.org_id = :org) IS TRUE "
+    "AND c.last_cursor > :after "
+    "THEN JOIN events AS e ON e.conversation_id = c.id AND e.seq > c.last_seq - :each "
+    f"AND (e.org_id = :org) IS TRUE AND +e.cursor > :after {_WITH_MESSAGE} "
+    "ORDER BY e.cursor LIMIT -1",
+    lists=["ids"],
+)
+_LEFT_OF = rows_query(
+    _EVENT,
+    "FROM EACH(:users) AS u THEN JOIN events AS e ON e.org_id = :org AND e.user_id = u.value "
+    f"AND e.type = 'participant.left' AND e.cursor > :after {_WITH_MESSAGE} "
+    "ORDER BY e.cursor LIMIT -1",
+    lists=["users"],
+)
+
 # `search` halves the dense seqs of a conversation until `low` is the last event up to the cursor
 # and `high` the first one after it: a dozen look-ups, and no second index on every event. An event
-# that is no longer kept counts as old.
+# that is no longer kept counts as old. (`middle` is a column, and not worked out in the condition:
+# behind row-level security PostgreSQL looks up only by what cannot fail, and a sum can.)
 _HALVE = (
     "SELECT s.conversation_id, "
-    "CASE WHEN e.cursor > :after THEN s.low ELSE (s.low + s.high) / 2 END, "
-    "CASE WHEN e.cursor > :after THEN (s.low + s.high) / 2 ELSE s.high END "
+    "CASE WHEN e.cursor > :after THEN s.low ELSE s.middle END, "
+    "CASE WHEN e.cursor > :after THEN s.middle ELSE s.high END, "
+    "CASE WHEN e.cursor > :after THEN s.low + s.middle ELSE s.middle + s.high END / 2 "
     "FROM search AS s LEFT JOIN events AS e "
-    "ON e.conversation_id = s.conversation_id AND e.seq = (s.low + s.high) / 2 "
+    "ON e.conversation_id = s.conversation_id AND e.seq = s.middle "
     "WHERE s.high - s.low > 1"
 )
 
@@ -119,17 +154,19 @@ _HALVE = (
 # the `limit` first of all: the work has a bound however far behind the user is. The `+` keeps
 # SQLite from reading the whole org's log by its cursors instead.
 _WANTED = f"""
-    WITH RECURSIVE search (conversation_id, low, high) AS (
-        SELECT c.id, 0, c.last_seq
+    WITH RECURSIVE search (conversation_id, low, high, middle) AS (
+        SELECT c.id, CAST(0 AS bigint), c.last_seq, c.last_seq / 2
         FROM participants AS p JOIN conversations AS c ON c.id = p.conversation_id
         WHERE p.org_id = :org AND p.user_id = :user AND c.last_cursor > :after
         UNION ALL {_HALVE}
     ),
+    news (conversation_id, first, past) AS MATERIALIZED (
+        SELECT conversation_id, high, high + :limit FROM search WHERE high - low = 1
+    ),
     wanted (cursor) AS (
-        SELECT e.cursor FROM search AS s CROSS JOIN events AS e
-        ON e.conversation_id = s.conversation_id
-        AND e.seq >= s.high AND e.seq < s.high + :limit
-        WHERE s.high - s.low = 1 AND +e.cursor > :after AND +e.cursor <= :until
+        SELECT e.cursor FROM news AS n THEN JOIN events AS e
+        ON e.conversation_id = n.conversation_id AND e.seq >= n.first AND e.seq < n.past
+        WHERE +e.cursor > :after AND +e.cursor <= :until
         UNION
         SELECT e.cursor FROM events AS e
         WHERE e.org_id = :org AND e.user_id = :user AND e.type = 'participant.left'
@@ -139,23 +176,24 @@ _WANTED = f"""
     """
 _EVENTS_FOR_USER = rows_query(
     _EVENT,
-    "FROM wanted AS w CROSS JOIN events AS e ON e.org_id = :org AND e.cursor = w.cursor "
+    "FROM wanted AS w THEN JOIN events AS e ON e.org_id = :org AND e.cursor = w.cursor "
     # The limit says nothing new; it keeps the order of the rows an order of the result.
     f"{_WITH_MESSAGE} ORDER BY e.cursor LIMIT :limit",
     before=_WANTED,
 )
 
-_SEQ_AT = text(
+_SEQ_AT = scalar_query(
     f"""
-    WITH RECURSIVE search (conversation_id, low, high) AS (
-        SELECT id, 0, last_seq + 1 FROM conversations WHERE id = :conversation AND org_id = :org
+    WITH RECURSIVE search (conversation_id, low, high, middle) AS (
+        SELECT id, CAST(0 AS bigint), last_seq + 1, (last_seq + 1) / 2
+        FROM conversations WHERE id = :conversation AND org_id = :org
         UNION ALL {_HALVE}
     )
     SELECT low FROM search WHERE high - low = 1
     """
 )
 
-_COUNT_FOR_USER = text(f"{_WANTED} SELECT count(*) FROM wanted")
+_COUNT_FOR_USER = scalar_query(f"{_WANTED} SELECT count(*) FROM wanted")
 
 
 def events_of_org(
@@ -216,9 +254,30 @@ def events_for_user(
     )
 
 
-_COUNT_OF_ORG = text(
+def missed(
+    connection: Connection,
+    org_id: str,
+    after: int,
+    conversation_ids: Sequence[str],
+    each: int,
+    user_ids: Sequence[str],
+    cursors: Sequence[int],
+) -> Missed:
+    latest = fetch(
+        connection, _LATEST, org=org_id, after=after, ids=list(conversation_ids), each=each
+    )
+    left = fetch(connection, _LEFT_OF, org=org_id, after=after, users=list(user_ids))
+    why = fetch(connection, _WHY_LOST_EACH, org=org_id, cursors=[str(c) for c in cursors])
+    return Missed(
+        _events(connection, org_id, latest),
+        _events(connection, org_id, left),
+        {int(cursor): loss for cursor, loss in why if loss is not None},
+    )
+
+
+_COUNT_OF_ORG = scalar_query(
     "SELECT count(*) FROM (SELECT 1 FROM events WHERE org_id = :org AND cursor > :after "
-    "LIMIT :limit)"
+    "LIMIT :limit) AS later"
 )
 
 

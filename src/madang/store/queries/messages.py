@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from madang.model.nouns import Message
-from madang.ports import Page
+from madang.ports.store import Page
 from madang.store import rows
-from madang.store.queries.reading import MESSAGE, NO_LIMIT, Row, fetch, rows_query, scalar
+from madang.store.queries.reading import (
+    MESSAGE,
+    NO_LIMIT,
+    Row,
+    fetch,
+    rows_query,
+    scalar,
+    scalar_query,
+)
 
 _IN = "m.conversation_id = :conversation AND m.org_id = :org"
 _SEEN = (
     "EXISTS (SELECT 1 FROM participants AS p WHERE p.conversation_id = :conversation "
     "AND p.user_id = :user AND p.org_id = :org)"
 )
-_IS_SEEN = text(f"SELECT {_SEEN}")
+_IS_SEEN = scalar_query(f"SELECT {_SEEN}")
 _OLDER = (
     f"FROM messages AS m WHERE {_IN} AND m.seq < :before AND {_SEEN} "
     "ORDER BY m.seq DESC LIMIT :limit"
@@ -30,8 +38,8 @@ _AFTER = rows_query(
 _AROUND = rows_query(
     MESSAGE,
     "FROM (SELECT * FROM (SELECT m.seq AS near "
-    f"{_OLDER}) UNION ALL SELECT * FROM (SELECT m.seq AS near FROM messages AS m "
-    f"WHERE {_IN} AND m.seq >= :before AND {_SEEN} ORDER BY m.seq LIMIT :limit)) "
+    f"{_OLDER}) AS older UNION ALL SELECT * FROM (SELECT m.seq AS near FROM messages AS m "
+    f"WHERE {_IN} AND m.seq >= :before AND {_SEEN} ORDER BY m.seq LIMIT :limit) AS newer) AS seqs "
     "JOIN messages AS m ON m.conversation_id = :conversation AND m.seq = near "
     "ORDER BY m.seq LIMIT -1",
 )
@@ -85,8 +93,8 @@ _ONE_MESSAGE = rows_query(
     "ON p.conversation_id = m.conversation_id AND p.user_id = :user "
     "WHERE m.id = :message AND m.org_id = :org",
 )
-_SEQ_OF_MESSAGE = text(f"SELECT m.seq FROM messages AS m WHERE m.id = :message AND {_IN}")
-_SEQ_AT_TIME = text(
+_SEQ_OF_MESSAGE = scalar_query(f"SELECT m.seq FROM messages AS m WHERE m.id = :message AND {_IN}")
+_SEQ_AT_TIME = scalar_query(
     f"SELECT m.seq FROM messages AS m WHERE {_IN} AND m.created_at <= :time "
     "ORDER BY m.seq DESC LIMIT 1"
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
-from sqlalchemy.sql.sqltypes import JSON
+from sqlalchemy import Connection, text
 
 from madang.store.queries import events
+from madang.store.queries.reading import fetch, rows_query
 
 MAX_BEHIND = 1000
 
@@ -30,10 +30,11 @@ _DEVICES_OF = text(
     "SELECT user_id, client_id, cursor, updated_at FROM devices "
     "WHERE org_id = :org AND user_id = :user ORDER BY client_id"
 )
-_LAST_SEEN = text(
-    "SELECT u.id, u.last_seen FROM json_each(:users) AS i "
-    "CROSS JOIN users AS u ON u.org_id = :org AND u.id = i.value"
-).bindparams(bindparam("users", type_=JSON()))
+_LAST_SEEN = rows_query(
+    "u.id, u.last_seen",
+    "FROM users AS u WHERE u.org_id = :org AND u.id AMONG(:users)",
+    lists=["users"],
+)
 _SAVE_LAST_SEEN = text(
     "INSERT INTO users (org_id, id, last_seen) VALUES (:org, :user, :time) "
     "ON CONFLICT (org_id, id) DO UPDATE SET last_seen = excluded.last_seen "
@@ -83,7 +84,7 @@ def devices(connection: Connection, org_id: str, user_id: str | None) -> list[Ma
 
 
 def last_seen(connection: Connection, org_id: str, user_ids: Sequence[str]) -> dict[str, int]:
-    found = connection.execute(_LAST_SEEN, {"org": org_id, "users": list(user_ids)})
+    found = fetch(connection, _LAST_SEEN, org=org_id, users=list(user_ids))
     return {row[0]: row[1] for row in found}
 
 

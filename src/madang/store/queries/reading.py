@@ -1,24 +1,21 @@
-"""Running a read: its rows come back as one row of JSON, its lists go in as one JSON text.
-
-Why one row: Python's driver hands the interpreter's lock over at every step of a statement, and a
-page as one step is half again as quick, beside a busy event loop too
-(docs/decisions/001-bulk-writes.md).
-"""
+"""Running a read: one query a page, written once for every database (see `store.dialects`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, TextClause, bindparam, text
-from sqlalchemy.sql.sqltypes import JSON
+from sqlalchemy import Connection, Table, TextClause, text
 
-from madang.store import bulk
+from madang.store import dialects
 from madang.store.tables import messages
 
 Row = Sequence[Any]
 
 NO_LIMIT = 2**63 - 1
+
+Query = Mapping[str, TextClause]
+"""A query in the words of each database."""
 
 
 def columns(alias: str, table: Table) -> str:
@@ -26,28 +23,35 @@ def columns(alias: str, table: Table) -> str:
     return ", ".join(f"{alias}.{column.name}" for column in table.columns)
 
 
-MESSAGE = f"{columns('m', messages)}, ({bulk.REACTIONS.format(message='m.id')})"
+MESSAGE = f"{columns('m', messages)}, (REACTIONS(m.id))"
 """A message's columns and its reactions, for `rows.message_of`."""
 
 JOINED_MESSAGE = (
-    f"{columns('m', messages)}, "
-    f"CASE WHEN m.id IS NULL THEN NULL ELSE ({bulk.REACTIONS.format(message='m.id')}) END"
+    f"{columns('m', messages)}, CASE WHEN m.id IS NULL THEN NULL ELSE (REACTIONS(m.id)) END"
 )
 """The same where there may be no message: all NULL then."""
 
 
-def rows_query(selected: str, rest: str, before: str = "", lists: Sequence[str] = ()) -> TextClause:
+def rows_query(selected: str, rest: str, before: str = "", lists: Sequence[str] = ()) -> Query:
     """`before SELECT selected rest`, made to be run by `fetch`; `lists` names its parameters that
-    are lists of strings and are read with `json_each`."""
-    query = text(before + bulk.one_row(selected, rest))
-    return query.bindparams(*(bindparam(name, type_=JSON()) for name in lists))
+    are lists of strings, for `EACH` and `AMONG`."""
+    return {
+        name: dialect.rows_query(selected, rest, before, lists)
+        for name, dialect in dialects.every().items()
+    }
 
 
-def fetch(connection: Connection, query: TextClause, **values: Any) -> list[Row]:
+def fetch(connection: Connection, query: Query, **values: Any) -> list[Row]:
     """The rows of a `rows_query`, in its order."""
-    return bulk.parse_rows(connection.execute(query, values).scalar())
+    dialect = dialects.of(connection)
+    return dialect.fetch(connection, query[connection.dialect.name], values)
 
 
-def scalar(connection: Connection, query: TextClause, **values: Any) -> Any:
-    """The one value of a plain query, or None where it finds nothing."""
-    return connection.execute(query, values).scalar()
+def scalar_query(sql: str) -> Query:
+    """A query of at most one value, made to be run by `scalar`."""
+    return {name: text(dialect.spoken(sql)) for name, dialect in dialects.every().items()}
+
+
+def scalar(connection: Connection, query: Query, **values: Any) -> Any:
+    """The one value of a `scalar_query`, or None where it finds nothing."""
+    return connection.execute(query[connection.dialect.name], values).scalar()

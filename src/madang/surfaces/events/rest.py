@@ -18,8 +18,8 @@ from madang.hub.frame import Frame
 from madang.hub.hub import Hub
 from madang.model.identity import Identity
 from madang.model.times import iso
-from madang.ports import Store, Writer
-from madang.protocol.errors import Forbidden, Invalid
+from madang.ports.store import Store, Writer
+from madang.protocol.errors import Forbidden, Invalid, Unavailable
 from madang.services.publishing import PublishEvent, check_type
 from madang.surfaces.admission import SEES_WHOLE_ORG, Admission
 from madang.surfaces.events import frames
@@ -146,6 +146,8 @@ def router(parts: Parts) -> APIRouter:
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> EventSourceResponse:
         """The events after `Last-Event-ID` (or `cursor`; else from now on), then live ones."""
+        if parts.entrance.draining:
+            raise Unavailable("Going away")
         start = last_event_id or cursor
         after = None if start is None else read_cursor(start)
         whole_org = _whole_org(caller, scope)

@@ -16,7 +16,7 @@ from madang.hub.connection import Connection
 from madang.hub.frame import Form, Frame
 from madang.hub.hub import Hub, Member
 from madang.model.times import cursor_of, iso
-from madang.ports import Store
+from madang.ports.store import Store
 from madang.protocol.codes import CloseCode
 from madang.protocol.errors import Invalid, InvalidJson, MadangError, Unavailable
 from madang.services.limits import RateLimit
@@ -155,7 +155,8 @@ class EventsSession:
         member = connection.member
         assert member is not None
         try:
-            if cursor > self._hub.heads.get(member.org_id, 0):
+            known = self._hub.heads.get(member.org_id, 0)
+            if cursor > known and cursor > await self._store.head(member.org_id):
                 raise Invalid("cursor: not one that was given out")
             await self._store.save_ack(
                 member.org_id, member.user_id, client_id, cursor, self._clock.now()

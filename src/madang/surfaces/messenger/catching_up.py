@@ -76,7 +76,8 @@ class CatchingUp:
             connection.write(Frame(objects.frame("resumed", reply_to, **told)))
 
         if command.epoch is not None and command.epoch != self._epoch():
-            ended(CaughtUp(connection.floor, 0, False, "other_epoch"))
+            self._hub.flush()
+            ended(CaughtUp(self._catchup.reached(connection), 0, False, "other_epoch"))
             self._catchup.release(connection)
             return
         self._catchup.resume(connection, cursor_of(command.cursor), ended)

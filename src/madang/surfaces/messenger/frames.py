@@ -34,7 +34,8 @@ class MessengerFrames:
         return orjson.dumps({**_place(event), **event_fields(event)})
 
     def sent(self, done: Message, event: Event | None, reply_to: str | int | None) -> bytes:
-        """The acknowledgement of `message.send`."""
+        """The acknowledgement of `message.send`. It carries no cursor: it overtakes events that
+        stand before it in the log, and whoever resumes from it would miss those."""
         text = orjson.Fragment(orjson.dumps(message(done)))
         content: dict[str, Any] = {
             "type": "message.sent",
@@ -45,7 +46,6 @@ class MessengerFrames:
             "data": text,
         }
         if event is not None:
-            content["cursor"] = event.cursor
             if len(self._recent) >= RECENT_MESSAGES:
                 self._recent.clear()
             self._recent[done.id] = (done, text)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from madang.model.identity import Identity
 from madang.model.ids import is_user_id, parse_uuid
 from madang.model.times import parse_iso
-from madang.ports import Store
+from madang.ports.store import Store
 from madang.protocol.errors import Invalid, NotAParticipant, NotFound
 
 _LARGEST_SEQ = 10**9

@@ -11,12 +11,11 @@ from fastapi import APIRouter, Header, Query
 from madang.clock import Clock
 from madang.delivery.presence import Presence
 from madang.gateways.entrance import Entrance
-from madang.hub.hub import Hub
 from madang.model.identity import Identity
 from madang.model.ids import is_user_id, wire_user_id
 from madang.model.nouns import PARTICIPANTS_TOLD, ConversationView, Message, Participant
 from madang.model.times import iso, parse_iso
-from madang.ports import Page, Store, Writer
+from madang.ports.store import Page, Store, Writer
 from madang.protocol.errors import Invalid, NotAParticipant, NotFound, invalid_id
 from madang.services.conversations import (
     AddParticipants,
@@ -58,7 +57,6 @@ class Parts:
     writer: Writer
     clock: Clock
     presence: Presence
-    hub: Hub
     entrance: Entrance
     messages_limit: RateLimit
     max_content: int
@@ -75,7 +73,7 @@ def router(parts: Parts) -> APIRouter:
     _add_conversations(routes, parts)
     _add_messages(routes, parts)
     _add_participants(routes, parts)
-    add_people(routes, parts.store, parts.presence, parts.hub, parts.clock)
+    add_people(routes, parts.store, parts.presence, parts.clock)
     return routes
 
 

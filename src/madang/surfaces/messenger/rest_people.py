@@ -9,11 +9,10 @@ from fastapi import APIRouter
 
 from madang.clock import Clock
 from madang.delivery.presence import Presence
-from madang.hub.hub import Hub
 from madang.model.identity import Identity
 from madang.model.ids import wire_user_id
 from madang.model.times import iso
-from madang.ports import Store
+from madang.ports.store import Store
 from madang.protocol.errors import Invalid
 from madang.surfaces.requests import Caller, JsonResponse, needs_role
 
@@ -22,14 +21,16 @@ ACTIVE_MICROSECONDS = 24 * 3600 * 1_000_000
 MOST_PRESENCES = 1000
 
 
-def add_people(routes: APIRouter, store: Store, presence: Presence, hub: Hub, clock: Clock) -> None:
+def add_people(routes: APIRouter, store: Store, presence: Presence, clock: Clock) -> None:
     """Add the routes about people and the numbers of the org."""
 
     async def told(caller: Identity, user_ids: list[str]) -> Any:
         stored = await store.last_seen(caller.org, user_ids)
+        present = await presence.present(caller.org, user_ids)
         users = []
         for user_id in user_ids:
-            status, devices = presence.status(caller.org, user_id)
+            lease = present.get(user_id)
+            status, devices = (lease.status, lease.devices) if lease else ("offline", 0)
             seen = presence.seen_at(caller.org, user_id) or stored.get(user_id)
             if devices:
                 seen = clock.now()
@@ -63,28 +64,27 @@ def add_people(routes: APIRouter, store: Store, presence: Presence, hub: Hub, cl
     async def get_online(caller: Caller, zone: str | None = None) -> Any:
         """Who of those who share a conversation with me is here, of a zone if one is named."""
         allowed = await seen_by(caller)
+        if allowed is None:
+            present = await presence.online(caller.org)
+        else:
+            present = await presence.present(caller.org, sorted(allowed))
         online = [
-            member.user_id
-            for member in tuple(hub.members.values())
-            if member.org_id == caller.org
-            and (allowed is None or member.user_id in allowed)
-            and any(
-                zone is None or (c.identity is not None and c.identity.zone == zone)
-                for c in member.connections
-            )
+            user_id
+            for user_id, lease in present.items()
+            if lease.devices and (zone is None or zone in lease.zones)
         ]
         return await told(caller, sorted(online))
 
     @routes.get("/stats")
     async def stats(caller: Caller) -> Any:
-        """Numbers of the org and of this node (admins)."""
+        """Numbers of the org, on all nodes (admins)."""
         needs_role(caller, "admin")
         counts = await store.counts(caller.org, clock.now() - ACTIVE_MICROSECONDS)
-        members = [member for member in hub.members.values() if member.org_id == caller.org]
+        leases = [lease for lease in (await presence.online(caller.org)).values() if lease.devices]
         return JsonResponse(
             {
                 **counts,
-                "online_users": sum(bool(member.connections) for member in members),
-                "total_connections": sum(len(member.connections) for member in members),
+                "online_users": len(leases),
+                "total_connections": sum(lease.devices for lease in leases),
             }
         )

@@ -24,7 +24,8 @@ from madang.hub.frame import Frame
 from madang.hub.hub import Hub, Member
 from madang.model.ids import uuid7, wire_user_id
 from madang.model.times import iso
-from madang.ports import SignalTold, Write, Writer
+from madang.ports.bus import SignalTold
+from madang.ports.store import Write, Writer
 from madang.protocol.errors import Invalid, InvalidJson, MadangError, NotAParticipant
 from madang.services.limits import RateLimit
 from madang.services.messages import (

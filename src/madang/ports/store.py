@@ -1,8 +1,7 @@
-"""What the services need of the world, as Protocols with two real implementations each.
+"""The store's side of the log, as Protocols with two real implementations.
 
-The store's side of the log: a `Write` is a rule of a service that runs inside a commit, against a
-`Transaction`. Reads are methods of `Store`. The hub and delivery are not here: services never see
-them.
+A `Write` is a rule of a service that runs inside a commit, against a `Transaction`. Reads are
+methods of `Store`. The hub and delivery are not here: services never see them.
 """
 
 from __future__ import annotations
@@ -186,6 +185,16 @@ Loss = Literal["unknown_cursor", "expired", "other_epoch"]
 that a restored backup did not have."""
 
 
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What many users have missed, read together: the latest events of conversations, those that
+    ended a membership, and why single cursors are lost, if they are."""
+
+    events: Sequence[Event]
+    left: Sequence[Event]
+    lost: Mapping[int, Loss]
+
+
 class Store(Protocol):
     """Reading the durable side. Every method is confined to one org; those that take `user_id`
     return only what that user may see.
@@ -201,11 +210,15 @@ class Store(Protocol):
         """The cursor of the last event, or 0."""
         ...
 
+    async def heads(self, org_ids: Sequence[str]) -> dict[str, int]:
+        """The cursor of the last event of each org that has any."""
+        ...
+
     async def memberships(self, org_id: str, user_ids: Sequence[str]) -> dict[str, list[str]]:
         """The ids of the conversations (of every kind, archived ones too) each user is in."""
         ...
 
-    async def last_seqs(self, conversation_ids: Sequence[str]) -> dict[str, int]: ...
+    async def last_seqs(self, org_id: str, conversation_ids: Sequence[str]) -> dict[str, int]: ...
 
     async def events_for_user(
         self, org_id: str, user_id: str, after: int, until: int | None, limit: int
@@ -300,6 +313,20 @@ class Store(Protocol):
         """None where the conversation does not exist or the user is not in it."""
         ...
 
+    async def missed(
+        self,
+        org_id: str,
+        after: int,
+        conversation_ids: Sequence[str],
+        each: int,
+        user_ids: Sequence[str],
+        cursors: Sequence[int],
+    ) -> Missed:
+        """In one moment of the log: of each conversation the events among its `each` latest that
+        have a cursor after `after`, each `participant.left` about the users after it, both in
+        order, and `why_lost` of the cursors."""
+        ...
+
     async def acked_cursor(self, org_id: str, user_id: str, client_id: str) -> int | None: ...
     async def save_ack(
         self, org_id: str, user_id: str, client_id: str, cursor: int, now: int
@@ -321,40 +348,4 @@ class Store(Protocol):
 
     async def counts(self, org_id: str, active_since: int) -> Mapping[str, int]:
         """{active_conversations (updated since), conversations, messages, events, users}."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class SignalTold:
-    """Something said in a conversation that is not kept: its frame, and whom not to tell."""
-
-    conversation_id: str
-    text: bytes
-    omit_user_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """What one node tells the others: committed events in log order, or signals."""
-
-    node: str
-    org_id: str
-    events: Sequence[Event] = ()
-    signals: Sequence[SignalTold] = ()
-
-
-class Bus(Protocol):
-    """Between nodes. May lose, repeat and reorder; delivery heals that from the log."""
-
-    @property
-    def shared(self) -> bool:
-        """Whether there may be another node."""
-        ...
-
-    def publish(self, envelope: Envelope) -> None:
-        """Tell the other nodes. Never blocks, never raises; never comes back to the sender."""
-        ...
-
-    def listen(self, node: str, receive: Callable[[Envelope], None]) -> Callable[[], None]:
-        """Call `receive` on the event loop for what other nodes publish; the result ends it."""
         ...
