@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,9 +17,10 @@ from madang.clock import SystemClock
 from madang.delivery.catchup import PAGE
 from madang.ports.store import Missed
 from madang.protocol.codes import CloseCode
-from madang.protocol.errors import NotAParticipant
+from madang.protocol.errors import MadangError, NotAParticipant
 from madang.services.conversations import AddParticipants, RemoveParticipant
 from madang.services.messages import DeleteMessage, EditMessage
+from madang.surfaces.messenger.frames import encode_reply
 from tests.conftest import eventually
 from tests.delivery.conftest import Node
 from tests.hub.recording import Recorder
@@ -344,3 +346,21 @@ async def test_resuming_ahead_of_where_one_came_in_gets_nothing_twice(node: Node
     await node.resume(new, old.events()[0]["cursor"])
     await eventually(lambda: len(new.events()) == 1)
     assert new.events()[0]["data"]["content"] == "two"
+
+
+async def test_a_request_is_answered_though_its_event_is_dropped(node: Node) -> None:
+    room = await node.group("ann", "ben")
+    sent = await node.app.send(room, "ben", "mine")
+    ben = await node.connect("ben", hold=True)
+    answer = partial(encode_reply, reply_to="q1")
+
+    def done(result: Any, _: MadangError | None) -> None:
+        node.app.delivery.reply(result.event, ben, answer)
+
+    node.app.writer.submit(DeleteMessage("default", sent.id, "ben"), done)
+    await node.app.writer.write(RemoveParticipant("default", room, "ann", "ben"))
+    await node.resume(ben, ben.floor)
+    first, *rest = ben.told()
+    assert (first["type"], first["reply_to"]) == ("message.deleted", "q1")
+    assert not first.keys() & {"seq", "cursor"}
+    assert [frame["type"] for frame in rest] == ["participant.left"]

@@ -13,12 +13,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
+import orjson
 import structlog
 
 from madang.clock import Clock
 from madang.delivery.storm import Storm
 from madang.hub.connection import Connection
-from madang.hub.frame import Outgoing
+from madang.hub.frame import Frame, Outgoing
 from madang.hub.hub import Hub, Member
 from madang.metrics import Tally
 from madang.model.nouns import Event
@@ -458,10 +459,22 @@ def _held(connection: Connection) -> Sequence[Outgoing]:
 
 
 def _skip(connection: Connection, had: Callable[[Event], bool]) -> None:
-    """Drop held events that the client has had from elsewhere."""
+    """Drop held events that the client has had from elsewhere, or may not have any more. Where one
+    is the answer to a request of its own, the request is answered, at no place in the log."""
     detour = connection.detour
-    if detour is not None and detour.held is not None:
-        detour.held = [o for o in detour.held if o.event is None or not had(o.event)]
+    if detour is None or detour.held is None:
+        return
+    kept: list[Outgoing] = []
+    for outgoing in detour.held:
+        if outgoing.event is None or not had(outgoing.event):
+            kept.append(outgoing)
+            continue
+        encode = None if outgoing.instead is None else outgoing.instead.get(connection)
+        if encode is not None:
+            answer = orjson.loads(encode(outgoing.event))
+            del answer["cursor"], answer["seq"]
+            connection.write(Frame(orjson.dumps(answer)))
+    detour.held = kept
 
 
 def _cursor(outgoing: Outgoing) -> int:
