@@ -56,12 +56,8 @@ class Sums:
     def table(self) -> str:
         """As Markdown."""
         minutes = (time.monotonic() - self.began) / 60
-        lines = [
-            "## What faults did",
-            "",
-            f"`make faults`, {date.today()}: seed {self.seed}, {sum(self.faults.values())} faults "
-            f"in {minutes:.1f} minutes.",
-        ]
+        done = f"seed {self.seed}, {sum(self.faults.values())} faults in {minutes:.1f} minutes"
+        lines = ["## What faults did", "", f"`make faults`, {date.today()}: {done}."]
         lines += ["", "| fault | times |", "|---|---|"]
         lines += [f"| {name.replace('_', ' ')} | {n} |" for name, n in sorted(self.faults.items())]
         lines += ["", "| seen | count |", "|---|---|"]
