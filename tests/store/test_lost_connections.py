@@ -180,7 +180,6 @@ def _are(some: Sized, wanted: int) -> bool:
     return len(some) >= wanted
 
 
-
 async def test_a_crash_of_the_server_loses_nothing_that_was_acked(mortal: Postgres) -> None:
     store = PostgresStore(mortal.fresh_database()[1], SystemClock())
     batches: list[Batch] = []
