@@ -4,10 +4,10 @@
  *
  * @typedef {{id: string, by: string | null, name: string, text: string, at: string}} Message
  * @typedef {{id: string, by: string | null, name: string, text: string, at: string, votes: number,
- *   state: QuestionState, voted: boolean, anonymous: boolean}} Question
- * @typedef {'pending' | 'open' | 'approved' | 'live' | 'answered' | 'dismissed'} QuestionState
+ *   state: QuestionState, voted: boolean, anonymous: boolean, approved: boolean}} Question
+ * @typedef {'open' | 'approved' | 'live' | 'answered' | 'dismissed'} QuestionState
  * @typedef {{id: string, question: string, kind: 'single' | 'multiple' | 'cloud', options: string[], counts: number[],
- *   words: {word: string, count: number}[], voters: number, open: boolean, at: string, mine: (number | string)[]}} Poll
+ *   words: {word: string, count: number}[], voters: number, open: boolean, at: string, mine: (number | string)[], most: number}} Poll
  * @typedef {{id: string, name: string, online: boolean, muted: boolean, host: boolean}} Person
  * @typedef {{
  *   code: string, title: string, status: 'active' | 'paused' | 'ended', settings: Record<string, any>, language: string,
@@ -57,20 +57,23 @@ const messageOf = (told) => ({
 /** @param {any} told @param {Question} [before] @returns {Question} */
 const questionOf = (told, before) => ({
   ...messageOf(told), votes: told.votes || 0, state: told.state || 'open', anonymous: Boolean(told.anonymous),
+  approved: typeof told.approved === 'boolean' ? told.approved : Boolean(before && before.approved),
   voted: typeof told.voted === 'boolean' ? told.voted : Boolean(before && before.voted),
 });
 
 /** @param {any} told @param {Poll} [before] @returns {Poll} */
 function pollOf(told, before) {
-  const poll = before || { id: told.message_id, question: '', kind: 'single', options: [], counts: [], words: [], voters: 0, open: true, at: '', mine: [] };
+  const poll = before || { id: told.message_id, question: '', kind: 'single', options: [], counts: [], words: [], voters: 0, open: true, at: '', mine: [], most: 1 };
   const texts = Array.isArray(told.options) ? told.options.map((one) => (typeof one === 'string' ? one : one.text)) : poll.options;
-  const counts = Array.isArray(told.counts) ? told.counts : texts.map((_, n) => poll.counts[n] || 0);
+  const given = told.counts && typeof told.counts === 'object' ? told.counts : poll.counts;
+  const counts = texts.map((_, n) => given[n] || 0);
   const state = told.state || (told.type === 'poll_closed' ? 'closed' : told.type === 'poll_open' ? 'open' : poll.open ? 'open' : 'closed');
   return {
     ...poll, options: texts, counts,
     question: typeof told.question === 'string' ? told.question : poll.question,
     kind: told.kind || poll.kind,
-    words: Array.isArray(told.words) ? told.words : poll.words,
+    words: Array.isArray(told.words) ? told.words : (told.kind || poll.kind) === 'cloud' && told.counts ? Object.entries(told.counts).map(([word, count]) => ({ word, count })) : poll.words,
+    most: told.most || poll.most,
     voters: typeof told.voters === 'number' ? told.voters : poll.voters,
     at: told.timestamp || poll.at,
     open: state === 'open',
@@ -181,7 +184,10 @@ export function answered(room, id, mine) {
   if (poll) room.polls.set(id, { ...poll, mine });
 }
 
-const RANK = { live: 0, open: 1, approved: 1, pending: 2, answered: 3, dismissed: 4 };
+/** Whether it waits for the host to let the others see it. @param {Room} room @param {Question} question */
+export const pending = (room, question) => question.state === 'open' && !question.approved && Boolean(room.settings.questions_need_approval);
+
+const RANK = { live: 0, open: 1, approved: 1, answered: 2, dismissed: 3 };
 
 /** By votes, equal ones as they were asked; what is live stands first, what is answered last.
  * @param {Question} a @param {Question} b */

@@ -61,7 +61,7 @@ export const WORDS = {
   noPolls: ['No polls yet', '아직 투표가 없어요'], noPollsText: ['When the host opens one, it appears here.', '진행자가 투표를 열면 여기에 나타나요.'],
   kind_single: ['Choose one', '하나만 선택'], kind_multiple: ['Choose any number', '여러 개 선택 가능'], kind_cloud: ['Answer in a word', '한 단어로 답하기'],
   vote: ['Vote', '투표하기'], changeVote: ['Change my vote', '다시 투표하기'], voteCounted: ['Your vote counts. Thank you!', '투표했어요. 고마워요!'],
-  word: ['Your word', '내 단어'], addWord: ['Send', '보내기'], pollClosed: ['Closed', '마감'], pollRunning: ['Open', '진행 중'],
+  word: ['Your word', '내 단어'], wordsHint: ['Up to {n}, with commas between', '쉼표로 나누어 {n}개까지'], addWord: ['Send', '보내기'], pollClosed: ['Closed', '마감'], pollRunning: ['Open', '진행 중'],
   votersOne: ['{n} person voted', '{n}명 투표'], votersMany: ['{n} people voted', '{n}명 투표'], results: ['Results', '결과'], yourChoice: ['your choice', '내 선택'],
   noWords: ['No words yet', '아직 단어가 없어요'],
 

@@ -1,0 +1,176 @@
+/** The list of questions, with a vote button each; what stands beside each is the page's own. */
+import { empty, stateTag } from './parts.js';
+import { fill, h, icon, keyed, setAttr, setText, show } from './dom.js';
+import { clockTime, counted, number, t } from './i18n.js';
+import { pending, sorted } from './room.js';
+
+/** The list is put in a new order at most so often, and never under a finger. */
+const ORDER_EVERY_MS = 900;
+/** Questions drawn at once; more are a button away. */
+const DRAWN = 60;
+
+/**
+ * @param {any} seat @param {{
+ *   select?: (question: import('./room.js').Question) => boolean,
+ *   tools?: (question: import('./room.js').Question) => import('./dom.js').Part<import('./room.js').Question>,
+ *   emptyText?: () => [title: string, text: string], sort?: 'top' | 'new', onSort?: (sort: 'top' | 'new') => void,
+ * }} options
+ */
+export function questionsView(seat, options = {}) {
+  const { room } = seat;
+  const select = options.select || (() => true);
+  let sort = options.sort || 'top';
+  let drawn = DRAWN;
+  /** @type {string[]} */
+  let order = [];
+  let orderedAt = 0;
+  let held = false;
+  let orderTimer = 0;
+
+  const list = h('ol', { class: 'questions' });
+  const nothing = h('div', {});
+  const more = h('button', { type: 'button', class: 'button more', onclick: () => { drawn += DRAWN; update(); } });
+  const draw = keyed(list, (question) => question.id, (first) => questionPart(seat, first, options.tools));
+  const sorts = ['top', 'new'].map((name) => h('button', {
+    type: 'button', 'aria-pressed': String(sort === name),
+    onclick: () => {
+      sort = /** @type {'top' | 'new'} */ (name);
+      sorts.forEach((button, n) => setAttr(button, 'aria-pressed', String(['top', 'new'][n] === sort)));
+      orderedAt = 0;
+      if (options.onSort) options.onSort(sort);
+      update();
+    },
+  }, t(name)));
+  const element = h('div', { class: 'questions-part' },
+    h('div', { class: 'sorts' }, h('div', { class: 'segments', role: 'group', 'aria-label': t('sort') }, sorts)), nothing, list, more);
+
+  list.addEventListener('pointerdown', () => { held = true; });
+  for (const name of ['pointerup', 'pointercancel']) addEventListener(name, () => { if (held) { held = false; setTimeout(update, ORDER_EVERY_MS / 2); } });
+
+  function update() {
+    const all = sorted(room, sort).filter(select);
+    const now = Date.now();
+    const wait = orderedAt + ORDER_EVERY_MS - now;
+    const known = new Map(all.map((question) => [question.id, question]));
+    const fresh = all.some((question) => !order.includes(question.id));
+    if (!held && (wait <= 0 || fresh)) {
+      const next = all.map((question) => question.id);
+      if (next.join() !== order.join()) orderedAt = now;
+      order = next;
+    } else if (!held && !orderTimer) orderTimer = setTimeout(() => { orderTimer = 0; update(); }, Math.max(0, wait));
+    else order = [...order, ...all.map((question) => question.id).filter((id) => !order.includes(id))];
+    const shown = order.map((id) => known.get(id)).filter(Boolean);
+    draw(shown.slice(0, drawn));
+    show(more, shown.length > drawn);
+    setText(more, `+ ${number(shown.length - drawn)}`);
+    show(list, shown.length > 0);
+    show(sorts[0].parentElement.parentElement, shown.length > 1);
+    if (!shown.length && seat.loaded) {
+      const [title, text] = options.emptyText ? options.emptyText() : [t('noQuestions'), t('noQuestionsText')];
+      if (nothing.textContent !== title + text) fill(nothing, empty('question', title, text));
+    } else if (nothing.firstChild) fill(nothing);
+    return shown.length;
+  }
+
+  return { element, update };
+}
+
+/** @param {any} seat @param {import('./room.js').Question} first
+ * @param {((question: import('./room.js').Question) => import('./dom.js').Part<import('./room.js').Question>) | undefined} makeTools */
+function questionPart(seat, first, makeTools) {
+  const { room } = seat;
+  let question = first;
+  const count = h('span', { class: 'votes' });
+  const button = h('button', {
+    type: 'button', class: 'upvote',
+    onclick: () => seat.send({ type: 'question_vote', message_id: question.id, up: !seat.vote(question).up }),
+  }, icon('up'), count);
+  const text = h('p', { class: 'text' });
+  const tag = h('span', { class: 'tag', hidden: true });
+  const own = h('span', { class: 'tag act', hidden: true }, t('mine'));
+  const name = h('span', { class: 'name' });
+  const time = h('time', {});
+  const tools = makeTools ? makeTools(first) : null;
+  const element = h('li', { class: 'question' }, button,
+    h('div', { class: 'question-body' }, text, h('div', { class: 'meta' }, tag, own, name, time), tools && tools.element));
+  return {
+    element,
+    /** @param {import('./room.js').Question} next */
+    update(next) {
+      question = next;
+      const { up, votes } = seat.vote(next);
+      const state = pending(room, next) ? 'pending' : next.state;
+      setText(count, number(votes));
+      setAttr(button, 'aria-pressed', String(up));
+      setAttr(button, 'aria-label', `${t('voteFor', { text: next.text })}, ${counted('votes', votes)}`);
+      button.disabled = room.status !== 'active' || next.state === 'answered' || next.state === 'dismissed';
+      setText(text, next.text);
+      setText(name, next.name || t('anonymous'));
+      setText(time, clockTime(next.at));
+      stateTag(tag, state);
+      show(own, next.by === room.me.id && !room.me.host);
+      setAttr(element, 'data-state', state);
+      if (tools) tools.update(next);
+    },
+  };
+}
+
+/** The question being answered, large, for those who take part. @param {any} seat */
+export function liveView(seat) {
+  const text = h('p', { class: 'text live-text' });
+  const by = h('p', { class: 'meta name' });
+  const element = h('section', { class: 'live', 'aria-labelledby': 'live-title', hidden: true },
+    h('h2', { id: 'live-title' }, icon('live'), t('nowLive')), text, by);
+  return {
+    element,
+    /** @param {import('./room.js').Question | undefined} question */
+    update(question) {
+      show(element, Boolean(question));
+      if (!question) return;
+      setText(text, question.text);
+      setText(by, `${question.name || t('anonymous')} · ${counted('votes', seat.vote(question).votes)}`);
+    },
+  };
+}
+
+/** Where one asks. @param {any} seat @param {(text: string) => void} said */
+export function askView(seat, said) {
+  const { room } = seat;
+  const area = h('textarea', {
+    rows: 1, maxlength: 1000, placeholder: t('askPlaceholder'), 'aria-label': t('askLabel'),
+    oninput: () => { grow(area); update(); },
+    onkeydown: (event) => { if (event.key === 'Enter' && !event.shiftKey && !event.isComposing && event.keyCode !== 229) { event.preventDefault(); submit(); } },
+  });
+  const anonymous = h('input', { type: 'checkbox' });
+  const check = h('label', { class: 'check anonymous' }, anonymous, t('askAnonymously'));
+  const button = h('button', { type: 'submit', class: 'round', 'aria-label': t('ask') }, icon('send'));
+  const hint = h('p', { class: 'meta', hidden: true });
+  const element = h('form', { class: 'composer', onsubmit: (event) => { event.preventDefault(); submit(); } },
+    h('div', { class: 'composer-row' }, area, button), h('div', { class: 'composer-foot' }, check, hint));
+
+  function submit() {
+    const content = area.value.trim();
+    if (!content || room.status !== 'active') return;
+    seat.send({ type: 'question', content, ...(room.settings.anonymous_allowed ? { anonymous: anonymous.checked } : {}) });
+    area.value = '';
+    grow(area);
+    update();
+    area.focus();
+    said(content);
+  }
+
+  function update() {
+    show(element, room.status === 'active');
+    show(check, Boolean(room.settings.anonymous_allowed));
+    show(hint, Boolean(room.settings.questions_need_approval) && room.settings.questions_visible !== 'host');
+    setText(hint, t('needsApproval'));
+    button.disabled = !area.value.trim();
+  }
+  return { element, update };
+}
+
+/** As high as its text, up to a few lines. @param {HTMLTextAreaElement} area */
+export function grow(area) {
+  area.style.height = 'auto';
+  area.style.height = `${Math.min(area.scrollHeight + 2, 140)}px`;
+}
