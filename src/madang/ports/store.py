@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from madang.model.nouns import Conversation, ConversationView, Event, Message, Participant
+from madang.ports.room_rows import LiveNeeds, LiveTransaction
 from madang.protocol.errors import MadangError
 
 
@@ -34,6 +35,7 @@ class Needs:
     """Direct keys, for `keyed`."""
     published: set[tuple[str, str]] = field(default_factory=set)
     """(actor_id, idempotency_key)"""
+    live: LiveNeeds = field(default_factory=LiveNeeds)
 
 
 class Transaction(Protocol):
@@ -47,6 +49,11 @@ class Transaction(Protocol):
     org_id: str
     now: int
     """Microseconds; the `created_at` of everything in this commit."""
+
+    @property
+    def live(self) -> LiveTransaction:
+        """The rows of live rooms."""
+        ...
 
     def conversation(self, conversation_id: str) -> Conversation | None: ...
     def participant(self, conversation_id: str, user_id: str) -> Participant | None: ...
