@@ -1,7 +1,7 @@
 /** REST calls of the live contract. Tokens go in a header, never in an address. */
 
 /** Where the server's root is: it may be mounted below a path of another app. */
-export const ROOT = new URL('../../', import.meta.url);
+export const ROOT = new URL('../../../', import.meta.url);
 const SESSIONS = 'api/v1/sessions';
 /** A request that got no answer for so long is given up: a phone's network swallows some. */
 const ANSWER_WITHIN_MS = 15000;
@@ -61,7 +61,7 @@ export const openRoom = (room, token) => json(ask('POST', SESSIONS, { token, bod
 export const getFile = (code, rest, token) => ask('GET', at(code, rest), { token }).then((answer) => answer.blob());
 /** A token for anybody, which only a development server gives. @param {string} userId */
 export const devToken = (userId) => json(ask('POST', 'api/v1/dev/token', { body: { user_id: userId } }));
-export const getConfig = () => json(ask('GET', 'r/files/config.json'));
+export const getConfig = () => json(ask('GET', 'r/config.json'));
 
 /** The QR code of the join link. @param {string} code */
 export const qrAddress = (code) => new URL(at(code, '/qr.svg'), ROOT).href;

@@ -140,7 +140,10 @@ export function apply(room, frame, now = Date.now()) {
       const question = room.questions.get(id);
       if (!question) break;
       if (frame.state === 'dismissed' && !room.me.host && question.by !== room.me.id) room.questions.delete(id);
-      else room.questions.set(id, { ...question, votes: typeof frame.votes === 'number' ? frame.votes : question.votes, state: frame.state || question.state });
+      else room.questions.set(id, { ...question, 
+        votes: typeof frame.votes === 'number' ? frame.votes : question.votes, state: frame.state || question.state,
+        approved: question.approved || ['approved', 'live', 'answered'].includes(frame.state),
+      });
       break;
     }
     case 'message_removed':
