@@ -8,7 +8,7 @@ who may see what are here, for surfaces and the hub alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from madang.model.nouns import Event, Message
@@ -106,6 +106,26 @@ class Seat:
     @property
     def is_host(self) -> bool:
         return self.role == "host"
+
+
+def settings_of(stored: Mapping[str, Any]) -> RoomSettings:
+    """Settings as they were stored, by this version or another."""
+    known = {setting.name for setting in fields(RoomSettings)}
+    kept = {name: value for name, value in stored.items() if name in known}
+    if "blocked_words" in kept:
+        kept["blocked_words"] = tuple(kept["blocked_words"])
+    return RoomSettings(**kept)
+
+
+def voter_of(room: Room, seat: Seat) -> str | None:
+    """As whom a seat votes where that is more than the seat: its device or address. None where the
+    room asks for neither, or the seat has neither."""
+    wanted = room.settings.one_vote_per
+    if wanted == "device" and seat.device is not None:
+        return f"d:{seat.device}"
+    if wanted != "seat" and seat.address is not None:
+        return f"a:{seat.address}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from madang.model.live import Counts, PollState, QuestionState, Room, Seat
 from madang.model.nouns import Message
-from madang.ports.store import Page
+from madang.ports.paging import Page
 
 
 class LiveStore(Protocol):

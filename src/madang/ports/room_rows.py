@@ -76,9 +76,13 @@ class LiveTransaction(Protocol):
         device's or an address's only one."""
         ...
 
-    def put_question(self, message: Message) -> None:
-        """Keep the lists of questions and polls in step: after `add_message` or `save_message` of
-        one. A deleted one goes out of them, with its votes."""
+    def add_question(self, message: Message) -> None:
+        """Put a question or poll into the room's lists; after `add_message`."""
+        ...
+
+    def save_question(self, message: Message) -> None:
+        """Keep the lists in step with the message's metadata; after `save_message`. A deleted one
+        goes out of them, with its votes."""
         ...
 
     def questions(self, conversation_id: str) -> Sequence[Message]:

@@ -11,8 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from madang.model.nouns import Conversation, ConversationView, Event, Message, Participant
+from madang.ports.live import LiveStore
+from madang.ports.paging import Page
 from madang.ports.room_rows import LiveNeeds, LiveTransaction
 from madang.protocol.errors import MadangError
+
+__all__ = ["Loss", "Missed", "Needs", "Page", "Store", "Transaction", "Write", "Writer"]
 
 
 @dataclass(slots=True)
@@ -179,14 +183,6 @@ class Writer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Part of a list, and whether there is more of it."""
-
-    items: tuple[Any, ...]
-    has_more: bool
-
-
 Loss = Literal["unknown_cursor", "expired", "other_epoch"]
 """A cursor beyond the log; one whose events are no longer kept; one that was given out for an event
 that a restored backup did not have."""
@@ -210,6 +206,11 @@ class Store(Protocol):
     `.updated` and `.archived` the `conversation` as it is now (with unread_count 0, muted False:
     nobody's in particular), with a constant number of queries a page.
     """
+
+    @property
+    def live(self) -> LiveStore:
+        """Reading live rooms."""
+        ...
 
     async def epoch(self) -> str: ...
 

@@ -47,7 +47,7 @@ class RemoveMessage:
         removed = replace(message, content="", metadata={}, deleted_at=tx.now)
         tx.save_message(removed)
         if message.message_type in ("question", "poll"):
-            tx.live.put_question(removed)
+            tx.live.save_question(removed)
             room = counts.told(room, message.id)
             if room.live_question_id == message.id:
                 room = replace(room, live_question_id=None)

@@ -10,12 +10,21 @@ from sys import getsizeof
 from typing import get_args
 
 from madang.model.ids import uuid7
-from madang.model.live import Asked, Poll, PollKind, Room, nickname_of, poll_metadata, poll_of
+from madang.model.live import (
+    Asked,
+    Poll,
+    PollKind,
+    Room,
+    nickname_of,
+    poll_metadata,
+    poll_of,
+    voter_of,
+)
 from madang.model.nouns import Message
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Invalid, NotFound
 from madang.services.live import access, chat, content, counts, words
-from madang.services.live.questions import check_number, check_voter, voter_of
+from madang.services.live.questions import check_number, check_voter
 from madang.services.sizes import SMALL, json_size
 
 MIN_OPTIONS, MAX_OPTIONS = 2, 20
@@ -82,7 +91,7 @@ class OpenPoll:
             tx.now,
         )
         tx.add_message(message)
-        tx.live.put_question(message)
+        tx.live.add_question(message)
         tx.live.save_room(replace(room, questions=room.questions + 1))
         event = tx.append(room.id, "message.new", host.participant_id, message=message)
         return Asked(message, event)
@@ -175,7 +184,7 @@ class VotePoll:
         changed = _changed(message, replace(poll, counts=counted, voters=voters))
         tx.live.set_votes(message, seat.participant_id, voter, choices)
         tx.save_message(changed)
-        tx.live.put_question(changed)
+        tx.live.save_question(changed)
         event, tell_at = counts.voted(tx, room, changed)
         return Asked(changed, event, tell_at)
 
@@ -238,7 +247,7 @@ class ClosePoll:
             return Asked(message, None)
         changed = _changed(message, replace(poll, state="closed"))
         tx.save_message(changed)
-        tx.live.put_question(changed)
+        tx.live.save_question(changed)
         tx.live.save_room(counts.told(room, message.id))
         event = tx.append(room.id, "poll.closed", host.participant_id, message=changed)
         return Asked(changed, event)

@@ -21,6 +21,7 @@ from madang.model.live import (
     nickname_of,
     question_metadata,
     question_of,
+    voter_of,
 )
 from madang.model.nouns import Message
 from madang.ports.store import Needs, Transaction
@@ -119,7 +120,7 @@ class Ask:
             tx.now,
         )
         tx.add_message(message)
-        tx.live.put_question(message)
+        tx.live.add_question(message)
         tx.live.save_room(replace(room, questions=room.questions + 1))
         if settings.slow_mode_seconds:
             tx.live.save_seat(replace(seat, last_asked_at=tx.now))
@@ -144,17 +145,6 @@ def found(
         ):
             return message, question
     raise NotFound("Question not found")
-
-
-def voter_of(room: Room, seat: Seat) -> str | None:
-    """As whom a seat votes where that is more than the seat: its device or address, and where it
-    has none (or the room asks for none) None."""
-    match room.settings.one_vote_per:
-        case "device" if seat.device is not None:
-            return f"d:{seat.device}"
-        case "device" | "address" if seat.address is not None:
-            return f"a:{seat.address}"
-    return None
 
 
 def check_voter(tx: Transaction, message_id: str, seat: Seat, voter: str | None) -> None:
@@ -211,7 +201,7 @@ class Vote:
         changed = _changed(message, replace(question, votes=votes))
         tx.live.set_votes(message, seat.participant_id, voter, choices)
         tx.save_message(changed)
-        tx.live.put_question(changed)
+        tx.live.save_question(changed)
         event, tell_at = counts.voted(tx, room, changed)
         return Asked(changed, event, tell_at)
 
@@ -276,7 +266,7 @@ def _moved(
     visible = is_visible(room, state, approved)
     changed = _changed(message, replace(question, state=state, approved=approved, visible=visible))
     tx.save_message(changed)
-    tx.live.put_question(changed)
+    tx.live.save_question(changed)
     return changed
 
 

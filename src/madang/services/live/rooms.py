@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 from madang.model.ids import uuid7
@@ -109,15 +109,6 @@ def public_settings(settings: RoomSettings) -> dict[str, Any]:
     found = asdict(settings)
     del found["blocked_words"]
     return found
-
-
-def settings_of(stored: Mapping[str, Any]) -> RoomSettings:
-    """Settings as they were stored, by this version or an older one."""
-    known = {field.name for field in fields(RoomSettings)}
-    kept = {name: value for name, value in stored.items() if name in known}
-    if "blocked_words" in kept:
-        kept["blocked_words"] = tuple(kept["blocked_words"])
-    return RoomSettings(**kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +279,7 @@ def _end(tx: Transaction, room: Room) -> Room:
                 message, metadata=poll_metadata(nickname, replace(poll, state="closed"))
             )
             tx.save_message(closed)
-            tx.live.put_question(closed)
+            tx.live.save_question(closed)
             tx.append(room.id, "poll.closed", room.host_id, message=closed)
         elif message.id in room.untold:
             question = question_of(message)
@@ -315,7 +306,7 @@ def _show_questions(tx: Transaction, room: Room) -> None:
                 message, metadata=question_metadata(nickname, replace(question, visible=visible))
             )
             tx.save_message(changed)
-            tx.live.put_question(changed)
+            tx.live.save_question(changed)
 
 
 def is_visible(room: Room, state: str, approved: bool) -> bool:
