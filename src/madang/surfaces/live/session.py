@@ -155,12 +155,9 @@ class LiveSession:
             connection.form = form_of(dialect, deflated=bool(connection.form & 1))
             self._sitting[connection] = _Sitting(room, seat)
             self._rooms.enter(room)
-        name, nobodys = seat.nickname, frozenset[str]()
-        return Identity(seat.participant_id, room.org_id, None, name, nobodys, FOREVER)
+        return Identity(seat.participant_id, room.org_id, None, seat.nickname, frozenset(), FOREVER)
 
-    def _welcome(
-        self, query: Mapping[str, str], connection: Connection, member: Member
-    ) -> None:
+    def _welcome(self, query: Mapping[str, str], connection: Connection, member: Member) -> None:
         sitting = self._sitting[connection]
         if not self._hub.is_in(member, sitting.room_id):
             # Sent away since the seat was looked at.
@@ -187,7 +184,11 @@ class LiveSession:
         )
         cursor = query.get("cursor")
         if cursor is not None:
-            content = {"type": "resume", "cursor": cursor, "epoch": query.get("epoch")}
+            content: dict[str, Any] = {
+                "type": "resume",
+                "cursor": cursor,
+                "epoch": query.get("epoch"),
+            }
             try:
                 content["cursor"] = float(cursor) if "." in cursor else int(cursor)
                 self._resume(connection, commands.Resume.model_validate(content))
@@ -326,9 +327,7 @@ class LiveSession:
         write = SetState(*place, command.message_id, command.state)
         self._submit(connection, write, command.id, self._question_as_is(connection))
 
-    def _question_as_is(
-        self, connection: Connection
-    ) -> Callable[[Asked, bool], Mapping[str, Any]]:
+    def _question_as_is(self, connection: Connection) -> Callable[[Asked, bool], Mapping[str, Any]]:
         def told(asked: Asked, host: bool) -> Mapping[str, Any]:
             about = question_of(asked.message)
             if about is None:
@@ -389,8 +388,7 @@ class LiveSession:
             return
         if command.participant_id is None:
             raise Invalid("Missing field: participant_id")
-        kind = {"mute": Mute, "unmute": Unmute, "kick": Kick, "ban": Ban}[command.action]
-        write = kind(*place, command.participant_id)
+        write = _MODERATING[command.action](*place, command.participant_id)
         self._submit(connection, write, command.id, self._person(connection))
 
     # What is not kept.
@@ -479,6 +477,14 @@ class LiveSession:
             for connection in member.connections:
                 if connection in self._sitting:
                     connection.close(CloseCode.NOT_ALLOWED, "Session not found")
+
+
+_MODERATING: Mapping[str, Callable[[str, str, str, str], Write]] = {
+    "mute": Mute,
+    "unmute": Unmute,
+    "kick": Kick,
+    "ban": Ban,
+}
 
 
 class LivePath:
