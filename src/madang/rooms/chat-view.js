@@ -1,9 +1,9 @@
 /** The chat: what was said, what is on its way, and where one writes. */
-import { empty, explain } from './parts.js';
+import { empty } from './parts.js';
 import { fill, h, icon, keyed, setAttr, setText, show } from './dom.js';
 import { clockTime, counted, t } from './i18n.js';
 import { typists } from './room.js';
-import { grow } from './questions-view.js';
+import { grow, letterState } from './questions-view.js';
 
 /** Within so many pixels of the end one reads along, and new messages keep it there. */
 const AT_END = 60;
@@ -125,7 +125,7 @@ function messagePart(seat, first, makeTools) {
       setText(text, message.text);
       setText(time, clockTime(message.at));
       setAttr(element, 'data-state', letter ? letter.state : false);
-      setText(state, !letter ? '' : letter.state === 'failed' ? t('failed', { why: explain({ message: letter.problem, code: letter.code }) }) : t(seat.ready ? 'sending' : 'waiting'));
+      setText(state, letter ? letterState(seat, letter) : '');
       const failed = Boolean(letter) && letter.state === 'failed';
       show(again, failed);
       show(discard, failed);

@@ -24,7 +24,7 @@ export function hostQuestions(seat) {
     counts[name] = h('span', { class: 'count' });
     return h('button', { type: 'button', onclick: () => { filter = name; update(); } }, t(`filter_${name}`), ' ', counts[name]);
   });
-  const element = h('div', { class: 'host-questions' }, h('div', { class: 'filters' }, h('div', { class: 'segments', role: 'group', 'aria-label': t('filter') }, buttons)),
+  const element = h('div', { class: 'host-questions' }, h('div', { class: 'filters' }, h('div', { class: 'segments', role: 'group', 'aria-label': t('filter') }, buttons), h('span', { class: 'spring' }), view.sortBar),
     h('div', { class: 'scroller', tabindex: '0', role: 'region', 'aria-label': t('questions') }, view.element));
 
   function update() {
@@ -46,9 +46,9 @@ const STEPS = {
   pending: [['approved', 'approve', true], ['dismissed', 'dismiss']],
   open: [['live', 'makeLive', true], ['answered', 'markAnswered'], ['dismissed', 'dismiss']],
   approved: [['live', 'makeLive', true], ['answered', 'markAnswered'], ['dismissed', 'dismiss']],
-  live: [['answered', 'markAnswered', true], ['approved', 'takeDown']],
-  answered: [['approved', 'reopen']],
-  dismissed: [['approved', 'reopen']],
+  live: [['answered', 'markAnswered', true], ['open', 'takeDown']],
+  answered: [['open', 'reopen']],
+  dismissed: [['open', 'reopen']],
 };
 
 /** @param {any} seat @param {import('./room.js').Question} first */

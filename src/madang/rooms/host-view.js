@@ -89,8 +89,7 @@ export function hostView(root, code, place, { onLeft }) {
         h('a', { class: 'button screen-link', href: joinAddress(`${code}/screen`), target: '_blank', rel: 'noopener', 'aria-label': t('screen') }, icon('screen'), h('span', {}, t('screen'))),
         more.element),
       rest, line.element,
-      h('main', {}, SECTIONS.map((name) => parts[name])),
-      h('nav', { class: 'tabs', 'aria-label': t('sections') }, buttons)));
+      h('main', {}, SECTIONS.map((name) => parts[name]), h('nav', { class: 'tabs', 'aria-label': t('sections') }, buttons))));
 
     /** @param {string} name */
     function go(name) {

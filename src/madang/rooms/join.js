@@ -1,7 +1,7 @@
 /** `/r/CODE`: choose a nickname and take part. A refresh is the same seat. */
 import { fill, h } from './dom.js';
 import { counted, t } from './i18n.js';
-import { forgetSeat, keepRoom, keptRoom } from './keep.js';
+import { deviceName, forgetSeat, keepRoom, keptRoom } from './keep.js';
 import { alone, explain, note } from './parts.js';
 import { getSession, joinAddress, takeSeat } from './rest.js';
 import { takePart } from './taking-part.js';
@@ -19,7 +19,10 @@ async function begin() {
   try {
     session = await getSession(code, (seatOf() || {}).token);
   } catch (error) {
-    failed(error, begin);
+    if (error.status === 404 && seatOf() && /^Participant/.test(error.message)) {
+      forgetSeat(code);
+      begin();
+    } else failed(error, begin);
     return;
   }
   const seat = seatOf();
@@ -65,7 +68,7 @@ function askName() {
         fill(button, t('joining'));
         fill(problem);
         try {
-          const seat = await takeSeat(code, { nickname });
+          const seat = await takeSeat(code, { nickname, device: deviceName() });
           keepRoom(code, { title: session.title, seat });
           enter(seat);
           if (seat.nickname !== nickname.normalize('NFKC')) note(t('nicknameTaken', { name: seat.nickname }));

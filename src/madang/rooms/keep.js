@@ -3,10 +3,11 @@
  * and not yet sent. Local storage, never an address; it goes when the room is left or gone.
  *
  * @typedef {{participant_id: string, token: string, nickname: string}} Seat
- * @typedef {{code: string, title: string, at: number, seat?: Seat, host_token?: string}} Kept
+ * @typedef {{code: string, title: string, at: number, seat?: Seat, screen?: Seat, host_token?: string}} Kept
  */
 
 const ROOMS = 'madang.rooms';
+const DEVICE = 'madang.device';
 const UNSENT = 'madang.unsent.';
 /** Rooms remembered at most: the oldest go first. */
 const MOST_ROOMS = 20;
@@ -61,6 +62,15 @@ export function forgetSeat(code) {
 export function forgetRoom(code) {
   write(ROOMS, keptRooms().filter((other) => other.code !== code));
   keepUnsent(code, []);
+}
+
+/** A random name of this browser: a room may want one vote of each. */
+export function deviceName() {
+  const kept = read(DEVICE, {});
+  if (typeof kept.name === 'string') return kept.name;
+  const name = Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
+  write(DEVICE, { name });
+  return name;
 }
 
 /** @param {string} code @returns {import('./outbox.js').Letter[]} */

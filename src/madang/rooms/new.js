@@ -40,7 +40,7 @@ function draw() {
     fill(problem);
     try {
       const token = dev ? (await devToken(who.value.trim())).token : who.value.trim();
-      const room = await openRoom({ title: title.value.trim(), settings: { language: language.value } }, token);
+      const room = await openRoom({ title: title.value.trim(), language: language.value }, token);
       keepRoom(room.session_code, { title: title.value.trim(), host_token: room.host_token });
       location.assign(joinAddress(`${room.session_code}/host`));
     } catch (error) {

@@ -42,18 +42,19 @@ export function announce(text) {
   while (place && place.childElementCount > 3) place.firstElementChild.remove();
 }
 
+/** @type {[RegExp, string][]} the contract's texts, and what they are in the page's language */
+const MEANINGS = [
+  [/content cannot be empty/, 'errorEmpty'], [/is limited to/, 'errorLong'], [/blocked word/, 'errorWords'], [/^Nickname/, 'errorNickname'],
+  [/has ended/, 'ended'], [/is paused/, 'paused'], [/are muted/, 'muted'], [/^Chat is off/, 'chatOff'], [/is full|^Too many participants/, 'full'],
+  [/counted already/, 'errorCounted'], [/(Poll|Question) is closed/, 'errorClosed'], [/^Slow mode/, 'errorRate'], [/^Options must/, 'errorOptions'],
+];
+
 /** What a refusal means, in the page's language. @param {{code?: string, message?: string, status?: number}} error */
 export function explain({ code = '', message = '', status }) {
   if (status === 0) return t('noAnswer');
-  if (/cannot be empty/.test(message)) return t('errorEmpty');
-  if (/too l(ong|arge)|at most|should have/i.test(message) || code === 'TOO_LARGE') return t('errorLong');
-  if (/nickname/i.test(message)) return t('errorNickname');
-  if (/has ended/.test(message)) return t('ended');
-  if (/is paused/.test(message)) return t('paused');
-  if (/muted/.test(message)) return t('muted');
-  if (/chat is off/i.test(message)) return t('chatOff');
-  if (/word/.test(message)) return t('errorWords');
-  if (/full/.test(message)) return t('full');
+  const found = MEANINGS.find(([pattern]) => pattern.test(message));
+  if (found) return t(found[1]);
+  if (code === 'TOO_LARGE') return t('errorLong');
   if (code === 'RATE_LIMIT') return t('errorRate');
   if (code === 'FORBIDDEN' || code === 'NOT_FOUND') return t('errorNotAllowed');
   return t('error', { text: message || code });

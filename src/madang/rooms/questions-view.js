@@ -1,5 +1,5 @@
 /** The list of questions, with a vote button each; what stands beside each is the page's own. */
-import { empty, stateTag } from './parts.js';
+import { empty, explain, stateTag } from './parts.js';
 import { fill, h, icon, keyed, setAttr, setText, show } from './dom.js';
 import { clockTime, counted, number, t } from './i18n.js';
 import { pending, sorted } from './room.js';
@@ -41,8 +41,8 @@ export function questionsView(seat, options = {}) {
       update();
     },
   }, t(name)));
-  const element = h('div', { class: 'questions-part' },
-    h('div', { class: 'sorts' }, h('div', { class: 'segments', role: 'group', 'aria-label': t('sort') }, sorts)), nothing, list, more);
+  const sortBar = h('div', { class: 'sorts' }, h('div', { class: 'segments', role: 'group', 'aria-label': t('sort') }, sorts));
+  const element = h('div', { class: 'questions-part' }, nothing, list, more);
 
   list.addEventListener('pointerdown', () => { held = true; });
   for (const name of ['pointerup', 'pointercancel']) addEventListener(name, () => { if (held) { held = false; setTimeout(update, ORDER_EVERY_MS / 2); } });
@@ -64,7 +64,7 @@ export function questionsView(seat, options = {}) {
     show(more, shown.length > drawn);
     setText(more, `+ ${number(shown.length - drawn)}`);
     show(list, shown.length > 0);
-    show(sorts[0].parentElement.parentElement, shown.length > 1);
+    show(sortBar, shown.length > 1);
     if (!shown.length && seat.loaded) {
       const [title, text] = options.emptyText ? options.emptyText() : [t('noQuestions'), t('noQuestionsText')];
       if (nothing.textContent !== title + text) fill(nothing, empty('question', title, text));
@@ -72,7 +72,7 @@ export function questionsView(seat, options = {}) {
     return shown.length;
   }
 
-  return { element, update };
+  return { element, sortBar, update };
 }
 
 /** @param {any} seat @param {import('./room.js').Question} first
@@ -108,7 +108,7 @@ function questionPart(seat, first, makeTools) {
       setText(name, next.name || t('anonymous'));
       setText(time, clockTime(next.at));
       stateTag(tag, state);
-      show(own, next.by === room.me.id && !room.me.host);
+      show(own, next.own && !room.me.host);
       setAttr(element, 'data-state', state);
       if (tools) tools.update(next);
     },
@@ -141,12 +141,14 @@ export function askView(seat, said) {
     oninput: () => { grow(area); update(); },
     onkeydown: (event) => { if (event.key === 'Enter' && !event.shiftKey && !event.isComposing && event.keyCode !== 229) { event.preventDefault(); submit(); } },
   });
+  const letters = h('ul', { class: 'letters', 'aria-label': t('onTheWay') });
+  const drawLetters = keyed(letters, (one) => one.id, (one) => letterPart(seat, one));
   const anonymous = h('input', { type: 'checkbox' });
   const check = h('label', { class: 'check anonymous' }, anonymous, t('askAnonymously'));
   const button = h('button', { type: 'submit', class: 'round', 'aria-label': t('ask') }, icon('send'));
   const hint = h('p', { class: 'meta', hidden: true });
   const element = h('form', { class: 'composer', onsubmit: (event) => { event.preventDefault(); submit(); } },
-    h('div', { class: 'composer-row' }, area, button), h('div', { class: 'composer-foot' }, check, hint));
+    letters, h('div', { class: 'composer-row' }, area, button), h('div', { class: 'composer-foot' }, check, hint));
 
   function submit() {
     const content = area.value.trim();
@@ -160,13 +162,37 @@ export function askView(seat, said) {
   }
 
   function update() {
-    show(element, room.status === 'active');
+    drawLetters(seat.letters.filter((one) => one.frame.type === 'question'));
+    show(element, room.status === 'active' && !room.me.muted);
     show(check, Boolean(room.settings.anonymous_allowed));
     show(hint, Boolean(room.settings.questions_need_approval) && room.settings.questions_visible !== 'host');
     setText(hint, t('needsApproval'));
     button.disabled = !area.value.trim();
   }
   return { element, update };
+}
+
+/** A question that is not there yet. @param {any} seat @param {import('./outbox.js').Letter} first */
+function letterPart(seat, first) {
+  const text = h('p', { class: 'text' }, first.frame.content);
+  const state = h('p', { class: 'meta' });
+  const tools = h('div', { class: 'again' }, h('button', { type: 'button', class: 'button small', onclick: () => seat.again(first.id) }, t('again')),
+    h('button', { type: 'button', class: 'button small', onclick: () => seat.discard(first.id) }, t('discard')));
+  return {
+    element: h('li', {}, text, state, tools),
+    /** @param {import('./outbox.js').Letter} one */
+    update(one) {
+      setText(state, letterState(seat, one));
+      show(tools, one.state === 'failed');
+    },
+  };
+}
+
+/** Where something written is on its way. @param {any} seat @param {import('./outbox.js').Letter} one */
+export function letterState(seat, one) {
+  if (one.state === 'failed') return t('failed', { why: explain({ message: one.problem }) });
+  const wait = Math.ceil((one.after - Date.now()) / 1000);
+  return wait > 0 ? t('slow', { s: wait }) : t(seat.ready ? 'sending' : 'waiting');
 }
 
 /** As high as its text, up to a few lines. @param {HTMLTextAreaElement} area */

@@ -4,7 +4,7 @@
  *
  * @typedef {{id: string, by: string | null, name: string, text: string, at: string}} Message
  * @typedef {{id: string, by: string | null, name: string, text: string, at: string, votes: number,
- *   state: QuestionState, voted: boolean, anonymous: boolean, approved: boolean}} Question
+ *   state: QuestionState, voted: boolean, own: boolean, anonymous: boolean, approved: boolean}} Question
  * @typedef {'open' | 'approved' | 'live' | 'answered' | 'dismissed'} QuestionState
  * @typedef {{id: string, question: string, kind: 'single' | 'multiple' | 'cloud', options: string[], counts: number[],
  *   words: {word: string, count: number}[], voters: number, open: boolean, at: string, mine: (number | string)[], most: number}} Poll
@@ -54,9 +54,9 @@ const messageOf = (told) => ({
   id: told.message_id, by: told.participant_id || null, name: told.participant_nickname || '', text: told.content || '', at: told.timestamp || '',
 });
 
-/** @param {any} told @param {Question} [before] @returns {Question} */
-const questionOf = (told, before) => ({
-  ...messageOf(told), votes: told.votes || 0, state: told.state || 'open', anonymous: Boolean(told.anonymous),
+/** @param {any} told @param {string} me @param {Question} [before] @returns {Question} */
+const questionOf = (told, me, before) => ({
+  ...messageOf(told), own: told.own === true || told.participant_id === me || Boolean(before && before.own), votes: told.votes || 0, state: told.state || 'open', anonymous: Boolean(told.anonymous),
   approved: typeof told.approved === 'boolean' ? told.approved : Boolean(before && before.approved),
   voted: typeof told.voted === 'boolean' ? told.voted : Boolean(before && before.voted),
 });
@@ -122,7 +122,7 @@ export function load(room, read) {
   for (const told of read.people) person(room, told);
   for (const told of read.messages) addMessage(room, messageOf(told));
   room.messages.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
-  for (const told of read.questions) room.questions.set(told.message_id, questionOf(told));
+  for (const told of read.questions) room.questions.set(told.message_id, questionOf(told, room.me.id));
   for (const told of read.polls) room.polls.set(told.message_id, pollOf(told));
 }
 
@@ -134,14 +134,15 @@ export function apply(room, frame, now = Date.now()) {
       addMessage(room, messageOf(frame));
       break;
     case 'question':
-      room.questions.set(id, questionOf(frame, room.questions.get(id)));
+      room.questions.set(id, questionOf(frame, room.me.id, room.questions.get(id)));
       break;
     case 'question_update': {
       const question = room.questions.get(id);
       if (!question) break;
-      if (frame.state === 'dismissed' && !room.me.host && question.by !== room.me.id) room.questions.delete(id);
+      if (frame.state === 'dismissed' && !room.me.host && !question.own) room.questions.delete(id);
       else room.questions.set(id, { ...question, 
         votes: typeof frame.votes === 'number' ? frame.votes : question.votes, state: frame.state || question.state,
+        voted: typeof frame.voted === 'boolean' ? frame.voted : question.voted,
         approved: question.approved || ['approved', 'live', 'answered'].includes(frame.state),
       });
       break;
@@ -173,18 +174,6 @@ export function apply(room, frame, now = Date.now()) {
       break;
     default:
   }
-}
-
-/** What the server said of one's own vote. @param {Room} room @param {string} id @param {boolean} up @param {number} [votes] */
-export function voted(room, id, up, votes) {
-  const question = room.questions.get(id);
-  if (question) room.questions.set(id, { ...question, voted: up, votes: typeof votes === 'number' ? votes : question.votes });
-}
-
-/** @param {Room} room @param {string} id @param {(number | string)[]} mine */
-export function answered(room, id, mine) {
-  const poll = room.polls.get(id);
-  if (poll) room.polls.set(id, { ...poll, mine });
 }
 
 /** Whether it waits for the host to let the others see it. @param {Room} room @param {Question} question */

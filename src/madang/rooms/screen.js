@@ -2,7 +2,7 @@
  * is here. In the host's browser it reads as the host; anywhere else it takes a seat of its own. */
 import { fill, h, icon, keyed, oncePerFrame, setAttr, setText, show } from './dom.js';
 import { number, t } from './i18n.js';
-import { keepRoom, keptRoom } from './keep.js';
+import { deviceName, keepRoom, keptRoom } from './keep.js';
 import { alone, explain, languageSwitch, lineView, resultsView, votersText } from './parts.js';
 import { getSession, joinAddress, qrAddress, takeSeat } from './rest.js';
 import { liveQuestion, onlineCount, openPoll, pending, sorted } from './room.js';
@@ -12,6 +12,8 @@ import './words-host.js';
 const RETRY_MS = 3000;
 /** Questions that are listed while none is being answered. */
 const LISTED = 4;
+/** What does not fit is drawn smaller, but no smaller than this part of its size. */
+const SMALLEST = 0.3;
 const root = /** @type {HTMLElement} */ (document.getElementById('root'));
 const code = (decodeURIComponent(location.pathname).replace(/\/+$/, '').split('/').slice(-2)[0] || '').toUpperCase();
 let draw = () => {};
@@ -36,7 +38,7 @@ async function begin() {
 
 async function take() {
   try {
-    const seat = await takeSeat(code, { nickname: t('screenSeat') });
+    const seat = await takeSeat(code, { nickname: t('screenSeat'), device: deviceName() });
     keepRoom(code, { screen: seat });
     run(seat, false);
   } catch (error) {
@@ -65,6 +67,7 @@ function run(place, host) {
   const { room } = seat;
 
   function build() {
+    fitted = '';
     const line = lineView(() => seat.connect());
     const title = h('h1', { class: 'name' });
     const people = h('strong', {});
@@ -100,8 +103,7 @@ function run(place, host) {
       update() {
         document.title = `${room.title || code} · Madang`;
         setText(title, room.title || code);
-        const here = Math.max(0, onlineCount(room) - 1);
-        setText(people, number(here));
+        setText(people, number(onlineCount(room)));
         const visible = sorted(room, 'top').filter((question) => question.state !== 'dismissed' && !pending(room, question));
         setText(asked, number(visible.length));
         line.update(seat.line, seat.loaded, false);
@@ -110,7 +112,6 @@ function run(place, host) {
         if (question) {
           setText(liveText, question.text);
           setText(liveBy, `${question.name || t('anonymous')} · ${t('votesMany', { n: number(question.votes) })}`);
-          setAttr(live, 'data-size', question.text.length > 160 ? 'small' : question.text.length > 70 ? 'middle' : 'large');
         }
         const now = openPoll(room);
         show(poll, Boolean(now));
@@ -131,14 +132,28 @@ function run(place, host) {
         if (idle) setText(invite.firstElementChild, room.status === 'ended' ? t('screenEnded') : room.status === 'paused' ? t('screenPaused') : room.title);
         setAttr(frame, 'data-idle', idle ? 'true' : 'false');
         show(ways, room.status !== 'ended');
+        fit(stage, [question && question.text, now && now.question, now && now.options.join(), now && now.words.length, waiting.map((one) => one.id).join(), innerWidth, innerHeight].join('\n'));
         setAttr(root, 'data-ready', seat.ready ? 'true' : 'false');
       },
     };
   }
 
+  addEventListener('resize', update);
   build();
   view.update();
   seat.connect();
+}
+
+let fitted = '';
+
+/** Make all of it as large as fits. @param {HTMLElement} stage @param {string} about what it depends on */
+function fit(stage, about) {
+  if (about === fitted) return;
+  fitted = about;
+  for (let size = 1; size > SMALLEST; size -= 0.06) {
+    stage.style.setProperty('--fit', size.toFixed(2));
+    if (stage.scrollHeight <= stage.clientHeight + 1) return;
+  }
 }
 
 function questionPart() {

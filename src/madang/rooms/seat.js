@@ -7,7 +7,7 @@ import { keepUnsent, unsent } from './keep.js';
 import { createLine } from './line.js';
 import { afterLoss, letter, mark, put, wire, without, written } from './outbox.js';
 import { getPart, getSession, openSocket, Refused } from './rest.js';
-import { answered, apply, applySession, emptyRoom, load, voted } from './room.js';
+import { apply, applySession, emptyRoom, load } from './room.js';
 
 /**
  * @typedef {{why: 'kicked' | 'banned' | 'gone' | 'refused', reason: string}} Ending
@@ -21,6 +21,8 @@ import { answered, apply, applySession, emptyRoom, load, voted } from './room.js
  */
 
 const PAGE = 100;
+/** Pages of questions and of people that are read: who has more looks into the export. */
+const PAGES = 10;
 const READ_AGAIN_MS = 2000;
 /** Typing is told again after this, while somebody types. */
 const TYPING_EVERY_MS = 3000;
@@ -63,7 +65,7 @@ export function createSeat(code, place, { host = false, keeps = true }, listener
     }
     if (next.phase === 'closed') {
       const reason = next.reason || '';
-      const why = next.code === 4009 ? (moderated === 'ban' || /ban/i.test(reason) ? 'banned' : 'kicked') : reason === 'Session not found' ? 'gone' : 'refused';
+      const why = next.code === 4009 ? (moderated === 'ban' || /banned/i.test(reason) ? 'banned' : 'kicked') : reason === 'Session not found' ? 'gone' : 'refused';
       listeners.onEnd({ why, reason });
     }
     listeners.onChange();
@@ -108,13 +110,25 @@ export function createSeat(code, place, { host = false, keeps = true }, listener
     meanwhile = meanwhile || [];
     const { token } = place;
     const part = (rest) => getPart(code, rest, token);
+    /** @param {string} name @param {string} query */
+    const all = async (name, query) => {
+      const found = [];
+      let next = '';
+      for (let page = 0; page < PAGES; page += 1) {
+        const answer = await part(`/${name}?${query}limit=${PAGE}${next}`);
+        found.push(...answer[name]);
+        if (!answer.has_more) break;
+        next = `&page=${encodeURIComponent(answer.next)}`;
+      }
+      return found;
+    };
     try {
       const [session, status, messages, questions, polls, people] = await Promise.all([
-        getSession(code, token), part('/status'), part(`/messages?limit=${PAGE}`), part(`/questions?sort=top&limit=${PAGE}`), part('/polls'),
-        host ? part('/participants') : { participants: [] },
+        getSession(code, token), part('/status'), part(`/messages?limit=${PAGE}`), all('questions', 'sort=top&'), part('/polls'),
+        host ? all('participants', '') : [],
       ]);
       if (mine !== reading) return;
-      load(room, { session, status, messages: messages.messages, questions: questions.questions, polls: polls.polls, people: people.participants });
+      load(room, { session, status, messages: messages.messages, questions, polls: polls.polls, people });
       loaded = true;
       cursor = from;
       const since = meanwhile || [];
@@ -177,9 +191,7 @@ export function createSeat(code, place, { host = false, keeps = true }, listener
       if (!(retry !== null && written(one))) listeners.onProblem(frame, one);
     } else {
       box = without(box, one.id);
-      if (one.frame.type === 'question_vote') voted(room, one.frame.message_id, one.frame.up, frame.votes);
-      if (one.frame.type === 'poll_vote') answered(room, one.frame.message_id, one.frame.choices || one.frame.words);
-      if (one.frame.type === 'chat_message') room.lastChat = Date.now();
+      if (one.frame.type === 'chat_message' && frame.type === 'chat_message') room.lastChat = Date.now();
     }
     changed();
   }

@@ -79,7 +79,7 @@ export function takePart(root, code, place, { onLeft }) {
     const chat = chatView(seat);
     const polls = pollsView(seat);
     const parts = {
-      questions: h('section', { class: 'section questions-section', 'aria-label': t('questions') }, h('div', { class: 'scroller', tabindex: '0', role: 'region', 'aria-label': t('questions') }, questions.element), ask.element),
+      questions: h('section', { class: 'section questions-section', 'aria-label': t('questions') }, h('div', { class: 'scroller', tabindex: '0', role: 'region', 'aria-label': t('questions') }, questions.sortBar, questions.element), ask.element),
       chat: h('section', { class: 'section chat-section', 'aria-label': t('chat') }, chat.element),
       polls: h('section', { class: 'section polls-section', 'aria-label': t('polls') }, h('div', { class: 'scroller', tabindex: '0', role: 'region', 'aria-label': t('polls') }, polls.element)),
     };
@@ -92,8 +92,7 @@ export function takePart(root, code, place, { onLeft }) {
     fill(root, h('div', { class: 'room' },
       h('header', { class: 'top' }, h('div', { class: 'titles' }, title, h('p', { class: 'meta' }, h('span', { class: 'mono' }, code), people)), meButton, languageSwitch(() => { build(); view.update(); })),
       me, line.element,
-      h('main', {}, stage, parts.questions, parts.chat, parts.polls),
-      h('nav', { class: 'tabs', 'aria-label': t('sections') }, buttons)));
+      h('main', {}, stage, parts.questions, parts.chat, parts.polls, h('nav', { class: 'tabs', 'aria-label': t('sections') }, buttons))));
 
     /** @param {string} name @param {boolean} [focus] */
     function go(name, focus) {

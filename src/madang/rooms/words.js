@@ -48,7 +48,7 @@ export const WORDS = {
   needsApproval: ['The host looks at questions first.', '질문은 진행자 확인 뒤에 보여요.'],
   voteFor: ['Vote for “{text}”', '“{text}”에 공감'], votesOne: ['{n} vote', '공감 {n}'], votesMany: ['{n} votes', '공감 {n}'],
   statePending: ['Waiting for approval', '승인 대기'], stateLive: ['Now being answered', '답변 중'], stateAnswered: ['Answered', '답변 완료'], stateDismissed: ['Dismissed', '제외됨'],
-  mine: ['Yours', '내 질문'], left: ['{n} left', '{n}자 남음'],
+  mine: ['Yours', '내 질문'], onTheWay: ['On its way', '보내는 중'], left: ['{n} left', '{n}자 남음'],
 
   noMessages: ['Nobody has written yet', '아직 채팅이 없어요'], noMessagesText: ['Say hello to everybody here.', '함께하는 분들께 인사해 보세요.'],
   write: ['Message', '메시지'], writePlaceholder: ['Write to everybody', '모두에게 한마디'], send: ['Send', '보내기'],
@@ -68,5 +68,6 @@ export const WORDS = {
   errorEmpty: ['Write something first.', '내용을 입력해 주세요.'], errorLong: ['That is too long.', '내용이 너무 길어요.'], errorRate: ['That was a little fast. Wait a moment.', '조금 빨라요. 잠시 뒤에 다시 해 주세요.'],
   errorWords: ['The room does not allow a word in it.', '쓸 수 없는 단어가 들어 있어요.'], errorNotAllowed: ['That is not possible here.', '여기서는 할 수 없어요.'],
   errorNickname: ['This nickname cannot be used. Take another.', '쓸 수 없는 닉네임이에요. 다른 이름으로 해 주세요.'],
+  errorCounted: ['A vote from this device or network is counted already.', '이 기기나 네트워크에서는 이미 투표했어요.'], errorClosed: ['It is closed already.', '이미 마감됐어요.'], errorOptions: ['Options must be different.', '선택지가 서로 달라야 해요.'],
   error: ['That did not work ({text}).', '처리하지 못했어요 ({text}).'],
 };
