@@ -104,6 +104,14 @@ class Attendance:
             found.update(member.user_id for member in channel.members if member.connections)
         return sorted(found)
 
+    async def total(self, room: Room, online: Sequence[str]) -> int:
+        """Seats of the room. Whoever opened it has one from the beginning: it counts from the first
+        time that they come themselves."""
+        if room.host_id in online:
+            return room.seats
+        seat = await self._live.seat(room.org_id, room.id, room.host_id)
+        return room.seats - int(seat is not None and seat.gone is None and seat.used_at is None)
+
     # Turns.
 
     def _turned(self, turn: Turn) -> None:

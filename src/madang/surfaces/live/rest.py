@@ -131,12 +131,13 @@ def _add_opening(routes: APIRouter, parts: Parts) -> None:
         """What the room is. Anyone who knows the code may ask while it is open."""
         room = caller.room
         counted = await store.room_counts(room.org_id, room.id)
+        online = await parts.attendance.online(room)
         return JsonResponse(
             {
                 **frames.session(room, caller.is_host),
                 "join_url": _join_url(parts, request, room),
-                "online_count": len(await parts.attendance.online(room)),
-                "total_participants": room.seats,
+                "online_count": len(online),
+                "total_participants": await parts.attendance.total(room, online),
                 "question_count": counted.questions,
                 "poll_count": counted.polls,
             }
@@ -203,7 +204,7 @@ def _add_reading(routes: APIRouter, parts: Parts) -> None:
                 "status": room.status,
                 "online_participants": online,
                 "online_count": len(online),
-                "total_participants": room.seats,
+                "total_participants": await parts.attendance.total(room, online),
             }
         )
 
@@ -306,7 +307,7 @@ def _add_hosting(routes: APIRouter, parts: Parts) -> None:
                 body.language,
             )
             changed = (await writer.write(write)).room
-        return JsonResponse({**frames.session(changed, True), "total_participants": changed.seats})
+        return JsonResponse(frames.session(changed, True))
 
     @routes.delete("/{code}", status_code=204)
     async def erase_session(caller: Hosting) -> Response:
