@@ -240,7 +240,7 @@ async def test_a_host_changes_the_room(hall: Hall) -> None:
 
 
 @pytest.mark.parametrize(
-    "method, path",
+    ("method", "path"),
     [
         ("PATCH", ""),
         ("DELETE", ""),
