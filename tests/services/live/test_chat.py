@@ -31,9 +31,9 @@ async def test_a_message_carries_its_senders_nickname(hall: Hall) -> None:
 async def test_empty_content(hall: Hall, text: str) -> None:
     room = await hall.open()
     seat = await hall.seat(room)
-    with pytest.raises(Invalid, match="^Message content cannot be empty$"):
+    with pytest.raises(Invalid, match=r"^Message content cannot be empty$"):
         await hall.chat(seat, text)
-    with pytest.raises(Invalid, match="^Question content cannot be empty$"):
+    with pytest.raises(Invalid, match=r"^Question content cannot be empty$"):
         await hall.ask(seat, text)
 
 

@@ -113,7 +113,7 @@ async def test_votes_on_what_is_not_there(hall: Hall) -> None:
         (seat, "0" * 36),
         (seat, (await hall.ask(stranger)).id),
     ):
-        with pytest.raises(NotFound, match="^Question not found$"):
+        with pytest.raises(NotFound, match=r"^Question not found$"):
             await hall.writer.write(Vote(ORG, who.conversation_id, who.participant_id, message_id))
     with pytest.raises(NotFound, match="Participant not found"):
         await hall.writer.write(Vote(ORG, room.id, stranger.participant_id, question.id))

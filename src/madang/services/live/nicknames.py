@@ -31,7 +31,7 @@ _RESERVED = (
     *("system", "관리자", "마당", "사회자", "시스템", "운영자", "익명", "진행자", "호스트"),
 )
 
-_NUMBERED = re.compile(r"(.*?\S)\s*([2-9]|[1-9][0-9]{1,5})", re.DOTALL)
+_NUMBERED = re.compile(r"(.*\D)([2-9]|[1-9][0-9]{1,5})", re.DOTALL)
 _NOT_SEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 _FILLERS = "\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5"
 """Letters and signs that show nothing: Hangul fillers, the empty Braille cell, and others."""
@@ -134,7 +134,7 @@ def free(
     ):
         return wanted, looks, number
     numbered = _NUMBERED.fullmatch(wanted)
-    base = wanted if numbered is None else numbered[1]
+    base = wanted if numbered is None else numbered[1].rstrip()
     number = max(live.last_number(conversation_id, looks), 1) + 1
     tail = f" {number}"
     return f"{base[: MAX_NICKNAME - len(tail)].rstrip()}{tail}", looks, number
