@@ -265,7 +265,7 @@ def _of_seat(room: Room, event: Event, participant_id: str, host: bool) -> Told 
             return None
     is_online = event.data.get("is_online", event.type != "participant.joined")
     told |= {"is_online": is_online, "role": event.data.get("role")}
-    told["is_muted"] = bool(event.data.get("is_muted"))
+    told["is_muted"] = event.data.get("is_muted", event.type == "participant.muted")
     return {"type": "participant_update", **told}
 
 
