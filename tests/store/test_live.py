@@ -32,7 +32,7 @@ from tests.store.conftest import AnyStore, SteppedClock, statements
 from tests.store.test_postgresql_plans import _numbered, _plan
 
 LIVE_TABLES = ("rooms", "room_codes", "seats", "questions", "votes")
-FEW = 26
+FEW = 16
 """Statements of a commit, its BEGIN and scope with it: reads and writes of each kind."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from madang.model.nouns import Event, Message
 
@@ -162,7 +162,9 @@ class Poll:
 def question_of(message: Message) -> Question | None:
     """None for what is no question, or is removed."""
     told = message.metadata.get("question")
-    if message.message_type != "question" or message.deleted_at is not None or told is None:
+    if message.message_type != "question" or message.deleted_at is not None:
+        return None
+    if not _has(told, _QUESTION_PARTS):
         return None
     return Question(
         told["state"],
@@ -172,6 +174,15 @@ def question_of(message: Message) -> Question | None:
         told["approved"],
         told["visible"],
     )
+
+
+_QUESTION_PARTS = frozenset(part.name for part in fields(Question))
+_POLL_PARTS = frozenset(part.name for part in fields(Poll))
+
+
+def _has(told: Any, parts: frozenset[str]) -> TypeGuard[Mapping[str, Any]]:
+    """Elsewhere than in rooms, messages of these types have metadata of their senders' own."""
+    return isinstance(told, Mapping) and told.keys() == parts
 
 
 def question_metadata(nickname: str, question: Question) -> Mapping[str, Any]:
@@ -192,7 +203,11 @@ def question_metadata(nickname: str, question: Question) -> Mapping[str, Any]:
 def poll_of(message: Message) -> Poll | None:
     """None for what is no poll, or is removed."""
     told = message.metadata.get("poll")
-    if message.message_type != "poll" or message.deleted_at is not None or told is None:
+    if (
+        message.message_type != "poll"
+        or message.deleted_at is not None
+        or not _has(told, _POLL_PARTS)
+    ):
         return None
     return Poll(
         told["kind"],
@@ -237,7 +252,7 @@ def private_to(event: Event) -> str | None:
         return None
     if event.data.get("hidden"):
         return message.sender_id
-    if event.type == "message.new":
+    if event.type in ("message.new", "question.shown"):
         question = question_of(message)
         if question is not None and not question.visible:
             return message.sender_id

@@ -122,7 +122,7 @@ async def test_muted(hall: Hall) -> None:
     question = await hall.ask(seat)
     muted = await hall.writer.write(Mute(ORG, room.id, room.host_id, seat.participant_id))
     assert muted.event.type == "participant.muted"
-    assert muted.event.data == {"nickname": "민지"}
+    assert (muted.event.data["nickname"], muted.event.data["is_muted"]) == ("민지", True)
     again = await hall.writer.write(Mute(ORG, room.id, room.host_id, seat.participant_id))
     assert again.event is None
     for say in (hall.chat, hall.ask):

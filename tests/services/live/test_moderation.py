@@ -21,7 +21,14 @@ async def test_sent_away(hall: Hall, action: Any, reason: str) -> None:
     sent = await hall.writer.write(action(ORG, room.id, room.host_id, seat.participant_id))
     assert sent.event.type == "participant.left"
     assert sent.event.user_id == seat.participant_id
-    assert sent.event.data == {"by": room.host_id, "reason": reason, "nickname": "민지"}
+    assert sent.event.data == {
+        "by": room.host_id,
+        "reason": reason,
+        "role": "participant",
+        "nickname": "민지",
+        "is_online": False,
+        "is_muted": False,
+    }
     assert await hall.store.participant(ORG, room.id, seat.participant_id) is None
     assert await hall.store.live.online_seats(ORG, room.id) == []
     for write in (

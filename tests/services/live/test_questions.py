@@ -239,17 +239,32 @@ async def test_questions_for_the_host_only(hall: Hall) -> None:
     room = await hall.open(questions_visible="host")
     ann, ben = await hall.seat(room), await hall.seat(room)
     question = await hall.ask(ann, "1")
+    await hall.ask(ann, "2")
     await hall.state(room, question, "live")
-    assert await _page(hall, ann, room.id) == ["1"]
+    assert await _page(hall, ann, room.id) == ["1", "2"]
     assert await _page(hall, ben, room.id) == []
     assert all(private_to(e) == ann.participant_id for e in hall.events if e.message is not None)
+    # For all: each is told whole, after the change itself.
+    seen = len(hall.events)
     changed = await hall.change(room, questions_visible="all")
     assert changed.event is not None
-    assert await _page(hall, ben, room.id) == ["1"]
+    told = hall.events[seen:]
+    assert [event.type for event in told] == ["room.changed", "question.shown", "question.shown"]
+    assert [e.message.content for e in told if e.message] == ["1", "2"]
+    assert all(shown(event)["visible"] and private_to(event) is None for event in told[1:])
+    assert await _page(hall, ben, room.id) == ["1", "2"]
+    # And back: nobody else hears of them, now or by a replay.
+    seen = len(hall.events)
     await hall.change(room, questions_visible="host")
+    told = hall.events[seen:]
+    assert [event.type for event in told] == ["room.changed", *["question.changed"] * 2]
+    assert [private_to(event) for event in told[1:]] == [ann.participant_id] * 2
     assert await _page(hall, ben, room.id) == []
     again = await hall.store.events_of_conversation(ORG, room.id, 0, None, 100)
-    assert all(private_to(e) == ann.participant_id for e in again if e.message is not None)
+    for event in again:
+        if event.message is not None:
+            is_told = private_to(event) is None and shown(event)["visible"]
+            assert not is_told, event.type
 
 
 async def test_anonymous_questions(hall: Hall) -> None:

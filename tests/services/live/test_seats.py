@@ -135,7 +135,12 @@ async def test_online_and_offline_are_told_once(hall: Hall) -> None:
     for write in (SeatOnline, SeatOffline):
         first = await hall.writer.write(write(ORG, room.id, seat.participant_id))
         again = await hall.writer.write(write(ORG, room.id, seat.participant_id))
-        assert first.event.data == {"role": "participant", "nickname": "민지"}
+        assert first.event.data == {
+            "role": "participant",
+            "nickname": "민지",
+            "is_online": write is SeatOnline,
+            "is_muted": False,
+        }
         assert again.event is None
         online = await hall.store.live.online_seats(ORG, room.id)
         assert online == ([seat.participant_id] if write is SeatOnline else [])

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from madang.model.live import Asked, Room, Seat, Seated, question_of
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Forbidden, NotFound
-from madang.services.live import access, counts
+from madang.services.live import access, counts, seats
 from madang.services.sizes import SMALL
 
 
@@ -90,8 +90,8 @@ class _OnOther:
 class Mute(_OnOther):
     """No chat, no questions and no new nickname from now on; votes still count.
 
-    Gives `Seated`, with the event `participant.muted` (`data`: nickname); without where it is so
-    already.
+    Gives `Seated`, with the event `participant.muted` (`data`: `seats.facts`); without where it is
+    so already.
     """
 
     muted: ClassVar[bool] = True
@@ -107,7 +107,7 @@ class Mute(_OnOther):
             "participant.muted" if self.muted else "participant.unmuted",
             self.participant_id,
             user_id=seat.participant_id,
-            data={"nickname": seat.nickname},
+            data=seats.facts(changed),
         )
         return Seated(room, changed, event)
 
@@ -124,7 +124,7 @@ class Kick(_OnOther):
     """Out of the room, with the seat: `participant.left` is the last that it is told. Whoever had
     it may take a new one. What they said and voted stays.
 
-    Gives `Seated`, with `participant.left` (`data`: by, reason, nickname).
+    Gives `Seated`, with `participant.left` (`data`: by, reason, and `seats.facts`).
     """
 
     gone: ClassVar[Literal["kicked", "banned"]] = "kicked"
@@ -141,7 +141,7 @@ class Kick(_OnOther):
             "participant.left",
             self.participant_id,
             user_id=seat.participant_id,
-            data={"by": self.participant_id, "reason": self.gone, "nickname": seat.nickname},
+            data={"by": self.participant_id, "reason": self.gone, **seats.facts(sent_away)},
         )
         return Seated(changed, sent_away, event)
 

@@ -17,15 +17,17 @@ from madang.model.live import (
     Seat,
     Seated,
     VotePer,
+    nickname_of,
     poll_metadata,
     poll_of,
     question_metadata,
     question_of,
 )
-from madang.model.nouns import Conversation, Event, Participant
+from madang.model.nouns import Conversation, Event, Message, Participant
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Invalid, TooLarge
 from madang.services.live import access, content, counts, nicknames
+from madang.services.live.seats import facts
 from madang.services.sizes import PERSON, SMALL, json_size
 
 MAX_TITLE = 200
@@ -33,6 +35,8 @@ MAX_SLOW_MODE = 3_600
 MAX_KEEP_DAYS = 3_650
 MAX_BLOCKED_WORDS = 500
 MAX_BLOCKED_WORD = 50
+MOST_SHOWN = 500
+"""Questions that everyone is told of at once, when they become visible."""
 _DAY = 24 * 3600 * 1_000_000
 
 
@@ -192,7 +196,7 @@ class OpenRoom:
             "participant.joined",
             host_id,
             user_id=host_id,
-            data={"role": "host", "nickname": nickname},
+            data=facts(host),
         )
         return Seated(room, host, event)
 
@@ -205,8 +209,9 @@ class ChangeRoom:
     Gives `RoomChanged`, with the event `room.changed` (`data`: status, settings without the blocked
     words, title, language), or without one where nothing is different.
 
-    Where questions become visible to all or to hosts only, each of them does; who has seen them
-    before reads them anew.
+    Where questions become visible to all, a `question.shown` tells participants of each (of the
+    newest `MOST_SHOWN`; the others are read). Where they are for hosts only from now on, a
+    `question.changed` that is told to hosts and askers puts each out of every replay.
     """
 
     org_id: str
@@ -233,8 +238,6 @@ class ChangeRoom:
             return RoomChanged(room, None)
         if changed.status == "ended":
             changed = _end(tx, changed)
-        if changed.settings.questions_visible != room.settings.questions_visible:
-            _show_questions(tx, changed)
         tx.live.save_room(changed)
         conversation = tx.conversation(room.id)
         assert conversation is not None, "a room is a conversation"
@@ -253,6 +256,8 @@ class ChangeRoom:
             "language": changed.language,
         }
         event = tx.append(room.id, "room.changed", host.participant_id, data=data)
+        if changed.settings.questions_visible != room.settings.questions_visible:
+            _show_questions(tx, changed)
         return RoomChanged(changed, event)
 
     def _changed(self, room: Room) -> Room:
@@ -274,7 +279,7 @@ def _end(tx: Transaction, room: Room) -> Room:
     for message in tx.live.questions(room.id):
         poll = poll_of(message)
         if poll is not None and poll.state == "open":
-            nickname = str(message.metadata.get("nickname", ""))
+            nickname = nickname_of(message) or ""
             closed = replace(
                 message, metadata=poll_metadata(nickname, replace(poll, state="closed"))
             )
@@ -294,19 +299,27 @@ def _end(tx: Transaction, room: Room) -> Room:
 
 
 def _show_questions(tx: Transaction, room: Room) -> None:
-    """Questions are visible as the room's setting says now. Told by the `room.changed`."""
+    """Questions are visible as the room's setting says now."""
+    shown: list[Message] = []
     for message in tx.live.questions(room.id):
         question = question_of(message)
         if question is None:
             continue
         visible = is_visible(room, question.state, question.approved)
-        if visible != question.visible:
-            nickname = str(message.metadata.get("nickname", ""))
-            changed = replace(
-                message, metadata=question_metadata(nickname, replace(question, visible=visible))
-            )
-            tx.save_message(changed)
-            tx.live.save_question(changed)
+        if visible == question.visible:
+            continue
+        nickname = nickname_of(message) or ""
+        changed = replace(
+            message, metadata=question_metadata(nickname, replace(question, visible=visible))
+        )
+        tx.save_message(changed)
+        tx.live.save_question(changed)
+        if visible:
+            shown.append(changed)
+        else:
+            counts.tell(tx, room, changed, was_visible=False)
+    for message in shown[-MOST_SHOWN:]:
+        tx.append(room.id, "question.shown", room.host_id, message=message)
 
 
 def is_visible(room: Room, state: str, approved: bool) -> bool:

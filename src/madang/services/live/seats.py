@@ -6,6 +6,7 @@ Whoever has a seat is a user with the seat's id and a participant of the room's 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from madang.model.live import Room, Seat, Seated
 from madang.model.nouns import Participant
@@ -16,13 +17,23 @@ from madang.services.live import access, nicknames, words
 from madang.services.sizes import PERSON, SMALL, json_size
 
 
+def facts(seat: Seat) -> dict[str, Any]:
+    """What every event about a seat says of it: it is gone with the room, when that is erased."""
+    return {
+        "role": seat.role,
+        "nickname": seat.nickname,
+        "is_online": seat.online,
+        "is_muted": seat.muted,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class TakeSeat:
     """A new seat. `participant_id` is a new UUIDv7, `key` that of a new token, `address` and
     `device` are `tokens.hashed`, or None where there is none to tell people apart by (an address of
     this machine is everybody's).
 
-    Gives `Seated`, with the event `participant.joined` (`data`: role, nickname).
+    Gives `Seated`, with the event `participant.joined` (`data`: `facts`).
 
     Refused as `Session not found` where the room has ended, or whoever asks is banned from it.
     """
@@ -78,7 +89,7 @@ class TakeSeat:
             "participant.joined",
             seat.participant_id,
             user_id=seat.participant_id,
-            data={"role": seat.role, "nickname": nickname},
+            data=facts(seat),
         )
         return Seated(changed, seat, event)
 
@@ -137,7 +148,7 @@ class _OnSeat:
             kind,
             seat.participant_id,
             user_id=seat.participant_id,
-            data={"role": seat.role, "nickname": seat.nickname},
+            data=facts(seat),
         )
         return Seated(room, seat, event)
 
@@ -197,7 +208,7 @@ class ComeBack:
             "participant.updated",
             host.participant_id,
             user_id=host.participant_id,
-            data={"role": "host", "nickname": host.nickname},
+            data=facts(host),
         )
         return Seated(room, host, event)
 
@@ -237,7 +248,7 @@ class Rename(_OnSeat):
 @dataclass(frozen=True, slots=True)
 class SeatOnline(_OnSeat):
     """The first connection of a seat has come, all nodes together. Written as often as it may seem
-    so, told once: `participant.online` (`data`: role, nickname). In an ended room nothing is."""
+    so, told once: `participant.online` (`data`: `facts`). In an ended room nothing is."""
 
     def apply(self, tx: Transaction) -> Seated:
         room, seat = access.seated(tx, self.conversation_id, self.participant_id)
