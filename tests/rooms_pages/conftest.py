@@ -96,9 +96,7 @@ class Phone:
 
     def question(self, text: str) -> Locator:
         exact = re.compile(f"^{re.escape(text)}$")
-        return self.page.locator(".question").filter(
-            has=self.page.locator(".text", has_text=exact)
-        )
+        return self.page.locator(".question").filter(has=self.page.locator(".text", has_text=exact))
 
 
 OpenPhone = Callable[..., Awaitable[Phone]]

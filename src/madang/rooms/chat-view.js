@@ -16,10 +16,11 @@ export function chatView(seat, options = {}) {
   let last = '';
   let tick = 0;
 
-  const list = h('ol', { class: 'messages', role: 'log', 'aria-label': t('chat') });
+  const list = h('ol', { class: 'messages' });
+  const log = h('div', { role: 'log', 'aria-label': t('chat') }, list);
   const nothing = h('div', {});
   const newest = h('button', { type: 'button', class: 'button newest', hidden: true, onclick: toEnd });
-  const scroller = h('div', { class: 'scroller', tabindex: '0', role: 'region', 'aria-label': t('chat') }, nothing, list);
+  const scroller = h('div', { class: 'scroller', tabindex: '0', role: 'group', 'aria-label': t('chat') }, nothing, log);
   const typing = h('p', { class: 'typing meta', 'aria-hidden': 'true' });
   const draw = keyed(list, (one) => one.id, (one) => messagePart(seat, one, options.tools));
   scroller.addEventListener('scroll', () => {
@@ -81,7 +82,6 @@ export function chatView(seat, options = {}) {
     if (!all.length && seat.loaded) {
       if (!nothing.firstChild) fill(nothing, empty('chat', t('noMessages'), t('noMessagesText')));
     } else if (nothing.firstChild) fill(nothing);
-    show(list, all.length > 0);
     if (atEnd) scroller.scrollTop = scroller.scrollHeight;
 
     const names = typists(room);

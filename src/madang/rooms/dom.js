@@ -92,17 +92,22 @@ export function keyed(list, keyOf, make) {
   };
 }
 
+/** @type {Record<string, string>} */
 const ICONS = {
-  up: 'M10 16V5M5 9.500 10 4.500l5 5', send: 'M10 16V5M5 9.500 10 4.500l5 5', clock: 'M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM10 6v4l2.500 2',
-  check: 'M4 10.500l4 4 8-9', cross: 'M5 5l10 10M15 5 5 15', people: 'M7.500 9.500a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM2 16.500c0-3 2.500-5 5.500-5s5.500 2 5.500 5M13 4a3 3 0 0 1 0 5.500M15 12c2 .7 3 2.300 3 4.500',
-  question: 'M4 4h12v9H9l-3.500 3v-3H4zM8.500 7.300a1.600 1.600 0 1 1 2 1.600c-.4.100-.5.4-.5.8M10 11.300v.1', chat: 'M4 4h12v9H9l-3.500 3v-3H4zM7 7.500h6M7 10h4',
-  poll: 'M4 16V9M10 16V4M16 16v-5', screen: 'M3 4h14v9H3zM10 13v3M7 16.500h6', pause: 'M7 5v10M13 5v10', play: 'M6 4.500v11l9-5.500z', down: 'M10 4v9M6 9.500l4 4 4-4M4 16.500h12',
-  more: 'M5 10h.01M10 10h.01M15 10h.01', gear: 'M4 6h7M15 6h1M4 14h1M9 14h7M13 8a2 2 0 1 0 0-4 2 2 0 0 0 0 4zM7 16a2 2 0 1 0 0-4 2 2 0 0 0 0 4z',
-  stop: 'M5.500 5.500h9v9h-9z', live: 'M10 11a1 1 0 1 0 0-2 1 1 0 0 0 0 2zM6.500 13.500a5 5 0 0 1 0-7M13.500 6.500a5 5 0 0 1 0 7M4 16a8.500 8.500 0 0 1 0-12M16 4a8.500 8.500 0 0 1 0 12',
-  mute: 'M4 8v4h3l4 3.500v-11L7 8zM14 8l3 4M17 8l-3 4', back: 'M12 4l-6 6 6 6', plus: 'M10 4v12M4 10h12', pencil: 'M4 16l.7-3.500L13 4.200 15.800 7 7.500 15.300z', copy: 'M7 7h9v9H7zM4 13V4h9', away: 'M3 7.500a10 10 0 0 1 14 0M6 11a5.500 5.500 0 0 1 8 0M10 15h.01M4 16 16 4',
+  up: 'M10 16V5M5 9.500 10 4.500l5 5',
+  send: 'M10 16V5M5 9.500 10 4.500l5 5',
+  question: 'M4 4h12v9H9l-3.500 3v-3H4zM8.500 7.300a1.600 1.600 0 1 1 2 1.600c-.4.100-.5.4-.5.8M10 11.300v.1',
+  chat: 'M4 4h12v9H9l-3.500 3v-3H4zM7 7.500h6M7 10h4',
+  poll: 'M4 16V9M10 16V4M16 16v-5',
+  live: 'M10 11a1 1 0 1 0 0-2 1 1 0 0 0 0 2zM6.500 13.500a5 5 0 0 1 0-7M13.500 6.500a5 5 0 0 1 0 7M4 16a8.500 8.500 0 0 1 0-12M16 4a8.500 8.500 0 0 1 0 12',
+  pencil: 'M4 16l.7-3.500L13 4.200 15.800 7 7.500 15.300z',
+  away: 'M3 7.500a10 10 0 0 1 14 0M6 11a5.500 5.500 0 0 1 8 0M10 15h.01M4 16 16 4',
 };
 
-/** A decorative icon; what is around it carries the label. @param {keyof typeof ICONS} name */
+/** Further icons, of pages that need more. @param {Record<string, string>} icons */
+export const addIcons = (icons) => Object.assign(ICONS, icons);
+
+/** A decorative icon; what is around it carries the label. @param {string} name */
 export function icon(name) {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   svg.setAttribute('viewBox', '0 0 20 20');

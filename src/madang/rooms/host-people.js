@@ -14,7 +14,7 @@ export function hostPeople(seat) {
   const nothing = h('div', {});
   const search = h('input', { type: 'search', placeholder: t('find'), 'aria-label': t('find'), oninput: () => update() });
   const draw = keyed(list, (one) => one.id, (one) => personPart(seat, one));
-  const element = h('div', { class: 'scroller', tabindex: '0', role: 'region', 'aria-label': t('people') }, h('div', { class: 'pad' }, search), nothing, list);
+  const element = h('div', { class: 'scroller', tabindex: '0', role: 'group', 'aria-label': t('people') }, h('div', { class: 'pad' }, search), nothing, list);
   function update() {
     const wanted = search.value.trim().toLowerCase();
     const all = [...room.people.values()].filter((one) => !one.host);

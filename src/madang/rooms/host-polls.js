@@ -16,7 +16,7 @@ export function hostPolls(seat) {
   const draw = keyed(list, (poll) => poll.id, (poll) => pollPart(seat, poll));
   const form = pollForm(seat, () => show(form.element, false));
   const add = h('button', { type: 'button', class: 'button wide', onclick: () => { show(form.element, true); form.focus(); } }, icon('plus'), t('newPoll'));
-  const element = h('div', { class: 'scroller host-polls', tabindex: '0', role: 'region', 'aria-label': t('polls') }, h('div', { class: 'pad' }, add, form.element), nothing, list);
+  const element = h('div', { class: 'scroller host-polls', tabindex: '0', role: 'group', 'aria-label': t('polls') }, h('div', { class: 'pad' }, add, form.element), nothing, list);
   return {
     element,
     update() {
@@ -33,7 +33,7 @@ export function hostPolls(seat) {
 
 /** @param {any} seat @param {import('./room.js').Poll} first */
 function pollPart(seat, first) {
-  const title = h('h3', { class: 'text' });
+  const title = h('h2', { class: 'text' });
   const tag = h('span', { class: 'tag' });
   const voters = h('p', { class: 'meta voters' });
   const results = resultsView(first);

@@ -25,7 +25,7 @@ export function hostQuestions(seat) {
     return h('button', { type: 'button', onclick: () => { filter = name; update(); } }, t(`filter_${name}`), ' ', counts[name]);
   });
   const element = h('div', { class: 'host-questions' }, h('div', { class: 'filters' }, h('div', { class: 'segments', role: 'group', 'aria-label': t('filter') }, buttons), h('span', { class: 'spring' }), view.sortBar),
-    h('div', { class: 'scroller', tabindex: '0', role: 'region', 'aria-label': t('questions') }, view.element));
+    h('div', { class: 'scroller', tabindex: '0', role: 'group', 'aria-label': t('questions') }, view.element));
 
   function update() {
     const sums = { open: 0, pending: 0, answered: 0, dismissed: 0 };

@@ -48,7 +48,7 @@ export function hostSettings(seat, code, token) {
   const words = h('textarea', { rows: 4, name: 'blocked_words', onchange: () => save({ blocked_words: words.value.split('\n').map((word) => word.trim()).filter(Boolean) }) });
   follow.push(() => { if (free(words)) words.value = (room.settings.blocked_words || []).join('\n'); words.disabled = room.status === 'ended'; });
 
-  const element = h('div', { class: 'scroller', tabindex: '0', role: 'region', 'aria-label': t('settings') }, h('form', { class: 'pad settings', onsubmit: (event) => event.preventDefault() },
+  const element = h('div', { class: 'scroller', tabindex: '0', role: 'group', 'aria-label': t('settings') }, h('form', { class: 'pad settings', onsubmit: (event) => event.preventDefault() },
     h('fieldset', {}, h('legend', {}, t('questions')), choose('questions_visible', 'setVisible', [['all', t('visible_all')], ['host', t('visible_host')]]),
       check('questions_need_approval', 'setApproval'), check('anonymous_allowed', 'setAnonymous'), check('anonymous_to_host', 'setAnonymousHost'),
       choose('one_vote_per', 'setVotes', ['seat', 'device', 'address'].map((one) => [one, t(`per_${one}`)]))),

@@ -123,11 +123,11 @@ export function createLine(open, listeners) {
       liveSince = Date.now();
       set({ phase: 'live' });
     },
-    /** Close for good. */
+    /** Close for good, and say no more. */
     end() {
       clearTimeout(retryTimer);
       drop();
-      set({ phase: 'closed' });
+      line = { phase: 'closed' };
     },
   };
 }

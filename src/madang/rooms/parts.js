@@ -7,12 +7,29 @@ const NOTE_MS = 5000;
 /** Words of a cloud that are shown: more cannot be read. */
 const MOST_WORDS = 40;
 
+/** Draw a page anew, keeping what is being written in it. @param {HTMLElement} root @param {() => void} redraw */
+function keepingDrafts(root, redraw) {
+  const fields = () => /** @type {HTMLTextAreaElement[]} */ ([...root.querySelectorAll('textarea, input[type=text], input[name]')]);
+  const drafts = fields().map((field) => field.value);
+  redraw();
+  fields().forEach((field, n) => {
+    if (!drafts[n] || field.value === drafts[n]) return;
+    field.value = drafts[n];
+    field.dispatchEvent(new Event('input'));
+  });
+}
+
 /** The switch between the two languages. @param {() => void} redraw */
 export function languageSwitch(redraw) {
   const other = currentLanguage() === 'ko' ? 'en' : 'ko';
   return h('button', {
     type: 'button', class: 'button quiet language', lang: other, 'aria-label': t('languageLabel'),
-    onclick: () => { setLanguage(other); redraw(); },
+    onclick: () => {
+      setLanguage(other);
+      keepingDrafts(document.body, redraw);
+      const again = document.querySelector('.language');
+      if (again instanceof HTMLElement) again.focus();
+    },
   }, t('language'));
 }
 
@@ -161,7 +178,7 @@ const STATES = { pending: ['statePending', 'tag heed'], live: ['stateLive', 'tag
 export function stateTag(element, state) {
   const found = STATES[state];
   show(element, Boolean(found));
+  setText(element, found ? t(found[0]) : '');
   if (!found) return;
-  setText(element, t(found[0]));
   setAttr(element, 'class', found[1]);
 }

@@ -29,7 +29,7 @@ function pollPart(seat, first) {
   const { room } = seat;
   let poll = first;
   let changing = false;
-  const title = h('h3', { class: 'text', id: `poll-${first.id}` });
+  const title = h('h2', { class: 'text', id: `poll-${first.id}` });
   const tag = h('span', { class: 'tag' });
   const kind = h('span', { class: 'meta' });
   const voters = h('p', { class: 'meta voters' });

@@ -79,9 +79,9 @@ export function takePart(root, code, place, { onLeft }) {
     const chat = chatView(seat);
     const polls = pollsView(seat);
     const parts = {
-      questions: h('section', { class: 'section questions-section', 'aria-label': t('questions') }, h('div', { class: 'scroller', tabindex: '0', role: 'region', 'aria-label': t('questions') }, questions.sortBar, questions.element), ask.element),
+      questions: h('section', { class: 'section questions-section', 'aria-label': t('questions') }, h('div', { class: 'scroller', tabindex: '0', role: 'group', 'aria-label': t('questions') }, questions.sortBar, questions.element), ask.element),
       chat: h('section', { class: 'section chat-section', 'aria-label': t('chat') }, chat.element),
-      polls: h('section', { class: 'section polls-section', 'aria-label': t('polls') }, h('div', { class: 'scroller', tabindex: '0', role: 'region', 'aria-label': t('polls') }, polls.element)),
+      polls: h('section', { class: 'section polls-section', 'aria-label': t('polls') }, h('div', { class: 'scroller', tabindex: '0', role: 'group', 'aria-label': t('polls') }, polls.element)),
     };
     const badges = {};
     const buttons = SECTIONS.map((name) => {

@@ -1,5 +1,19 @@
-/** The texts of hosts and of the big screen, English and Korean side by side. */
+/** The texts of hosts and of the big screen, English and Korean side by side; and their icons. */
+import { addIcons } from './dom.js';
 import { addWords } from './i18n.js';
+
+addIcons({
+  people: 'M7.500 9.500a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM2 16.500c0-3 2.500-5 5.500-5s5.500 2 5.500 5M13 4a3 3 0 0 1 0 5.500M15 12c2 .7 3 2.300 3 4.500',
+  more: 'M5 10h.01M10 10h.01M15 10h.01',
+  gear: 'M4 6h7M15 6h1M4 14h1M9 14h7M13 8a2 2 0 1 0 0-4 2 2 0 0 0 0 4zM7 16a2 2 0 1 0 0-4 2 2 0 0 0 0 4z',
+  pause: 'M7 5v10M13 5v10',
+  play: 'M6 4.500v11l9-5.500z',
+  down: 'M10 4v9M6 9.500l4 4 4-4M4 16.500h12',
+  plus: 'M10 4v12M4 10h12',
+  copy: 'M7 7h9v9H7zM4 13V4h9',
+  screen: 'M3 4h14v9H3zM10 13v3M7 16.500h6',
+  cross: 'M5 5l10 10M15 5 5 15',
+});
 
 addWords({
   newTitle: ['Open a room', '방 열기'], newText: ['People join with a code and a nickname. No accounts.', '코드와 닉네임만으로 들어와요. 계정은 필요 없어요.'],
