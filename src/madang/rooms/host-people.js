@@ -34,8 +34,7 @@ function personPart(seat, first) {
   const name = h('span', { class: 'name' });
   const muted = h('span', { class: 'tag heed', hidden: true }, t('mutedTag'));
   const away = h('span', { class: 'tag', hidden: true }, t('awayTag'));
-  const more = moderation(seat, { by: first.id }, () => show(more.element, false));
-  show(more.element, false);
+  const more = moderation(seat, { by: first.id }, () => button.close());
   const button = moreButton(() => t('toolsFor', { text: name.textContent || '' }), more.element);
   return {
     element: h('li', { class: 'person' }, h('div', { class: 'person-row' }, name, muted, away, h('span', { class: 'spring' }), button.element), more.element),

@@ -14,21 +14,19 @@ export function hostPolls(seat) {
   const list = h('ol', { class: 'polls' });
   const nothing = h('div', {});
   const draw = keyed(list, (poll) => poll.id, (poll) => pollPart(seat, poll));
-  const form = pollForm(seat, () => show(form.element, false));
-  const add = h('button', { type: 'button', class: 'button wide', onclick: () => { show(form.element, true); form.focus(); } }, icon('plus'), t('newPoll'));
+  const form = pollForm(seat, () => { show(form.element, false); update(); add.focus(); });
+  const add = h('button', { type: 'button', class: 'button wide', onclick: () => { show(form.element, true); update(); form.focus(); } }, icon('plus'), t('newPoll'));
   const element = h('div', { class: 'scroller host-polls', tabindex: '0', role: 'group', 'aria-label': t('polls') }, h('div', { class: 'pad' }, add, form.element), nothing, list);
-  return {
-    element,
-    update() {
-      const polls = latestPolls(room);
-      show(add, form.element.hidden && room.status !== 'ended');
-      draw(polls);
-      show(list, polls.length > 0);
-      if (!polls.length && form.element.hidden && seat.loaded) {
-        if (!nothing.firstChild) fill(nothing, empty('poll', t('noPolls'), t('noPollsHostText')));
-      } else if (nothing.firstChild) fill(nothing);
-    },
-  };
+  function update() {
+    const polls = latestPolls(room);
+    show(add, Boolean(form.element.hidden) && room.status !== 'ended');
+    draw(polls);
+    show(list, polls.length > 0);
+    if (!polls.length && form.element.hidden && seat.loaded) {
+      if (!nothing.firstChild) fill(nothing, empty('poll', t('noPolls'), t('noPollsHostText')));
+    } else if (nothing.firstChild) fill(nothing);
+  }
+  return { element, update };
 }
 
 /** @param {any} seat @param {import('./room.js').Poll} first */
@@ -38,7 +36,7 @@ function pollPart(seat, first) {
   const voters = h('p', { class: 'meta voters' });
   const results = resultsView(first);
   const close = h('button', { type: 'button', class: 'button small', onclick: () => seat.send({ type: 'poll_close', message_id: first.id }) }, t('closePoll'));
-  const more = moderation(seat, { id: first.id, by: null }, () => {});
+  const more = moderation(seat, { id: first.id, by: null }, () => button.close());
   const button = moreButton(() => t('toolsFor', { text: first.question }), more.element);
   return {
     element: h('li', { class: 'poll' }, h('div', { class: 'poll-head' }, tag, h('span', { class: 'meta spring' }, t(`kind_${first.kind}`)), button.element), more.element, title, results.element, h('div', { class: 'poll-foot' }, voters, close)),

@@ -55,7 +55,7 @@ const STEPS = {
 function toolsPart(seat, first) {
   const { room } = seat;
   const steps = h('div', { class: 'steps' });
-  const more = moderation(seat, first, () => show(more.element, false));
+  const more = moderation(seat, first, () => button.close());
   const button = moreButton(() => t('toolsFor', { text: first.text }), more.element);
   let drawn = '';
   return {

@@ -12,7 +12,7 @@ export function hostSettings(seat, code, token) {
   const { room } = seat;
   /** @type {(() => void)[]} */
   const follow = [];
-  /** @type {HTMLElement | null} what is being written in is not overwritten */
+  /** What is being written in is not overwritten. @param {HTMLElement} input */
   const free = (input) => document.activeElement !== input;
 
   async function save(change) {

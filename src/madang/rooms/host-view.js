@@ -138,7 +138,7 @@ export function hostView(root, code, place, { onLeft }) {
 
 /** @param {any} seat @param {any} message */
 function messageTools(seat, message) {
-  const more = moderation(seat, message, () => show(more.element, false));
+  const more = moderation(seat, message, () => button.close());
   const button = moreButton(() => t('toolsFor', { text: message.text }), more.element);
   return { element: h('div', { class: 'message-tools' }, button.element, more.element), update() { button.name(); more.update(); } };
 }

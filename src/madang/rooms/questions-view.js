@@ -13,7 +13,7 @@ const DRAWN = 60;
  * @param {any} seat @param {{
  *   select?: (question: import('./room.js').Question) => boolean,
  *   tools?: (question: import('./room.js').Question) => import('./dom.js').Part<import('./room.js').Question>,
- *   emptyText?: () => [title: string, text: string], sort?: 'top' | 'new', onSort?: (sort: 'top' | 'new') => void,
+ *   emptyText?: () => [title: string, text: string] | null, sort?: 'top' | 'new',
  * }} options
  */
 export function questionsView(seat, options = {}) {
@@ -37,7 +37,6 @@ export function questionsView(seat, options = {}) {
       sort = /** @type {'top' | 'new'} */ (name);
       sorts.forEach((button, n) => setAttr(button, 'aria-pressed', String(['top', 'new'][n] === sort)));
       orderedAt = 0;
-      if (options.onSort) options.onSort(sort);
       update();
     },
   }, t(name)));
@@ -52,21 +51,23 @@ export function questionsView(seat, options = {}) {
     const now = Date.now();
     const wait = orderedAt + ORDER_EVERY_MS - now;
     const known = new Map(all.map((question) => [question.id, question]));
-    const fresh = all.some((question) => !order.includes(question.id));
-    if (!held && (wait <= 0 || fresh)) {
+    const placed = new Set(order);
+    const fresh = all.filter((question) => !placed.has(question.id)).map((question) => question.id);
+    if (!held && (wait <= 0 || fresh.length)) {
       const next = all.map((question) => question.id);
       if (next.join() !== order.join()) orderedAt = now;
       order = next;
     } else if (!held && !orderTimer) orderTimer = setTimeout(() => { orderTimer = 0; update(); }, Math.max(0, wait));
-    else order = [...order, ...all.map((question) => question.id).filter((id) => !order.includes(id))];
+    else order = [...order, ...fresh];
     const shown = order.map((id) => known.get(id)).filter(Boolean);
     draw(shown.slice(0, drawn));
     show(more, shown.length > drawn);
     setText(more, `+ ${number(shown.length - drawn)}`);
     show(list, shown.length > 0);
     show(sortBar, shown.length > 1);
-    if (!shown.length && seat.loaded) {
-      const [title, text] = options.emptyText ? options.emptyText() : [t('noQuestions'), t('noQuestionsText')];
+    const said = !shown.length && seat.loaded && (options.emptyText ? options.emptyText() : [t('noQuestions'), t('noQuestionsText')]);
+    if (said) {
+      const [title, text] = said;
       if (nothing.textContent !== title + text) fill(nothing, empty('question', title, text));
     } else if (nothing.firstChild) fill(nothing);
     return shown.length;
@@ -79,31 +80,21 @@ export function questionsView(seat, options = {}) {
  * @param {((question: import('./room.js').Question) => import('./dom.js').Part<import('./room.js').Question>) | undefined} makeTools */
 function questionPart(seat, first, makeTools) {
   const { room } = seat;
-  let question = first;
-  const count = h('span', { class: 'votes' });
-  const button = h('button', {
-    type: 'button', class: 'upvote',
-    onclick: () => seat.send({ type: 'question_vote', message_id: question.id, up: !seat.vote(question).up }),
-  }, icon('up'), count);
+  const vote = voteButton(seat);
   const text = h('p', { class: 'text' });
   const tag = h('span', { class: 'tag', hidden: true });
   const own = h('span', { class: 'tag act', hidden: true }, t('mine'));
   const name = h('span', { class: 'name' });
   const time = h('time', {});
   const tools = makeTools ? makeTools(first) : null;
-  const element = h('li', { class: 'question' }, button,
+  const element = h('li', { class: 'question' }, vote.element,
     h('div', { class: 'question-body' }, text, h('div', { class: 'meta' }, tag, own, name, time), tools && tools.element));
   return {
     element,
     /** @param {import('./room.js').Question} next */
     update(next) {
-      question = next;
-      const { up, votes } = seat.vote(next);
+      vote.update(next);
       const state = pending(room, next) ? 'pending' : next.state;
-      setText(count, number(votes));
-      setAttr(button, 'aria-pressed', String(up));
-      setAttr(button, 'aria-label', `${t('voteFor', { text: next.text })}, ${counted('votes', votes)}`);
-      button.disabled = room.status !== 'active' || next.state === 'answered' || next.state === 'dismissed';
       setText(text, next.text);
       setText(name, next.name || t('anonymous'));
       setText(time, clockTime(next.at));
@@ -117,18 +108,43 @@ function questionPart(seat, first, makeTools) {
 
 /** The question being answered, large, for those who take part. @param {any} seat */
 export function liveView(seat) {
+  const vote = voteButton(seat);
   const text = h('p', { class: 'text live-text' });
   const by = h('p', { class: 'meta name' });
-  const element = h('section', { class: 'live', 'aria-labelledby': 'live-title', hidden: true },
-    h('h2', { id: 'live-title' }, icon('live'), t('nowLive')), text, by);
+  const element = h('section', { class: 'live', 'aria-labelledby': 'live-title', hidden: true }, vote.element,
+    h('div', { class: 'spring' }, h('h2', { id: 'live-title' }, icon('live'), t('nowLive')), text, by));
   return {
     element,
     /** @param {import('./room.js').Question | undefined} question */
     update(question) {
       show(element, Boolean(question));
       if (!question) return;
+      vote.update(question);
       setText(text, question.text);
-      setText(by, `${question.name || t('anonymous')} · ${counted('votes', seat.vote(question).votes)}`);
+      setText(by, question.name || t('anonymous'));
+    },
+  };
+}
+
+/** A vote for a question, and how many it has. @param {any} seat */
+function voteButton(seat) {
+  /** @type {import('./room.js').Question} */
+  let question;
+  const count = h('span', { class: 'votes' });
+  const element = h('button', {
+    type: 'button', class: 'upvote',
+    onclick: () => seat.send({ type: 'question_vote', message_id: question.id, up: !seat.vote(question).up }),
+  }, icon('up'), count);
+  return {
+    element,
+    /** @param {import('./room.js').Question} next */
+    update(next) {
+      question = next;
+      const { up, votes } = seat.vote(next);
+      setText(count, number(votes));
+      setAttr(element, 'aria-pressed', String(up));
+      setAttr(element, 'aria-label', `${t('voteFor', { text: next.text })}, ${counted('votes', votes)}`);
+      element.disabled = seat.room.status !== 'active' || next.state === 'answered' || next.state === 'dismissed';
     },
   };
 }

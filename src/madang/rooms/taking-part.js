@@ -74,7 +74,11 @@ export function takePart(root, code, place, { onLeft }) {
       h('button', { type: 'button', class: 'button primary', onclick: () => go('polls', true) }, t('takePart')));
     const status = h('p', { class: 'notice', role: 'status', hidden: true });
 
-    const questions = questionsView(seat, { emptyText: () => (room.settings.questions_visible === 'host' ? [t('onlyHost'), t('onlyHostText')] : [t('noQuestions'), t('noQuestionsText')]) });
+    const questions = questionsView(seat, {
+      // The one being answered stands above all.
+      select: (question) => question.state !== 'live',
+      emptyText: () => (liveQuestion(room) ? null : room.settings.questions_visible === 'host' ? [t('onlyHost'), t('onlyHostText')] : [t('noQuestions'), t('noQuestionsText')]),
+    });
     const ask = askView(seat, () => {});
     const chat = chatView(seat);
     const polls = pollsView(seat);
