@@ -39,6 +39,7 @@ class RoomSettings:
     chat_enabled: bool = True
     one_vote_per: VotePer = "seat"
     max_seats: int = 5_000
+    """Besides whoever opened the room."""
     seats_per_address: int | None = 2_000
     """A hall behind one address is one address; addresses of the server's own machine are none."""
     seats_per_device: int | None = 4
@@ -257,16 +258,6 @@ def private_to(event: Event) -> str | None:
         if question is not None and not question.visible:
             return message.sender_id
     return None
-
-
-def shows_question(event: Event) -> bool:
-    """Whether participants meet the question with this `question.changed` for the first time, and
-    so must be told all of it (`question`, not `question_update`). False where it is hidden or
-    removed by now."""
-    if event.type != "question.changed" or not event.data.get("first") or event.message is None:
-        return False
-    question = question_of(event.message)
-    return question is not None and question.visible
 
 
 @dataclass(frozen=True, slots=True)

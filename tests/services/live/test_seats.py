@@ -150,7 +150,7 @@ async def test_online_and_offline_are_told_once(hall: Hall) -> None:
 
 
 async def test_a_full_room(hall: Hall) -> None:
-    room = await hall.open(max_seats=4)
+    room = await hall.open(max_seats=3)
     outcomes = await hall.all([hall.taking(room) for _ in range(5)])
     refused = [each for each in outcomes if isinstance(each, MadangError)]
     assert [each.text for each in refused] == ["Session is full"] * 2

@@ -247,7 +247,9 @@ async def test_questions_wait_for_approval(hall: Hall) -> None:
         "approved",
         "ann",
     )
-    assert (await ann.next("question_update", message_id=question))["state"] == "approved"
+    for socket in (ann, ben):
+        assert (await socket.next("question_update", message_id=question))["state"] == "approved"
+    assert [frame for frame in await ann.so_far() if frame["type"] == "question"] == [], "twice"
     assert (await ben.ask("question_vote", message_id=question, up=True))["votes"] == 1
     await host.ask("question_state", message_id=hidden, state="dismissed")
     await ann.next("question_update", message_id=hidden, state="dismissed")

@@ -26,15 +26,16 @@ _log = structlog.get_logger(__name__)
 
 
 def tell(tx: Transaction, room: Room, message: Message, *, was_visible: bool = True) -> Event:
-    """Append what tells of a question's or poll's votes and state, now. Nobody is its actor but the
-    room's host: who votes and who asks is not told."""
+    """Append what tells of a question's or poll's votes and state, now: of a question that
+    participants have not seen before, first that it is shown. Nobody is its actor but the room's
+    host: who votes and who asks is not told."""
     question = question_of(message)
     if message.message_type == "poll":
         return tx.append(room.id, "poll.changed", room.host_id, message=message)
     visible = question is not None and question.visible
     data = {"hidden": True} if not visible and not was_visible else {}
     if visible and not was_visible:
-        data = {"first": True}
+        tx.append(room.id, "question.shown", room.host_id, message=message)
     return tx.append(room.id, "question.changed", room.host_id, message=message, data=data)
 
 

@@ -23,9 +23,6 @@ MAX_NICKNAME = 40
 HOST: Mapping[str, str] = {"ko": "진행자", "en": "Host"}
 """What a host is called who says nothing."""
 
-ANONYMOUS: Mapping[str, str] = {"ko": "익명", "en": "Anonymous"}
-"""Who asks without a name."""
-
 _RESERVED = (
     *("admin", "administrator", "anonymous", "host", "madang", "moderator", "staff", "support"),
     *("system", "관리자", "마당", "사회자", "시스템", "운영자", "익명", "진행자", "호스트"),
@@ -104,11 +101,6 @@ def place(nickname: str) -> tuple[str, int]:
     if numbered is None:
         return skeleton(nickname), 1
     return skeleton(numbered[1]), int(numbered[2])
-
-
-def is_same(wanted: str, seat: Seat) -> bool:
-    """Whether the seat is called so already."""
-    return wanted == seat.nickname
 
 
 def announce(needs: Needs, conversation_id: str, nickname: str) -> None:

@@ -101,7 +101,7 @@ class TakeSeat:
 
     def _check_room_left(self, tx: Transaction, room: Room) -> None:
         settings = room.settings
-        if room.seats >= settings.max_seats:
+        if room.seats - 1 >= settings.max_seats:  # whoever opened the room is not one of them
             raise Conflict("Session is full")
         per_address, per_device = settings.seats_per_address, settings.seats_per_device
         if self.address is not None and per_address is not None:
@@ -235,7 +235,7 @@ class Rename(_OnSeat):
     def apply(self, tx: Transaction) -> Seated:
         room, seat = access.speaking(tx, self.conversation_id, self.participant_id)
         wanted = _allowed(room, self.nickname)
-        if nicknames.is_same(wanted, seat):
+        if wanted == seat.nickname:
             return Seated(room, seat, None)
         nickname, skeleton, number = nicknames.free(tx, room.id, wanted, seat)
         named = replace(seat, nickname=nickname, skeleton=skeleton, number=number)

@@ -24,7 +24,6 @@ from madang.model.live import (
     poll_of,
     private_to,
     question_of,
-    shows_question,
 )
 from madang.model.nouns import Event, Message
 from madang.model.times import iso
@@ -215,8 +214,6 @@ def _of_message(room: Room, event: Event, message: Message, host: bool) -> Told 
             asked = question_of(message)
             if asked is None:
                 return None
-            if not host and shows_question(event):
-                return question(room, message, asked, host)
             return question_update(room, message, asked)
         case "poll.changed":
             polled = poll_of(message)
