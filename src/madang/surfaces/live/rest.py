@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import segno
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import StreamingResponse
 
 from madang.clock import Clock
@@ -62,20 +63,28 @@ def _address(request: Request) -> str | None:
     return network(None if request.client is None else request.client.host)
 
 
-async def _calling(request: Request, code: str) -> Caller:
+_bearer = HTTPBearer(
+    auto_error=False, scheme_name="Seat", description="The token of a seat, or the host's."
+)
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+"""Only for /docs, which learns from it where the token goes."""
+
+
+async def _calling(request: Request, code: str, _: Bearer) -> Caller:
     door: Door = request.app.state.live_door
     return await door.calling(code, _token(request), _address(request))
 
 
-async def _hosting(request: Request, code: str) -> Caller:
-    caller = await _calling(request, code)
+Calling = Annotated[Caller, Depends(_calling)]
+"""Whoever knows the code, or has a seat; the app keeps its `Door` in `app.state.live_door`."""
+
+
+async def _hosting(caller: Calling) -> Caller:
     if not caller.is_host:
         raise Forbidden("Only a host can do this")
     return caller
 
 
-Calling = Annotated[Caller, Depends(_calling)]
-"""Whoever knows the code, or has a seat; the app keeps its `Door` in `app.state.live_door`."""
 Hosting = Annotated[Caller, Depends(_hosting)]
 
 
@@ -155,7 +164,7 @@ def _add_opening(routes: APIRouter, parts: Parts) -> None:
         return Response(drawn.getvalue(), media_type="image/svg+xml", headers=headers)
 
     @routes.post("/{code}/participants", status_code=201)
-    async def join(request: Request, code: str, body: bodies.NewParticipant) -> Any:
+    async def join(request: Request, code: str, body: bodies.NewParticipant, _: Bearer) -> Any:
         """Take a seat. With the token of a seat in this room: that seat again, as it is; with the
         host's, the host's."""
         address = _address(request)

@@ -70,7 +70,7 @@ class LiveSurface:
         self._attendance = Attendance(parts.hub, parts.store, live, writer, parts.presence, clock)
         self._counts = CountTeller(writer, clock)
         self.upkeep = Upkeep(parts.bus, live, writer, clock, self._counts)
-        self._session = LiveSession(
+        self.session = LiveSession(
             frames=LiveFrames(rooms.here),
             rooms=rooms,
             door=self._door,
@@ -111,7 +111,7 @@ class LiveSurface:
         code, _, participant = rest_of_path.partition("/")
         if not code or not participant or "/" in participant:
             return None
-        return LivePath(self._session, code, participant)
+        return LivePath(self.session, code, participant)
 
     async def close(self) -> None:
         """End what is under way."""
