@@ -430,7 +430,7 @@ class Court:
 
 
 def heard(recorder: Recorder) -> list[tuple[str, int]]:
-    return [(frame.get("as", frame.get("dialect")), frame["seq"]) for frame in recorder.told()]
+    return [(str(frame.get("as", frame.get("dialect"))), frame["seq"]) for frame in recorder.told()]
 
 
 async def test_who_an_event_is_not_for_gets_nothing_and_its_owner_the_hosts_words() -> None:

@@ -134,8 +134,8 @@ async def test_blocked_words_are_not_said(house: House) -> None:
     for kind, what in (("chat_message", "Message"), ("question", "Question")):
         answer = await ann.ask(kind, content="a BANANA, please")
         error(answer, "VALIDATION", f"{what} contains a blocked word")
-    answer = await hall.ask("POST", "/participants", {"nickname": "Banana"})
-    problem(answer, 422, "VALIDATION", "Nickname contains a blocked word")
+    joining = await hall.ask("POST", "/participants", {"nickname": "Banana"})
+    problem(joining, 422, "VALIDATION", "Nickname contains a blocked word")
 
 
 async def test_a_full_room_takes_nobody_else(house: House) -> None:
