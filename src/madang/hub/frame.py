@@ -215,7 +215,7 @@ class Batch:
     def __init__(self, outgoing: Sequence[Outgoing]) -> None:
         self.outgoing = outgoing
         self.events = sum([item.event is not None for item in outgoing])
-        self._wires: list[bytes | None] = [None] * len(Form)
+        self._wires: list[bytes | None] = [None, None, None, None, None, None, None, None]
 
     def wire(self, form: int) -> bytes:
         """All frames as they go to every connection of this form."""

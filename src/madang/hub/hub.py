@@ -262,17 +262,15 @@ class Hub:
 
     # What goes out.
 
-    def outgoing(
-        self, event: Event, order: int = 0, instead: Mapping[Connection, Reply] | None = None
-    ) -> Outgoing:
-        """An event as it goes out, now or to who catches up."""
+    def outgoing(self, event: Event) -> Outgoing:
+        """An event as it goes out to who catches up: at no place among what is told now."""
+        asides = self._asides
         return Outgoing(
-            order,
+            0,
             event.conversation_id,
             event=event,
             encoders=self.encoders,
-            instead=instead,
-            aside=None if self._asides is None else self._asides(event),
+            aside=None if asides is None else asides(event),
         )
 
     def tell(
@@ -293,7 +291,15 @@ class Hub:
         elif followed is None:
             return None
         self._order += 1
-        outgoing = self.outgoing(event, self._order, instead)
+        asides = self._asides
+        outgoing = Outgoing(
+            self._order,
+            event.conversation_id,
+            event=event,
+            encoders=self.encoders,
+            instead=instead,
+            aside=None if asides is None else asides(event),
+        )
         if followed is not None:
             self._enqueue(followed, outgoing)
         if channel is not None:

@@ -88,11 +88,13 @@ class LiveFrames:
 def asides(event: Event) -> Aside | None:
     """Who asks a question is told of it as hosts are, since it is theirs; who comes or goes is not
     told so."""
-    if event.type in _OF_QUESTIONS:
-        message = event.message
-        if message is not None and message.message_type == "question":
-            return Aside(message.sender_id, _AS_HOSTS)
-    elif event.type in _OF_OTHERS and event.user_id is not None:
+    message = event.message
+    if message is not None:
+        # Of every message of every conversation this much is asked.
+        if message.message_type != "question" or event.type not in _OF_QUESTIONS:
+            return None
+        return Aside(message.sender_id, _AS_HOSTS)
+    if event.user_id is not None and event.type in _OF_OTHERS:
         return Aside(event.user_id, _NOTHING)
     return None
 
