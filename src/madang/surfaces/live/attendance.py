@@ -2,7 +2,8 @@
 
 Of all nodes the one that presence gives the turn writes it. A turn and its write may be overtaken
 by the next turn on another node; whoever sees somebody called offline who is connected to it
-writes that they are not.
+writes that they are not. And after the first connection to a room here it is looked once whom the
+log calls online who is not: those of a node that ended with nobody to notice.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
+ROLL_CALL_SECONDS = 15.0
+"""How long those who were here before a restart have to come back before they count as gone."""
 AGAIN_SECONDS = 1.0
 """After which a write that the store was away for is tried again."""
 LARGE_ROOM = 500
@@ -63,6 +66,7 @@ class Attendance:
         self._clock = clock
         self._sitting: dict[tuple[str, str], str] = {}
         self._unwritten: dict[_Seat, bool] = {}
+        self._called: set[str] = set()
         self._asked: dict[str, tuple[float, asyncio.Task[Sequence[str]]]] = {}
         self._tasks = Tasks()
         presence.watch(self._turned)
@@ -70,6 +74,13 @@ class Attendance:
     def sat_down(self, member: Member, room: Room) -> None:
         """The member is this room's: a connection of theirs was just opened."""
         self._sitting[member.org_id, member.user_id] = room.id
+        if room.id not in self._called:
+            self._called.add(room.id)
+            self._clock.call_later(ROLL_CALL_SECONDS, lambda: self._call_the_roll(room))
+
+    def emptied(self, room_id: str) -> None:
+        """Nobody is connected to the room here any more."""
+        self._called.discard(room_id)
 
     def changed(self, event: Event) -> None:
         """Watches the log: see above."""
@@ -137,6 +148,21 @@ class Attendance:
             return
         for conversation_id in found.get(user_id, ())[:1]:
             self._write((org_id, conversation_id, user_id), False)
+
+    def _call_the_roll(self, room: Room) -> None:
+        if room.id in self._called:
+            self._tasks.start(self._find_gone(room))
+
+    async def _find_gone(self, room: Room) -> None:
+        try:
+            called = await self._live.online_seats(room.org_id, room.id)
+            here = await self._presence.present(room.org_id, called)
+        except Unavailable:
+            self._called.discard(room.id)  # Whoever comes next has it done.
+            return
+        for participant_id in called:
+            if participant_id not in here:
+                self._write((room.org_id, room.id, participant_id), False)
 
     def _write(self, seat: _Seat, here: bool) -> None:
         def done(_: Any, error: MadangError | None) -> None:

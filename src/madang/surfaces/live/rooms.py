@@ -24,14 +24,15 @@ class Rooms:
         self.here.setdefault(room.id, room)
         self._connections[room.id] = self._connections.get(room.id, 0) + 1
 
-    def leave(self, room_id: str) -> None:
-        """One connection less."""
+    def leave(self, room_id: str) -> bool:
+        """One connection less; whether it was the last."""
         left = self._connections.get(room_id, 0) - 1
         if left > 0:
             self._connections[room_id] = left
-        else:
-            self._connections.pop(room_id, None)
-            self.here.pop(room_id, None)
+            return False
+        self._connections.pop(room_id, None)
+        self.here.pop(room_id, None)
+        return True
 
     def changed(self, event: Event) -> None:
         """Keep up with `room.changed`."""

@@ -143,8 +143,8 @@ class LiveSession:
         self.typing.gone(connection)
         self._admission.leave(connection, self._grace)
         sitting = self._sitting.pop(connection, None)
-        if sitting is not None:
-            self._rooms.leave(sitting.room_id)
+        if sitting is not None and self._rooms.leave(sitting.room_id):
+            self._attendance.emptied(sitting.room_id)
 
     async def _identify(
         self, code: str, participant: str, connection: Connection, upgrade: Upgrade
