@@ -7,8 +7,12 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
 
-from madang.rooms import CONTENT_SECURITY_POLICY, rooms_directory
+from madang.rooms import CONTENT_SECURITY_POLICY, RoomPages, rooms_directory
 from tests.conftest import Server
 
 FILE = re.compile(r'(?:href|src)="([./]*files/[0-9a-f]+/[\w.-]+)"')
@@ -105,3 +109,21 @@ def test_every_page_loads_only_what_is_there() -> None:
                 todo += re.findall(r"(?:from|import) '\./([\w.-]+)'", source)
         preloaded = {name for name in named if name.endswith(".js")}
         assert preloaded == loaded, page.name
+
+
+async def test_pages_stand_below_another_apps_path_too() -> None:
+    async def missing(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response("none", 404)(scope, receive, send)
+
+    inner = Starlette(routes=[Mount("/r", RoomPages(dev=False, missing=missing))])
+    outer = Starlette(routes=[Mount("/chat", inner)])
+    transport = httpx.ASGITransport(outer)
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop") as http:
+        page = await http.get("/chat/r/K7MQ4X/host")
+        file = page.url.join(FILE.findall(page.text)[0])
+        assert file.path.startswith("/chat/r/files/")
+        assert (await http.get(file)).status_code == 200
+        assert (await http.get("/chat/r/config.json")).json() == {"dev": False}
+        moved = await http.get("/chat/r/K7MQ4X/")
+        assert moved.headers["location"] == "/chat/r/K7MQ4X"
+        assert (await http.get("/chat/r/a/b/c")).text == "none"

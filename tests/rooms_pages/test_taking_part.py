@@ -192,7 +192,7 @@ async def test_slow_mode_counts_down_and_sends_no_second_message_meanwhile(
 async def test_an_unknown_code_a_full_room_and_a_bad_name_are_said_plainly(
     open_phone: OpenPhone, open_room: OpenRoom
 ) -> None:
-    room = await open_room(max_seats=2)
+    room = await open_room(max_seats=1)
     phone = await open_phone(expected=("404", "409", "422"))
     await phone.page.goto(f"{room.server.url}/r/QQQQQQ")
     await expect(phone.page.locator("h1")).to_have_text("There is no such room")

@@ -1,9 +1,21 @@
 /** `/r/`: type a code, or go back to a room one was in. */
 import { fill, h } from './dom.js';
-import { t } from './i18n.js';
+import { addWords, t } from './i18n.js';
 import { keptRooms } from './keep.js';
 import { alone } from './parts.js';
 import { joinAddress } from './rest.js';
+
+addWords({
+  enterTitle: ['Join a room', '방에 들어가기'],
+  enterText: ['Type the code you see on the screen.', '화면에 보이는 코드를 입력해 주세요.'],
+  enter: ['Go to the room', '방으로 가기'],
+  badCode: ['A code has six letters and digits.', '코드는 영문과 숫자 여섯 자예요.'],
+  yourRooms: ['Your rooms', '내가 있던 방'],
+  roomUntitled: ['Room {code}', '{code} 방'],
+  asHost: ['host', '진행'],
+  newRoom: ['Open a room of your own', '새 방 열기'],
+  code: ['Room code', '방 코드'],
+});
 
 const LENGTH = 6;
 const root = /** @type {HTMLElement} */ (document.getElementById('root'));

@@ -11,10 +11,12 @@
  * @typedef {{id: string, name: string, online: boolean, muted: boolean, host: boolean}} Person
  * @typedef {{
  *   code: string, title: string, status: 'active' | 'paused' | 'ended', settings: Record<string, any>, language: string,
- *   me: Person, online: Set<string>, total: number, people: Map<string, Person>, messages: Message[],
+ *   me: Person, count: number, online: Map<string, boolean>, everybody: boolean, people: Map<string, Person>, messages: Message[],
  *   questions: Map<string, Question>, polls: Map<string, Poll>, typing: Map<string, {name: string, until: number}>,
  *   lastChat: number, stale: boolean,
  * }} Room
+ *   `online`: of whom it is known; `everybody`: whether that is all who are here. A phone only counts:
+ *   the names of thousands would weigh more than the page.
  */
 
 /** Chat messages kept: a phone shows the latest. */
@@ -26,7 +28,7 @@ export function emptyRoom(code, seat, host) {
   return {
     code, title: '', status: 'active', settings: {}, language: 'ko',
     me: { id: seat.participant_id, name: seat.nickname, online: true, muted: false, host },
-    online: new Set(), total: 0, people: new Map(), messages: [], questions: new Map(), polls: new Map(), typing: new Map(),
+    count: 1, online: new Map(), everybody: false, people: new Map(), messages: [], questions: new Map(), polls: new Map(), typing: new Map(),
     lastChat: 0, stale: false,
   };
 }
@@ -46,7 +48,6 @@ export function applySession(room, session) {
       if (name in before && before[name] !== room.settings[name]) room.stale = true;
     }
   }
-  if (typeof session.total_participants === 'number') room.total = session.total_participants;
 }
 
 /** @param {any} told @returns {Message} */
@@ -81,10 +82,20 @@ function pollOf(told, before) {
   };
 }
 
+/** Somebody is here or not; `turned` where they came or left just now.
+ * @param {Room} room @param {string} id @param {boolean} here @param {boolean} turned */
+function seen(room, id, here, turned) {
+  const before = room.online.get(id);
+  room.online.set(id, here);
+  if (before === here || (before === undefined && !turned && !room.everybody)) return;
+  if (here) room.count += 1;
+  else if (before || !room.everybody) room.count -= 1;
+}
+
 /** @param {Room} room @param {any} told @param {Partial<Person>} [more] */
 function person(room, told, more = {}) {
   const id = told.participant_id;
-  const before = room.people.get(id) || { id, name: '', online: room.online.has(id), muted: false, host: false };
+  const before = room.people.get(id) || { id, name: '', online: room.online.get(id) === true, muted: false, host: false };
   const now = {
     ...before, ...more,
     name: told.participant_nickname || before.name,
@@ -93,8 +104,7 @@ function person(room, told, more = {}) {
     host: told.role ? told.role === 'host' : before.host,
   };
   room.people.set(id, now);
-  if (now.online) room.online.add(id);
-  else room.online.delete(id);
+  if (more.online !== undefined || typeof told.is_online === 'boolean') seen(room, id, now.online, more.online !== undefined);
   if (id === room.me.id) room.me = { ...room.me, name: now.name || room.me.name, muted: now.muted };
 }
 
@@ -108,7 +118,7 @@ function addMessage(room, message) {
 }
 
 /** What REST answered, all of it. @param {Room} room
- * @param {{session: any, status: any, messages: any[], questions: any[], polls: any[], people: any[]}} read */
+ * @param {{session: any, online: string[] | null, messages: any[], questions: any[], polls: any[], people: any[]}} read */
 export function load(room, read) {
   room.messages = [];
   room.questions = new Map();
@@ -117,8 +127,9 @@ export function load(room, read) {
   room.stale = false;
   room.settings = {};
   applySession(room, read.session);
-  room.online = new Set(read.status.online_participants || []);
-  room.total = read.status.total_participants || room.total;
+  room.everybody = Boolean(read.online);
+  room.online = new Map((read.online || [room.me.id]).map((id) => [id, true]));
+  room.count = read.online ? read.online.length : read.session.online_count;
   for (const told of read.people) person(room, told);
   for (const told of read.messages) addMessage(room, messageOf(told));
   room.messages.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
@@ -199,7 +210,7 @@ export const latestPolls = (room) => [...room.polls.values()].sort((a, b) => (a.
 /** @param {Room} room */
 export const openPoll = (room) => latestPolls(room).find((poll) => poll.open);
 /** How many are here, oneself included. @param {Room} room */
-export const onlineCount = (room) => room.online.size + (room.online.has(room.me.id) ? 0 : 1);
+export const onlineCount = (room) => Math.max(1, room.count);
 
 /** Who is typing, oneself left out. @param {Room} room @param {number} [now] @returns {string[]} */
 export const typists = (room, now = Date.now()) => [...room.typing].filter(([id, one]) => one.until > now && id !== room.me.id).map(([, one]) => one.name);

@@ -21,9 +21,12 @@ import { apply, applySession, emptyRoom, load } from './room.js';
  */
 
 const PAGE = 100;
-/** Pages of questions and of people that are read: who has more looks into the export. */
-const PAGES = 10;
+/** Pages of questions that a phone reads, and of questions and people that a host does: what is
+ * beyond comes as it changes, and stands in the export. */
+const PAGES = 3;
+const HOST_PAGES = 10;
 const READ_AGAIN_MS = 2000;
+const COUNT_AFTER_MS = 30000;
 /** Typing is told again after this, while somebody types. */
 const TYPING_EVERY_MS = 3000;
 /** In a full hall nobody wants to know who is typing. */
@@ -47,6 +50,7 @@ export function createSeat(code, place, { host = false, keeps = true }, listener
   let reading = 0;
   let flushTimer = 0;
   let typingTold = 0;
+  let countTimer = 0;
   let moderated = '';
 
   const socket = createLine(
@@ -100,6 +104,7 @@ export function createSeat(code, place, { host = false, keeps = true }, listener
   function follow(frame) {
     apply(room, frame);
     if (typeof frame.cursor === 'number' && (cursor === null || frame.cursor > cursor)) cursor = frame.cursor;
+    if (!room.everybody && !countTimer && /^participant_(joined|left)$/.test(frame.type)) countTimer = setTimeout(countAgain, COUNT_AFTER_MS * (1 + Math.random()));
     if (ready && listeners.onEvent) listeners.onEvent(frame);
   }
 
@@ -114,7 +119,7 @@ export function createSeat(code, place, { host = false, keeps = true }, listener
     const all = async (name, query) => {
       const found = [];
       let next = '';
-      for (let page = 0; page < PAGES; page += 1) {
+      for (let page = 0; page < (host ? HOST_PAGES : PAGES); page += 1) {
         const answer = await part(`/${name}?${query}limit=${PAGE}${next}`);
         found.push(...answer[name]);
         if (!answer.has_more) break;
@@ -123,12 +128,12 @@ export function createSeat(code, place, { host = false, keeps = true }, listener
       return found;
     };
     try {
-      const [session, status, messages, questions, polls, people] = await Promise.all([
-        getSession(code, token), part('/status'), part(`/messages?limit=${PAGE}`), all('questions', 'sort=top&'), part('/polls'),
-        host ? all('participants', '') : [],
+      const [session, messages, questions, polls, status, people] = await Promise.all([
+        getSession(code, token), part(`/messages?limit=${PAGE}`), all('questions', 'sort=top&'), part('/polls'),
+        host ? part('/status') : null, host ? all('participants', '') : [],
       ]);
       if (mine !== reading) return;
-      load(room, { session, status, messages: messages.messages, questions, polls: polls.polls, people });
+      load(room, { session, online: status && status.online_participants, messages: messages.messages, questions, polls: polls.polls, people });
       loaded = true;
       cursor = from;
       const since = meanwhile || [];
@@ -150,6 +155,14 @@ export function createSeat(code, place, { host = false, keeps = true }, listener
     socket.live();
     flush();
     if (room.stale) read(cursor);
+  }
+
+  /** Counting those who come and go may be one off where they did while the room was read. */
+  async function countAgain() {
+    countTimer = 0;
+    const session = await getSession(code, place.token).catch(() => null);
+    if (session && ready && !room.everybody) room.count = session.online_count;
+    listeners.onChange();
   }
 
   function changed() {
@@ -236,7 +249,7 @@ export function createSeat(code, place, { host = false, keeps = true }, listener
     },
     /** @param {boolean} typing */
     typing(typing) {
-      if (!ready || room.online.size > TYPING_UP_TO) return;
+      if (!ready || room.count > TYPING_UP_TO) return;
       const now = Date.now();
       if (typing && now - typingTold < TYPING_EVERY_MS) return;
       if (!typing && !typingTold) return;

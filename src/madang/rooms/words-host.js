@@ -16,6 +16,7 @@ addIcons({
 });
 
 addWords({
+  cancel: ['Cancel', '취소'], code: ['Room code', '방 코드'],
   newTitle: ['Open a room', '방 열기'], newText: ['People join with a code and a nickname. No accounts.', '코드와 닉네임만으로 들어와요. 계정은 필요 없어요.'],
   title: ['Title', '제목'], titlePlaceholder: ['What is it about?', '어떤 자리인가요?'], titleEmpty: ['Give the room a title.', '방 제목을 정해 주세요.'],
   yourName: ['Your name', '내 이름'], yourNameHint: ['Development mode: any name will do.', '개발 모드: 아무 이름이나 쓸 수 있어요.'],
@@ -51,7 +52,7 @@ addWords({
   setWords: ['Words that are refused', '막을 단어'], setWordsHint: ['One in a line.', '한 줄에 하나씩 적어 주세요.'], setKeep: ['After the end', '끝난 뒤'], keepForever: ['Keep the room', '방 보관'], keepDays: ['Erase after {n} days', '{n}일 뒤 모두 지우기'], keepNone: ['Erase at once', '바로 모두 지우기'],
   saved: ['Saved', '저장했어요'],
 
-  screenJoin: ['Join with your phone', '휴대폰으로 참여하세요'], screenAt: ['at', '주소'], screenCode: ['Code', '코드'], screenQr: ['QR code of the join address', '참여 주소 QR 코드'],
+  screenJoin: ['Join with your phone', '휴대폰으로 참여하세요'], screenCode: ['Code', '코드'], screenQr: ['QR code of the join address', '참여 주소 QR 코드'],
   screenTop: ['Questions with most votes', '공감을 많이 받은 질문'], screenQuestions: ['questions', '질문'], screenPeople: ['here', '참여'], screenSeat: ['Screen', '화면'],
   screenAsk: ['This screen takes a seat in the room to follow it.', '이 화면이 방을 볼 수 있도록 자리를 하나 써요.'], screenStart: ['Show the room here', '여기에 방 띄우기'], fullScreen: ['Full screen', '전체 화면'],
   screenEnded: ['The room has ended. Thank you!', '방이 끝났어요. 고맙습니다!'], screenPaused: ['Paused for a moment', '잠시 쉬어 갈게요'],

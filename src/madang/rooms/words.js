@@ -4,16 +4,9 @@
 export const WORDS = {
   language: ['한국어', 'English'],
   languageLabel: ['한국어로 보기', 'Switch to English'],
-  close: ['Close', '닫기'], cancel: ['Cancel', '취소'], save: ['Save', '저장'], again: ['Try again', '다시 시도'], discard: ['Discard', '지우기'],
+  save: ['Save', '저장'], again: ['Try again', '다시 시도'], discard: ['Discard', '지우기'],
   you: ['You', '나'], host: ['Host', '진행자'], anonymous: ['Anonymous', '익명'],
   loading: ['Opening the room', '방을 여는 중이에요'],
-
-  enterTitle: ['Join a room', '방에 들어가기'],
-  enterText: ['Type the code you see on the screen.', '화면에 보이는 코드를 입력해 주세요.'],
-  code: ['Room code', '방 코드'], enter: ['Go to the room', '방으로 가기'],
-  badCode: ['A code has six letters and digits.', '코드는 영문과 숫자 여섯 자예요.'],
-  yourRooms: ['Your rooms', '내가 있던 방'], roomUntitled: ['Room {code}', '{code} 방'],
-  asHost: ['host', '진행'], newRoom: ['Open a room of your own', '새 방 열기'],
 
   nickname: ['Nickname', '닉네임'], nicknameHint: ['Up to 40 characters. Everybody in the room sees it.', '40자까지. 방에 있는 모두에게 보여요.'],
   join: ['Join', '입장하기'], joining: ['Joining…', '들어가는 중…'],
@@ -48,14 +41,14 @@ export const WORDS = {
   needsApproval: ['The host looks at questions first.', '질문은 진행자 확인 뒤에 보여요.'],
   voteFor: ['Vote for “{text}”', '“{text}”에 공감'], votesOne: ['{n} vote', '공감 {n}'], votesMany: ['{n} votes', '공감 {n}'],
   statePending: ['Waiting for approval', '승인 대기'], stateLive: ['Now being answered', '답변 중'], stateAnswered: ['Answered', '답변 완료'], stateDismissed: ['Dismissed', '제외됨'],
-  mine: ['Yours', '내 질문'], onTheWay: ['On its way', '보내는 중'], left: ['{n} left', '{n}자 남음'],
+  mine: ['Yours', '내 질문'], onTheWay: ['On its way', '보내는 중'],
 
   noMessages: ['Nobody has written yet', '아직 채팅이 없어요'], noMessagesText: ['Say hello to everybody here.', '함께하는 분들께 인사해 보세요.'],
   write: ['Message', '메시지'], writePlaceholder: ['Write to everybody', '모두에게 한마디'], send: ['Send', '보내기'],
   chatOff: ['The host has turned the chat off.', '진행자가 채팅을 껐어요.'], muted: ['The host has muted you. You can read on.', '진행자가 내 글쓰기를 잠시 막았어요. 읽기는 할 수 있어요.'],
   slow: ['Slow mode: next message in {s} s', '느린 채팅: {s}초 뒤에 보낼 수 있어요'],
   typingOne: ['{names} is typing', '{names}님이 입력 중'], typingMany: ['{names} are typing', '{names}님이 입력 중'], typingCrowd: ['Several people are typing', '여러 명이 입력 중'],
-  toNewest: ['New messages', '새 메시지'], unreadOne: ['{n} new', '새 글 {n}'], unreadMany: ['{n} new', '새 글 {n}'],
+  unreadOne: ['{n} new', '새 글 {n}'], unreadMany: ['{n} new', '새 글 {n}'],
   sending: ['Sending', '보내는 중'], waiting: ['Waits for the connection', '연결되면 보낼게요'], failed: ['Not sent: {why}', '보내지 못했어요: {why}'],
 
   noPolls: ['No polls yet', '아직 투표가 없어요'], noPollsText: ['When the host opens one, it appears here.', '진행자가 투표를 열면 여기에 나타나요.'],
