@@ -218,6 +218,17 @@ async def test_who_is_banned_does_not_come_back(hall: Hall) -> None:
     assert await hall.store.memberships(ORG, [seat.participant_id]) == {seat.participant_id: []}
 
 
+async def test_a_ban_does_not_shut_a_hall_that_shares_one_address(hall: Hall) -> None:
+    room = await hall.open()
+    network = tokens.hashed(room, "203.0.113.7")
+    loud = await hall.seat(room, address=network, device=tokens.hashed(room, "loud phone"))
+    await hall.seat(room, address=network)
+    await hall.all([Ban(ORG, room.id, room.host_id, loud.participant_id)])
+    await hall.seat(room, address=network, device=tokens.hashed(room, "another phone"))
+    with pytest.raises(NotFound, match="Session not found"):
+        await hall.seat(room, address=network, device=tokens.hashed(room, "loud phone"))
+
+
 async def test_an_ended_room_is_no_room_to_join(hall: Hall) -> None:
     room = await hall.open()
     await hall.change(room, status="ended")

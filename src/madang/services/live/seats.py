@@ -95,9 +95,13 @@ class TakeSeat:
 
     def _is_banned(self, tx: Transaction) -> bool:
         room = self.conversation_id
-        return (self.address is not None and tx.live.at_address(room, self.address).banned) or (
-            self.device is not None and tx.live.at_device(room, self.device).banned
-        )
+        if self.device is not None and tx.live.at_device(room, self.device).banned:
+            return True
+        if self.address is None:
+            return False
+        # A hall has one address for everybody in it: one ban must not shut the door to them all.
+        there = tx.live.at_address(room, self.address)
+        return there.banned and not there.seats
 
     def _check_room_left(self, tx: Transaction, room: Room) -> None:
         settings = room.settings
