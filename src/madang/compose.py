@@ -30,6 +30,7 @@ from madang.delivery.members import Members
 from madang.delivery.presence import Presence
 from madang.exposition import Measured
 from madang.gateways.entrance import Entrance, Surface
+from madang.gateways.proxies import Proxies
 from madang.gateways.websocket_asgi import AsgiGateway
 from madang.gateways.websocket_uvicorn import UvicornConnection, protocol_class
 from madang.hub.hub import Hub
@@ -50,6 +51,10 @@ from madang.surfaces.admission import Admission
 from madang.surfaces.events import frames as events_frames
 from madang.surfaces.events import rest as events_rest
 from madang.surfaces.events.session import EventsSession
+from madang.surfaces.live import surface as live
+from madang.surfaces.live.frames import LiveFrames, asides
+from madang.surfaces.live.rooms import Rooms
+from madang.surfaces.live.surface import LiveSurface
 from madang.surfaces.messenger import rest as messenger_rest
 from madang.surfaces.messenger.frames import MessengerFrames
 from madang.surfaces.messenger.session import Messenger, MessengerPath
@@ -91,7 +96,13 @@ class Madang(Library):
         self.verifier = token_verifier(settings)
         self.clock: Clock = clock or SystemClock()
         frames = MessengerFrames()
-        self.hub = Hub((frames.event, events_frames.encode_event), self.clock.now)
+        self._rooms = Rooms()
+        told = LiveFrames(self._rooms.here)
+        self.hub = Hub(
+            (frames.event, events_frames.encode_event, told.participant, told.host),
+            self.clock.now,
+            asides,
+        )
         self.bus: Bus = bus or _bus(settings, self.clock)
         self._started = False
         self._stopped = False
@@ -101,6 +112,7 @@ class Madang(Library):
         self._tasks = Tasks()
         _prepare_database(settings.database_url)
         self._assemble(frames)
+        self._assemble_live()
 
     def _assemble(self, frames: MessengerFrames) -> None:
         settings, clock, hub = self.settings, self.clock, self.hub
@@ -144,7 +156,7 @@ class Madang(Library):
         self.messages_limit = RateLimit(per_minute)
         signals = None if per_minute is None else per_minute * SIGNALS_PER_MESSAGE
         signals_limit = RateLimit(signals, "signals")
-        self._limits = (self.messages_limit, signals_limit)
+        self._limits: tuple[RateLimit, ...] = (self.messages_limit, signals_limit)
         self.admission = Admission(
             self.verifier,
             self.members,
@@ -190,8 +202,31 @@ class Madang(Library):
             output_limit=settings.output_limit_bytes,
         )
         self.answers = Tally()
+
+    def _assemble_live(self) -> None:
+        signals_limit = self._limits[1]
+        self.live = LiveSurface(
+            live.Parts(
+                self.hub,
+                self.store,
+                self.writer,
+                self.bus,
+                self.clock,
+                self.delivery,
+                self.catchup,
+                self.presence,
+                self.entrance,
+                self.admission,
+                self.messages_limit,
+                signals_limit,
+            ),
+            self._rooms,
+            self.settings,
+            lambda: self._epoch,
+        )
+        self._limits = (*self._limits, *self.live.limits)
         self.http = self._http()
-        self._http_stack = CountAnswers(_with_middleware(self.http, settings), self.answers)
+        self._http_stack = CountAnswers(_with_middleware(self.http, self.settings), self.answers)
 
     # Where things are.
 
@@ -203,7 +238,7 @@ class Madang(Library):
         if path.startswith(_MESSENGER + "/"):
             claimed = path.removeprefix(_MESSENGER + "/")
             return MessengerPath(self.messenger, claimed) if "/" not in claimed else None
-        return None
+        return self.live.path(path.removeprefix(live.PATH)) if path.startswith(live.PATH) else None
 
     def _http(self) -> FastAPI:
         app = FastAPI(
@@ -243,6 +278,7 @@ class Madang(Library):
                 )
             )
         )
+        self.live.add_routes(app)
         measured = Measured(
             _node_name(self.settings),
             madang.__version__,
@@ -305,6 +341,7 @@ class Madang(Library):
             self.entrance.start()
             self._tasks.start(self.delivery.run(), "head checks")
             self._tasks.start(self._share_limits(), "shared limits")
+            self._tasks.start(self.live.upkeep.run(), "rooms")
             self._started = True
 
     async def _agree(self) -> None:
@@ -343,6 +380,7 @@ class Madang(Library):
             self.entrance.stop()
         # Whatever still reads or writes ends before the store does.
         await self._tasks.close()
+        await self.live.close()
         await self.admission.close()
         await self.members.close()
         await self.catchup.close()
@@ -468,4 +506,5 @@ def websocket_class(app: Madang) -> type[UvicornConnection]:
         max_message=settings.ws_message_size_limit,
         output_limit=settings.output_limit_bytes,
         compression=settings.ws_compression,
+        proxies=Proxies(settings.trusted_proxies),
     )

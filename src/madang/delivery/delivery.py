@@ -16,7 +16,7 @@ from madang.delivery.members import Members
 from madang.delivery.orglog import OrgLog
 from madang.delivery.presence import Presence
 from madang.hub.connection import Connection
-from madang.hub.frame import Encoder, Frame
+from madang.hub.frame import Frame, Reply
 from madang.hub.hub import Channel, Hub, Member
 from madang.metrics import SECONDS, Histogram
 from madang.model.nouns import Batch, Event
@@ -69,7 +69,7 @@ class Delivery:
         self._signals: dict[str, list[SignalTold]] = {}
         # Whom a late `conversation.created` does not name, by org and cursor.
         self._also_entering: dict[tuple[str, int], list[str]] = {}
-        self._replies: dict[tuple[str, int], dict[Connection, Encoder]] = {}
+        self._replies: dict[tuple[str, int], dict[Connection, Reply]] = {}
         self._tasks = Tasks()
         self._watchers: list[Callable[[Event], None]] = []
         self._presence: Presence | None = None
@@ -84,7 +84,7 @@ class Delivery:
         """Call `watcher` with every event, in log order, before it is delivered here."""
         self._watchers.append(watcher)
 
-    def reply(self, event: Event, connection: Connection, encode: Encoder) -> None:
+    def reply(self, event: Event, connection: Connection, encode: Reply) -> None:
         """When `event` is delivered, `connection` gets it as `encode` writes it: at once where the
         log was read before the commit was known to be one."""
         if event.cursor <= self._hub.heads.get(event.org_id, 0):
