@@ -35,6 +35,7 @@ _PAIRS, _WORD, _SIGN = 1, 2, 3
 _CLUSTERS = regex.compile(r"\X")
 _ACCENTS = regex.compile(r"(?<=\p{Script=Latin})\p{Mn}+")
 _LATIN_BEYOND_ASCII = regex.compile(r"[\p{Script=Latin}--[a-zA-Z]]|[a-zA-Z]\p{Mn}", regex.V1)
+_MARKED_LATIN = regex.compile(r"\p{Script=Latin}\p{Mn}")
 # Letters that no decomposition takes apart.
 _LETTERS = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ı": "i", "ħ": "h", "æ": "ae", "œ": "oe"})
 
@@ -151,18 +152,27 @@ def positions(folded: str, wanted: AbstractSet[str]) -> Positions:
     return Positions(len(spans), places, spans)
 
 
-def fold_with_places(text: str) -> tuple[str, list[int], list[int]]:
+def fold_with_places(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
     """The folded text, and where in the text each of its characters begins and ends."""
-    if text.isascii():
-        return text.lower(), [*range(len(text))], [*range(1, len(text) + 1)]
-    folded: list[str] = []
+    folded = fold(text)
+    if len(folded) == len(text) and _is_plain(text):
+        return folded, range(len(text)), range(1, len(text) + 1)
+    pieces: list[str] = []
     begins: list[int] = []
     ends: list[int] = []
     for start, end, piece in _folded_clusters(text):
-        folded.append(piece)
+        pieces.append(piece)
         begins += [start] * len(piece)
         ends += [end] * len(piece)
-    return "".join(folded), begins, ends
+    return "".join(pieces), begins, ends
+
+
+def _is_plain(text: str) -> bool:
+    """Whether folding shortens nothing in the text: then it changes character by character if the
+    length stays the same."""
+    return text.isascii() or (
+        unicodedata.is_normalized("NFKC", text) and not _MARKED_LATIN.search(text)
+    )
 
 
 def _folded_clusters(text: str) -> Iterator[tuple[int, int, str]]:

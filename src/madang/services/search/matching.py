@@ -31,6 +31,8 @@ SNIPPET = 240
 _BEFORE = 60
 """How many of them come before the first match."""
 _MOST_RANGES = 50
+LOOKED_THROUGH = 8192
+"""Characters of a text in which matches are shown: far into a long one nobody needs a mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ def _highlight(field: str, text: str, query: Query) -> Highlight:
 
 def _ranges(text: str, query: Query) -> list[tuple[int, int]]:
     """Where matches stand in the text, in order, those that touch as one."""
-    folded, begins, ends = fold_with_places(text)
+    folded, begins, ends = fold_with_places(text[:LOOKED_THROUGH])
     places = positions(folded, query.terms)
     spans = sorted(
         (begins[start], ends[end - 1])
