@@ -230,6 +230,22 @@ class Settings(BaseSettings):
         description="Messages a user may send in a minute, over all devices.",
     )
 
+    # --- search -----------------------------------------------------------------------------
+    search_enabled: bool = Field(
+        True,
+        description="Whether what is said is indexed and can be searched.",
+    )
+    search_timeout: Seconds = Field(
+        1.0,
+        gt=0,
+        description="Seconds that a search looks before its page ends with what was found.",
+    )
+    rate_limit_searches_per_minute: int = Field(
+        60,
+        ge=1,
+        description="Searches a user may make in a minute, where rates are limited.",
+    )
+
     # --- what it tells ----------------------------------------------------------------------
     metrics: bool = Field(
         True,

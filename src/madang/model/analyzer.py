@@ -1,4 +1,4 @@
-"""How text is cut for search: the same tokens on every database, from what is said and what is asked.
+"""How text is cut for search, what is said and what is asked alike, whatever the database.
 
 Words are runs of letters, marks and digits, folded: compatibility forms (NFKC), case, and the
 accents of Latin letters. Scripts that write no spaces, or hang endings onto words, are cut into
@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import pairwise
 
 import regex
 
@@ -62,7 +63,7 @@ def terms(text: str) -> set[str]:
         piece = run[0]
         if run.lastindex == _PAIRS:
             found.update(piece)
-            found.update(map("".join, zip(piece, piece[1:], strict=False)))
+            found.update(map("".join, pairwise(piece)))
         else:
             found.add(piece[:MAX_TERM])
     return found

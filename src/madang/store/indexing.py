@@ -48,10 +48,7 @@ _LONG_LISTS = values_query(
     f"SELECT s.term, s.documents FROM search_postings AS s {_IN_BLOCK} "
     "AND length(s.documents) > :longest"
 )
-_ADD_TO_LIST = (
-    "ON CONFLICT (org_id, generation, block, term) DO UPDATE "
-    "SET documents = {added}"
-)
+_ADD_TO_LIST = "ON CONFLICT (org_id, generation, block, term) DO UPDATE SET documents = {added}"
 _ADDED = {
     # SQLite joins bytes, and calls them text.
     "sqlite": _ADD_TO_LIST.format(
@@ -115,8 +112,10 @@ def serve(connection: Connection, org_id: str, generation: int, now: int) -> boo
     """See `ports.search`."""
     connection.execute(_LOCK_ORG, {"org": org_id})
     row = connection.execute(_LOCK_INDEX, {"org": org_id, "number": generation}).one_or_none()
-    if row is None or index_of(row).state != "building":
+    if row is None or index_of(row).state == "old":
         return False
+    if index_of(row).state == "serving":
+        return True
     _set_state(connection, org_id, "serving", "old")
     connection.execute(
         update(search_indexes)
@@ -155,12 +154,10 @@ def add(
     if index.cursor != after or index.state == "old":
         return False
     ids = [*(entry.message_id for entry in entries), *gone]
-    known: dict[str, int] = dict(
-        (message_id, number)
-        for message_id, number in fetch(
-            connection, _NUMBERS, ids=ids, generation=generation, org=org_id
-        )
-    )
+    known: dict[str, int] = {
+        row[0]: row[1]
+        for row in fetch(connection, _NUMBERS, ids=ids, generation=generation, org=org_id)
+    }
     blocks: defaultdict[int, _Block] = defaultdict(_Block)
     # By block: the terms each number shall stand under from now on.
     now_under: defaultdict[int, dict[int, AbstractSet[str]]] = defaultdict(dict)
@@ -241,16 +238,18 @@ def _rewrite(
             wanted[term].add(number)
     numbers = frozenset(now_under)
     where = (org_id, generation, block)
-    saved, emptied = [], []
-    found = values(
-        connection, _POSTINGS_OF_BLOCK, org=org_id, generation=generation, block=block
-    )
+    saved: list[tuple[Any, ...]] = []
+    emptied: list[tuple[Any, ...]] = []
+    found = values(connection, _POSTINGS_OF_BLOCK, org=org_id, generation=generation, block=block)
     for term, documents in found:
-        should = wanted.pop(term, frozenset())
+        should = frozenset(wanted.pop(term, ()))
         has = numbers.intersection(numbers_of(documents))
         if has != should:
             left = changed(documents, has - should, should - has)
-            (saved if left else emptied).append((*where, term, *((left,) if left else ())))
+            if left:
+                saved.append((*where, term, left))
+            else:
+                emptied.append((*where, term))
     bulk.update(connection, search_postings, _KEY, ("documents",), saved)
     bulk.delete(connection, search_postings, _KEY, emptied)
     added = [(*where, term, listed(sorted(places))) for term, places in wanted.items()]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
 
 BLOCK = 8192
 """Messages in a block: few blocks to look into, and those that are written last fit the caches."""
@@ -51,7 +50,7 @@ def as_bits(mask: int) -> bytes:
     return _BITS + mask.to_bytes(BLOCK // 8, "little")
 
 
-def changed(documents: bytes, without: AbstractSet[int], added: AbstractSet[int]) -> bytes:
+def changed(documents: bytes, without: frozenset[int], added: frozenset[int]) -> bytes:
     """In the form they had; empty bytes where nothing is left."""
     if len(documents) % 2:
         mask = mask_of(documents)
@@ -61,7 +60,7 @@ def changed(documents: bytes, without: AbstractSet[int], added: AbstractSet[int]
             mask |= 1 << number
         return as_bits(mask) if mask else b""
     kept = [number for number in numbers_of(documents) if number not in without]
-    return listed([*kept, *(added.difference(kept) if kept else added)])
+    return listed([*kept, *added.difference(kept)])
 
 
 def descending(mask: int) -> Iterator[int]:

@@ -25,36 +25,36 @@ class SqlSearchIndex:
     async def candidates(
         self, org_id: str, user_id: str, wanted: Wanted, most: int
     ) -> Candidates | None:
-        return await self._store.read_in(
+        return await self._store._read(
             Scope(org_id, user_id), search.candidates, org_id, user_id, wanted, most
         )
 
     async def found(
         self, org_id: str, user_id: str, message_ids: Sequence[str]
     ) -> dict[str, Message]:
-        return await self._store.read_in(
+        return await self._store._read(
             Scope(org_id, user_id), search.found, org_id, user_id, message_ids
         )
 
     async def may_search(self, org_id: str, user_id: str, conversation_ids: Sequence[str]) -> bool:
-        return await self._store.read_in(
+        return await self._store._read(
             Scope(org_id, user_id), search.may_search, org_id, user_id, conversation_ids
         )
 
     async def behind(self, most: int) -> Sequence[Behind]:
-        return await self._store.read_in(ALL_ORGS, search.behind, most)
+        return await self._store._read(ALL_ORGS, search.behind, most)
 
     async def indexes(self, org_id: str) -> Sequence[Index]:
-        return await self._store.read_in(Scope(org_id), search.indexes, org_id)
+        return await self._store._read(Scope(org_id), search.indexes, org_id)
 
     async def orgs(self) -> dict[str, int]:
-        return await self._store.read_in(ALL_ORGS, search.heads)
+        return await self._store._read(ALL_ORGS, search.heads)
 
     async def log_page(self, org_id: str, after: int, limit: int) -> LogPage:
-        return await self._store.read_in(Scope(org_id), search.log_page, org_id, after, limit)
+        return await self._store._read(Scope(org_id), search.log_page, org_id, after, limit)
 
     async def begin(self, org_id: str, state: IndexState) -> Index:
-        return await self._store.write_in(
+        return await self._store._write(
             Scope(org_id), indexing.begin, org_id, state, self._clock.now()
         )
 
@@ -67,7 +67,7 @@ class SqlSearchIndex:
         entries: Sequence[Entry],
         gone: Sequence[str],
     ) -> bool:
-        return await self._store.write_in(
+        return await self._store._write(
             Scope(org_id),
             indexing.add,
             org_id,
@@ -80,9 +80,9 @@ class SqlSearchIndex:
         )
 
     async def serve(self, org_id: str, generation: int) -> bool:
-        return await self._store.write_in(
+        return await self._store._write(
             Scope(org_id), indexing.serve, org_id, generation, self._clock.now()
         )
 
     async def sweep(self, org_id: str, abandoned: int, most: int) -> bool:
-        return await self._store.write_in(Scope(org_id), indexing.sweep, org_id, abandoned, most)
+        return await self._store._write(Scope(org_id), indexing.sweep, org_id, abandoned, most)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -68,9 +69,7 @@ _POSTINGS = values_query(
     "AND s.block = b.value AND s.term = t.value",
     lists=["blocks", "terms"],
 )
-_MAY_SEARCH = (
-    "(c.kind IN ('direct', 'group', 'agent') OR (c.kind = 'live' AND p.role = 'admin'))"
-)
+_MAY_SEARCH = "(c.kind IN ('direct', 'group', 'agent') OR (c.kind = 'live' AND p.role = 'admin'))"
 _SEEN = (
     "THEN JOIN participants AS p ON p.conversation_id = m.conversation_id AND p.user_id = :user "
     "THEN JOIN conversations AS c ON c.id = m.conversation_id "
@@ -85,7 +84,9 @@ _CANDIDATES = rows_query(
     lists=["numbers"],
 )
 _FOUND = rows_query(
-    MESSAGE, f"FROM EACH(:ids) AS i THEN JOIN messages AS m ON m.id = i.value {_SEEN}", lists=["ids"]
+    MESSAGE,
+    f"FROM EACH(:ids) AS i THEN JOIN messages AS m ON m.id = i.value {_SEEN}",
+    lists=["ids"],
 )
 _PLACES = rows_query(
     "c.id",
@@ -221,7 +222,9 @@ class _Look:
         if len(self._places) * len(masks) > _PER_PLACE * min(count, MOST_READ):
             return dict(masks)
         under = self._under(sorted(masks), self._places)
-        seen = {block: mask & _union(under.get(block, {}).values()) for block, mask in masks.items()}
+        seen = {
+            block: mask & _union(under.get(block, {}).values()) for block, mask in masks.items()
+        }
         return {block: mask for block, mask in seen.items() if mask}
 
     def _take(self, numbers: Sequence[int]) -> None:
@@ -235,9 +238,9 @@ class _Look:
             after=self._after,
             before=self._before,
         )
-        found.sort(key=lambda row: row[0], reverse=True)  # type: ignore[no-any-return]
+        found.sort(key=itemgetter(0), reverse=True)
         self.items += (
-            Candidate(*row[:5], attachments=_attachments(row[5]), created_at=row[6])
+            Candidate(row[0], row[1], row[2], row[3], row[4], _attachments(row[5]), row[6])
             for row in found
         )
 
