@@ -243,7 +243,7 @@ class Settings(BaseSettings):
     rate_limit_searches_per_minute: int = Field(
         60,
         ge=1,
-        description="Searches a user may make in a minute, where rates are limited.",
+        description="Searches for messages a user may make in a minute, if rates are limited.",
     )
 
     # --- what it tells ----------------------------------------------------------------------

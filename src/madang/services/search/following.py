@@ -38,8 +38,8 @@ ABANDONED_MICROSECONDS = 120 * 1_000_000
 """An index that is being built and not touched for so long is given up."""
 PAGE = 500
 """Events read at once."""
-MOST_TERMS = 6_000
-"""Places under terms written in one transaction, about: on SQLite messages wait for it."""
+MOST_TERMS = 4_000
+"""Terms written in one transaction, about: on SQLite messages wait for it."""
 MOST_ORGS = 1_000
 
 log = structlog.get_logger(__name__)
@@ -119,20 +119,21 @@ async def advance(
     end, or where another has gone on with it."""
     page = await index.log_page(org_id, cursor, PAGE)
     entries: list[Entry] = []
-    weight = cut = 0
+    written: set[str] = set()
+    cut = 0
     for said in page.said:
         entry = entry_of(said)
         entries.append(entry)
         cut += len(said.content)
-        weight += len(entry.terms)
+        written |= entry.terms
         if cut >= SLICE:
             cut = 0
             await clock.sleep(0)
-        if weight >= MOST_TERMS:
+        if len(written) >= MOST_TERMS:
             # A part of the page; the cursor moves with the last one.
             if not await index.add(org_id, generation, cursor, cursor, entries, ()):
                 return 0
-            entries, weight = [], 0
+            entries, written = [], set()
     if not await index.add(org_id, generation, cursor, page.cursor, entries, page.gone):
         return 0
     return page.events

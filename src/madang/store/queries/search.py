@@ -63,37 +63,46 @@ _BLOCKS = rows_query(
     "AND b.block <= :newest AND b.last_at >= :after AND b.first_at < :before "
     "ORDER BY b.block DESC LIMIT -1",
 )
+# All that is looked up by comes from one side of each join: so PostgreSQL looks up row by row, and
+# never reads a whole org for what it believes to be few rows.
 _POSTINGS = values_query(
-    "SELECT s.block, s.term, s.documents FROM NUMBERS(:blocks) AS b CROSS JOIN EACH(:terms) AS t "
-    "THEN JOIN search_postings AS s ON s.org_id = :org AND s.generation = :generation "
-    "AND s.block = b.value AND s.term = t.value",
+    "WITH w (org_id, generation, block, term) AS MATERIALIZED ("
+    "SELECT CAST(:org AS text), CAST(:generation AS bigint), b.value, t.value "
+    "FROM NUMBERS(:blocks) AS b CROSS JOIN EACH(:terms) AS t) "
+    "SELECT s.block, s.term, s.documents FROM w THEN JOIN search_postings AS s "
+    "ON s.org_id = w.org_id AND s.generation = w.generation "
+    "AND s.block = w.block AND s.term = w.term",
     lists=["blocks", "terms"],
 )
 _MAY_SEARCH = "(c.kind IN ('direct', 'group', 'agent') OR (c.kind = 'live' AND p.role = 'admin'))"
+# The limit says nothing; it keeps this a look-up for each row.
 _SEEN = (
-    "THEN JOIN participants AS p ON p.conversation_id = m.conversation_id AND p.user_id = :user "
-    "THEN JOIN conversations AS c ON c.id = m.conversation_id "
-    f"WHERE m.org_id = :org AND m.deleted_at IS NULL AND {_MAY_SEARCH}"
+    "EXISTS (SELECT 1 FROM participants AS p JOIN conversations AS c ON c.id = p.conversation_id "
+    "WHERE p.conversation_id = {conversation} AND p.user_id = :user "
+    f"AND (p.org_id = :org) IS TRUE AND {_MAY_SEARCH} LIMIT -1 OFFSET 0)"
+)
+_LIVING = (
+    "(m.org_id = :org) IS TRUE AND m.deleted_at IS NULL "
+    f"AND {_SEEN.format(conversation='m.conversation_id')}"
 )
 _CANDIDATES = rows_query(
     "s.number, m.id, m.conversation_id, m.sender_id, m.content, m.attachments, m.created_at",
-    "FROM NUMBERS(:numbers) AS n THEN JOIN search_entries AS s ON s.org_id = :org "
-    "AND s.generation = :generation AND s.number = n.value "
-    f"THEN JOIN messages AS m ON m.id = s.message_id {_SEEN} "
+    "FROM w THEN JOIN search_entries AS s "
+    "ON s.org_id = w.org_id AND s.generation = w.generation AND s.number = w.number "
+    f"THEN JOIN messages AS m ON m.id = s.message_id WHERE {_LIVING} "
     "AND m.created_at >= :after AND m.created_at < :before",
+    before="WITH w (org_id, generation, number) AS MATERIALIZED ("
+    "SELECT CAST(:org AS text), CAST(:generation AS bigint), n.value "
+    "FROM NUMBERS(:numbers) AS n) ",
     lists=["numbers"],
 )
 _FOUND = rows_query(
     MESSAGE,
-    f"FROM EACH(:ids) AS i THEN JOIN messages AS m ON m.id = i.value {_SEEN}",
+    f"FROM EACH(:ids) AS i THEN JOIN messages AS m ON m.id = i.value WHERE {_LIVING}",
     lists=["ids"],
 )
 _PLACES = rows_query(
-    "c.id",
-    "FROM EACH(:ids) AS i THEN JOIN participants AS p ON p.conversation_id = i.value "
-    "AND p.user_id = :user THEN JOIN conversations AS c ON c.id = p.conversation_id "
-    f"WHERE c.org_id = :org AND {_MAY_SEARCH}",
-    lists=["ids"],
+    "i.value", f"FROM EACH(:ids) AS i WHERE {_SEEN.format(conversation='i.value')}", lists=["ids"]
 )
 
 
