@@ -128,6 +128,11 @@ class SearchIndex(Protocol):
     may see now: messages that are not deleted, of conversations the user is in; inboxes never, live
     rooms to their hosts only."""
 
+    @property
+    def most_terms(self) -> int:
+        """Different terms that one `add` should write at most, about."""
+        ...
+
     async def candidates(
         self, org_id: str, user_id: str, wanted: Wanted, most: int
     ) -> Candidates | None:

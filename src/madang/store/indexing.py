@@ -36,8 +36,10 @@ _OF_ORG = select(search_indexes).where(search_indexes.c.org_id == bindparam("org
 _LOCK_INDEX = _OF_ORG.where(search_indexes.c.generation == bindparam("number")).with_for_update()
 _NUMBERS = rows_query(
     "s.message_id, s.number",
-    "FROM EACH(:ids) AS i THEN JOIN search_entries AS s "
-    "ON s.message_id = i.value AND s.generation = :generation AND (s.org_id = :org) IS TRUE",
+    "FROM w THEN JOIN search_entries AS s "
+    "ON s.message_id = w.id AND s.generation = w.generation AND (s.org_id = :org) IS TRUE",
+    before="WITH w (id, generation) AS MATERIALIZED ("
+    "SELECT i.value, CAST(:generation AS bigint) FROM EACH(:ids) AS i) ",
     lists=["ids"],
 )
 _IN_BLOCK = "WHERE s.org_id = :org AND s.generation = :generation AND s.block = :block"

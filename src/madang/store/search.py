@@ -6,21 +6,31 @@ Why in plain tables and not in the full-text index of each database: docs/decisi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from madang.clock import Clock
 from madang.model.nouns import Message
 from madang.ports.search import Behind, Candidates, Entry, Index, IndexState, LogPage, Wanted
 from madang.store import indexing
 from madang.store.queries import search
-from madang.store.sql_store import ALL_ORGS, Scope, SqlStore
+from madang.store.sql_store import ALL_ORGS, Scope
+
+if TYPE_CHECKING:
+    from madang.store.postgresql import PostgresStore
+    from madang.store.sqlite import SqliteStore
 
 
 class SqlSearchIndex:
     """See `ports.search`. Runs where the store runs its own reads and writes."""
 
-    def __init__(self, store: SqlStore, clock: Clock) -> None:
+    def __init__(self, store: SqliteStore | PostgresStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+
+    @property
+    def most_terms(self) -> int:
+        # On SQLite messages wait for it; on PostgreSQL a larger one saves versions of rows.
+        return 4_000 if self._store.engines[0].dialect.name == "sqlite" else 16_000
 
     async def candidates(
         self, org_id: str, user_id: str, wanted: Wanted, most: int

@@ -36,10 +36,8 @@ SWEEP_SECONDS = 60.0
 """How often it is looked whether there is an index to delete."""
 ABANDONED_MICROSECONDS = 120 * 1_000_000
 """An index that is being built and not touched for so long is given up."""
-PAGE = 500
+PAGE = 1000
 """Events read at once."""
-MOST_TERMS = 4_000
-"""Terms written in one transaction, about: on SQLite messages wait for it."""
 MOST_ORGS = 1_000
 
 log = structlog.get_logger(__name__)
@@ -129,7 +127,7 @@ async def advance(
         if cut >= SLICE:
             cut = 0
             await clock.sleep(0)
-        if len(written) >= MOST_TERMS:
+        if len(written) >= index.most_terms:
             # A part of the page; the cursor moves with the last one.
             if not await index.add(org_id, generation, cursor, cursor, entries, ()):
                 return 0

@@ -35,6 +35,8 @@ MOST_TERMS = 32
 """Terms the index is asked for; the others of a long query only judge the candidates."""
 MOST_LOOKS = 10
 """Times the index is asked for one page."""
+MORE_EACH_LOOK = 4
+"""So many times as many candidates as before are asked for where too few of them answered."""
 SLICE = 8192
 """Characters judged in one turn of the loop: about a millisecond."""
 
@@ -143,10 +145,10 @@ class Search:
         end = 0 if place is None or place.rank is None else place.oldest
         answers: list[_Answer] = []
         first: int | None = None
-        looks = 0
+        looks, wanted = 0, most
         while True:
             found = await self.index.candidates(
-                caller.org, caller.user_id, _wanted(query, newest), most - len(answers)
+                caller.org, caller.user_id, _wanted(query, newest), wanted
             )
             if found is None:
                 return None
@@ -160,9 +162,14 @@ class Search:
             late = not end and self.clock.monotonic() >= give_up_at
             if found.oldest <= end or len(answers) >= most or looks == MOST_LOOKS or late:
                 break
-            newest = found.oldest - 1
+            newest, wanted = found.oldest - 1, wanted * MORE_EACH_LOOK
+        oldest = max(found.oldest, end)
+        if len(answers) > most:
+            # They came newest first.
+            del answers[most:]
+            oldest = answers[-1].number
         answers.sort(reverse=True)
-        return _Window(found.generation, first, max(found.oldest, end), answers)
+        return _Window(found.generation, first, oldest, answers)
 
     async def _judged(self, query: Query, candidates: Sequence[Candidate]) -> list[_Answer]:
         """Those of the candidates that answer."""
