@@ -63,19 +63,17 @@ _BLOCKS = rows_query(
     "AND b.block <= :newest AND b.last_at >= :after AND b.first_at < :before "
     "ORDER BY b.block DESC LIMIT -1",
 )
-# All that is looked up by comes from one side of each join: so PostgreSQL looks up row by row, and
-# never reads a whole org for what it believes to be few rows.
+# As a value of each row, and not joined: so that PostgreSQL looks them up one by one, and never reads
+# a whole org for what it believes to be few rows. The limits say nothing; they keep it so.
 _POSTINGS = values_query(
-    "WITH w (org_id, generation, block, term) AS MATERIALIZED ("
-    "SELECT CAST(:org AS text), CAST(:generation AS bigint), b.value, t.value "
-    "FROM NUMBERS(:blocks) AS b CROSS JOIN EACH(:terms) AS t) "
-    "SELECT s.block, s.term, s.documents FROM w THEN JOIN search_postings AS s "
-    "ON s.org_id = w.org_id AND s.generation = w.generation "
-    "AND s.block = w.block AND s.term = w.term",
+    "SELECT x.block, x.term, x.documents FROM (SELECT b.value AS block, t.value AS term, ("
+    "SELECT s.documents FROM search_postings AS s WHERE s.org_id = :org "
+    "AND s.generation = :generation AND s.block = b.value AND s.term = t.value) AS documents "
+    "FROM NUMBERS(:blocks) AS b CROSS JOIN EACH(:terms) AS t LIMIT -1 OFFSET 0) AS x "
+    "WHERE x.documents IS NOT NULL",
     lists=["blocks", "terms"],
 )
 _MAY_SEARCH = "(c.kind IN ('direct', 'group', 'agent') OR (c.kind = 'live' AND p.role = 'admin'))"
-# The limit says nothing; it keeps this a look-up for each row.
 _SEEN = (
     "EXISTS (SELECT 1 FROM participants AS p JOIN conversations AS c ON c.id = p.conversation_id "
     "WHERE p.conversation_id = {conversation} AND p.user_id = :user "
