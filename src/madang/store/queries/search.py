@@ -63,8 +63,8 @@ _BLOCKS = rows_query(
     "AND b.block <= :newest AND b.last_at >= :after AND b.first_at < :before "
     "ORDER BY b.block DESC LIMIT -1",
 )
-# As a value of each row, and not joined: so that PostgreSQL looks them up one by one, and never reads
-# a whole org for what it believes to be few rows. The limits say nothing; they keep it so.
+# As a value of each row, and not joined: so that PostgreSQL looks them up one by one, and never
+# reads a whole org for what it believes to be few rows. The limits say nothing; they keep it so.
 _POSTINGS = values_query(
     "SELECT x.block, x.term, x.documents FROM (SELECT b.value AS block, t.value AS term, ("
     "SELECT s.documents FROM search_postings AS s WHERE s.org_id = :org "
