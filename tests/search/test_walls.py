@@ -66,7 +66,7 @@ async def test_straight_sql_sees_entries_of_what_the_user_sees(archive: Archive)
 
 async def test_a_search_that_forgot_to_ask(archive: Archive) -> None:
     """Its own conditions name the right org and user, the scope does not."""
-    wanted = queries.Wanted(["secret"], [], None, None, None)
+    wanted = queries.Wanted(["secret"], [], [], None, None, None)
     read = archive.store._read
     right = await read(Scope("default", "ann"), queries.candidates, "default", "ann", wanted, 10)
     assert right is not None and len(right.items) == 1

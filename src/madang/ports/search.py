@@ -89,11 +89,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What candidates stand under: all of `terms`, and one of each of `any_of`; said at
-    after <= created_at < before; number <= `newest`."""
+    """What candidates stand under: all of `terms`, one of each of `any_of`, and none of `without`;
+    said at after <= created_at < before; number <= `newest`."""
 
     terms: Sequence[str]
     any_of: Sequence[Sequence[str]]
+    without: Sequence[str]
     after: int | None
     before: int | None
     newest: int | None

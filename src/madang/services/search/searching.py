@@ -232,7 +232,9 @@ def _wanted(query: Query, newest: int | None) -> Wanted:
             terms += map(term_of, group)
         elif group:
             any_of.append(sorted(map(term_of, group)))
-    return Wanted(terms, any_of, query.after, query.before, newest)
+    # A phrase of several words is not excluded by its words.
+    without = [each[0][0] for each in query.without if len(each) == 1]
+    return Wanted(terms, any_of, without, query.after, query.before, newest)
 
 
 def _write_place(place: Place) -> str:

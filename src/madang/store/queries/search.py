@@ -194,7 +194,7 @@ class _Look:
 
     def _masks(self, blocks: Sequence[int]) -> dict[int, int]:
         wanted = self._wanted
-        asked = {*wanted.terms, *(term for group in wanted.any_of for term in group)}
+        asked = {*wanted.terms, *wanted.without, *(term for any in wanted.any_of for term in any)}
         under = self._under(blocks, asked) if asked else {}
         masks = {}
         for block in blocks:
@@ -204,6 +204,8 @@ class _Look:
                 mask &= found.get(term, 0)
             for group in wanted.any_of:
                 mask &= _union(found.get(term, 0) for term in group)
+            for term in wanted.without:
+                mask &= ~found.get(term, 0)
             if block == self._newest // BLOCK:
                 mask &= (1 << (self._newest % BLOCK + 1)) - 1
             if mask:
