@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from madang.protocol.errors import Invalid
 from madang.services.conversations import CreateConversation
 from madang.services.messages import SendMessage
 from madang.services.search import query as language
@@ -94,7 +95,9 @@ async def fill(both: Both) -> None:
     for name, archive in both.archives.items():
         rooms[name] = [
             (
-                await archive.writer.write(CreateConversation(ORG, people[0], "group", people, "R"))
+                await archive.writer.write(
+                    CreateConversation(ORG, people[0], "group", tuple(people), "R")
+                )
             ).view.conversation.id
             for people in both.members
         ]
@@ -174,7 +177,7 @@ async def test_both_databases_answer_as_a_scan_does(
         asked, user = question(both.dice, both), both.dice.choice(USERS)
         try:
             query = language.read(asked)
-        except language.Invalid:
+        except Invalid:
             continue
         scores = {
             number: score

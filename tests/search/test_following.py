@@ -12,11 +12,21 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from madang.bus.memory import MemoryBus
 from madang.model.nouns import Message
-from madang.services.search.following import ABANDONED_MICROSECONDS, Follower, advance, sweep
+from madang.services.messages import AddReaction, ReadMessage
+from madang.services.search.following import (
+    ABANDONED_MICROSECONDS,
+    Follower,
+    advance,
+    entry_of,
+    sweep,
+)
 from madang.services.search.rebuilding import GivenUp, Progress, rebuild
+from madang.store import migrate
+from madang.store.search import SqlSearchIndex
 from madang.store.sql_store import Scope
 from tests.search.conftest import ORG, Archive, MovingClock, archive_on
 from tests.search.standing import should_stand, standing
@@ -107,8 +117,6 @@ async def test_the_same_page_twice_changes_nothing(archive: Archive) -> None:
     # And what is written again, as after a half of a page, stands there once.
     (index,) = await archive.index.indexes(ORG)
     page = await archive.index.log_page(ORG, 0, 1000)
-    from madang.services.search.following import entry_of
-
     entries = [entry_of(said) for said in page.said]
     assert await archive.index.add(
         ORG, made.generation, index.cursor, index.cursor, entries, page.gone
@@ -118,8 +126,6 @@ async def test_the_same_page_twice_changes_nothing(archive: Archive) -> None:
 
 
 async def test_reading_and_reacting_are_passed_over(archive: Archive) -> None:
-    from madang.services.messages import AddReaction, ReadMessage
-
     room = await archive.room("ann", "bob")
     message = await archive.say("ann", room, "hello")
     await archive.follower.look()
@@ -220,18 +226,17 @@ async def test_made_anew_while_it_serves(archive: Archive) -> None:
     assert await rows_of(archive, before.generation) == 0
 
 
-async def rows_of(archive: Archive, generation: int) -> int:
-    def count(connection: object) -> int:
-        return sum(
-            int(
-                connection.exec_driver_sql(  # type: ignore[attr-defined]
-                    f"SELECT count(*) FROM {table} WHERE generation = {generation}"
-                ).scalar_one()
-            )
-            for table in ("search_indexes", "search_blocks", "search_postings", "search_entries")
-        )
+def _rows_of(connection: Connection, generation: int) -> int:
+    found = 0
+    for table in ("search_indexes", "search_blocks", "search_postings", "search_entries"):
+        sql = f"SELECT count(*) FROM {table} WHERE generation = {generation}"
+        found += int(connection.exec_driver_sql(sql).scalar_one())
+    return found
 
-    return await archive.store._read(Scope(ORG), count)
+
+async def rows_of(archive: Archive, generation: int) -> int:
+    """Rows of every table."""
+    return await archive.store._read(Scope(ORG), _rows_of, generation)
 
 
 async def test_a_rebuild_that_died_leaves_nothing(archive: Archive) -> None:
@@ -252,6 +257,13 @@ async def test_a_rebuild_that_died_leaves_nothing(archive: Archive) -> None:
     assert len(await archive.index.indexes(ORG)) == 1
 
 
+class Endless(SqlSearchIndex):
+    """Of a log that goes on for ever, so that a rebuild is not done with its first page."""
+
+    async def orgs(self) -> dict[str, int]:
+        return {ORG: 2**62}
+
+
 async def test_of_two_rebuilds_the_second_goes_on(archive: Archive) -> None:
     await talk(archive, random.Random(2), 50)
     await archive.follower.look()
@@ -261,11 +273,6 @@ async def test_of_two_rebuilds_the_second_goes_on(archive: Archive) -> None:
         if not second:
             making = rebuild(archive.index, archive.clock, ORG, lambda _: None)
             second.append(asyncio.create_task(making))
-
-    # Another org's log goes on for ever in it, so that it is not done with its first page.
-    class Endless(type(archive.index)):  # type: ignore[misc]
-        async def orgs(self) -> dict[str, int]:
-            return {ORG: 2**62}
 
     endless = Endless(archive.store, archive.clock)
     with pytest.raises(GivenUp):
@@ -277,8 +284,6 @@ async def test_of_two_rebuilds_the_second_goes_on(archive: Archive) -> None:
 
 async def test_where_the_log_was_given_a_new_epoch(sqlite_url: str, clock: MovingClock) -> None:
     """The head then lies beyond the last event, and the index comes to it all the same."""
-    from madang.store import migrate
-
     archive = archive_on(sqlite_url, clock)
     room = await archive.room("ann")
     await archive.say("ann", room, "hello")

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, TextClause
 from sqlalchemy.exc import DBAPIError
 
+from madang.ports.search import Wanted
 from madang.store import indexing
 from madang.store.queries import search as queries
 from madang.store.sql_store import ALL_ORGS, Scope
@@ -66,7 +67,7 @@ async def test_straight_sql_sees_entries_of_what_the_user_sees(archive: Archive)
 
 async def test_a_search_that_forgot_to_ask(archive: Archive) -> None:
     """Its own conditions name the right org and user, the scope does not."""
-    wanted = queries.Wanted(["secret"], [], [], None, None, None)
+    wanted = Wanted(["secret"], [], [], None, None, None)
     read = archive.store._read
     right = await read(Scope("default", "ann"), queries.candidates, "default", "ann", wanted, 10)
     assert right is not None and len(right.items) == 1

@@ -194,7 +194,7 @@ class _Look:
 
     def _masks(self, blocks: Sequence[int]) -> dict[int, int]:
         wanted = self._wanted
-        asked = {*wanted.terms, *wanted.without, *(term for any in wanted.any_of for term in any)}
+        asked = {*wanted.terms, *wanted.without, *(t for each in wanted.any_of for t in each)}
         under = self._under(blocks, asked) if asked else {}
         masks = {}
         for block in blocks:
