@@ -153,7 +153,8 @@ class Madang(Library):
         self._limits = (self.messages_limit, signals_limit, searches_limit)
         index = SqlSearchIndex(self.store, clock)
         self.search = Search(index, clock, searches_limit, settings.search_timeout)
-        self.follower = Follower(index, self.bus, clock)
+        written = self.writer.commit_writes
+        self.follower = Follower(index, self.bus, clock, lambda: written.sum)
         self.admission = Admission(
             self.verifier,
             self.members,

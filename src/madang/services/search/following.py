@@ -7,7 +7,7 @@ found after about `LOOK_SECONDS`; what was deleted is found by nobody from the m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -39,17 +39,30 @@ ABANDONED_MICROSECONDS = 120 * 1_000_000
 PAGE = 1000
 """Events read at once."""
 MOST_ORGS = 1_000
+BUSY_RATE = 6_000.0
+"""Writes a second from which on a node has other things to do: the index waits, and catches up
+when there is less."""
+REST, REST_WHEN_BUSY = 0.5, 9.0
+"""How long it rests after a page, in times of the work: what is said goes before what is found."""
+
+Written = Callable[[], float]
+"""How many writes this node has committed since it began."""
 
 log = structlog.get_logger(__name__)
 
 
 class Follower:
-    """Keeps the index behind the log, on the one node that does."""
+    """Keeps the index behind the log, on the one node that does. Where it is told how much is
+    `written` it rests between pages, and more where that is much."""
 
-    def __init__(self, index: SearchIndex, bus: Bus, clock: Clock) -> None:
+    def __init__(
+        self, index: SearchIndex, bus: Bus, clock: Clock, written: Written | None = None
+    ) -> None:
         self._index = index
         self._bus = bus
         self._clock = clock
+        self._written = written
+        self._counted = (clock.monotonic(), 0.0)
         self._sweep_at = 0.0
 
     async def run(self) -> None:
@@ -90,10 +103,21 @@ class Follower:
                     made = await self._index.begin(org.org_id, "serving")
                     generation, cursor = made.generation, made.cursor
                 # A page each, so that a long log does not keep the short ones waiting.
+                begun = self._clock.monotonic()
                 events += await advance(self._index, self._clock, org.org_id, generation, cursor)
+                await self._rest(self._clock.monotonic() - begun)
                 if not await self._bus.acquire("search", OWN_SECONDS):
                     return events
         return events
+
+    async def _rest(self, worked: float) -> None:
+        if self._written is None:
+            return
+        now, written = self._clock.monotonic(), self._written()
+        since, before = self._counted
+        self._counted = (now, written)
+        is_busy = written - before > BUSY_RATE * (now - since)
+        await self._clock.sleep(worked * (REST_WHEN_BUSY if is_busy else REST))
 
     async def _sweep(self) -> None:
         now = self._clock.monotonic()
