@@ -35,8 +35,10 @@ MOST_TERMS = 32
 """Terms the index is asked for; the others of a long query only judge the candidates."""
 MOST_LOOKS = 10
 """Times the index is asked for one page."""
-MORE_EACH_LOOK = 4
+MORE_EACH_LOOK = 2
 """So many times as many candidates as before are asked for where too few of them answered."""
+ENOUGH_JUDGED = 600
+"""Candidates after which a window that fills the page is large enough."""
 SLICE = 8192
 """Characters judged in one turn of the loop: about a millisecond."""
 
@@ -118,7 +120,7 @@ class Search:
             caller.org, caller.user_id, sorted(query.conversations)
         ):
             raise NotAParticipant
-        window = await self._window(caller, query, place, max(WINDOW, limit))
+        window = await self._window(caller, query, place, limit)
         if window is None:
             return ResultPage((), None)
         left = window.answers
@@ -137,15 +139,17 @@ class Search:
         return ResultPage(results, None if following is None else _write_place(following))
 
     async def _window(
-        self, caller: Identity, query: Query, place: Place | None, most: int
+        self, caller: Identity, query: Query, place: Place | None, page: int
     ) -> _Window | None:
+        most = max(WINDOW, page)
         give_up_at = self.clock.monotonic() + self.seconds
         newest = None if place is None else place.newest
         # A window that was shown in part keeps its lower end too.
         end = 0 if place is None or place.rank is None else place.oldest
         answers: list[_Answer] = []
         first: int | None = None
-        looks, wanted = 0, most
+        looks = judged = 0
+        wanted = most
         while True:
             found = await self.index.candidates(
                 caller.org, caller.user_id, _wanted(query, newest), wanted
@@ -158,9 +162,12 @@ class Search:
                 first = found.newest
             answers += await self._judged(query, [c for c in found.items if c.number >= end])
             looks += 1
+            judged += len(found.items)
+            if found.oldest <= end or len(answers) >= most or looks == MOST_LOOKS:
+                break
             # A window that was looked through before is so again, whole.
-            late = not end and self.clock.monotonic() >= give_up_at
-            if found.oldest <= end or len(answers) >= most or looks == MOST_LOOKS or late:
+            will_do = judged >= ENOUGH_JUDGED and len(answers) >= page
+            if not end and (will_do or self.clock.monotonic() >= give_up_at):
                 break
             newest, wanted = found.oldest - 1, wanted * MORE_EACH_LOOK
         oldest = max(found.oldest, end)
