@@ -14,6 +14,7 @@ from bench.scenarios.durable import Durable
 from bench.scenarios.fanout import Fanout, Growth
 from bench.scenarios.nodes import Move, TwoNodes
 from bench.scenarios.postgres import History, OnPostgres
+from bench.scenarios.search import Searching
 from bench.scenarios.stalled import Stalling
 
 # Madang first: the other rows are given as a ratio of it.
@@ -52,4 +53,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     Move(),
     History(),
     Stalling(),
+    Searching(),
 )

@@ -144,6 +144,13 @@ def _others(figures: Figures) -> tuple[str, bool]:
     return f"{beside / without:.2f} ×", beside <= 1.2 * without
 
 
+def _indexed(figures: Figures) -> tuple[str, bool]:
+    rates = [(r.case.rpartition(" ")[2], r.value) for r in figures.all("search", "indexed")]
+    return ", ".join(f"{name} {rate:,.0f} /s" for name, rate in rates), all(
+        rate >= 5000 for _, rate in rates
+    )
+
+
 def _grown(figures: Figures) -> tuple[str, bool]:
     # What anything grows by, stalled or not, is not the stalled ones'.
     grown = figures.best("stalled", "memory grown", case=" of ")
@@ -211,6 +218,12 @@ _TARGETS: tuple[tuple[str, Callable[[Figures], tuple[str, bool]]], ...] = (
     ("the store's page of 50 out of 1,000,000 messages: p99 at most 2 × the query's", _page),
     ("1 % of readers stalled: the others' p99 at most 1.2 × without", _others),
     ("the same: memory grows by at most the cap times the stalled", _grown),
+    (
+        "search over 1,000,000 messages on PostgreSQL: p99 under 100 ms",
+        _at_most("search", "search p99", 100, "ms", "PostgreSQL"),
+    ),
+    ("the same on SQLite: p99 under 150 ms", _at_most("search", "search p99", 150, "ms", "SQLite")),
+    ("indexing keeps up with 5,000 messages/s", _indexed),
 )
 
 
