@@ -35,8 +35,6 @@ def _sqlite() -> Iterator[str]:
 @contextmanager
 def _postgresql() -> Iterator[str]:
     with postgres() as database:
-        migrate.upgrade(database.owner_url)
-        database.ask("GRANT madang_app TO madang_chat")
         yield database.app_url
 
 
