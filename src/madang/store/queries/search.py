@@ -1,8 +1,8 @@
 """Asking the index: candidates for a search, newest first, and the messages that were found.
 
-Blocks are looked into from the newest on, twice as many each time, and no further than it takes:
-a word that stands in every other message costs as much as one in a thousand. Numbers of a block
-are the bits of an integer, so that what stands under several terms is an `&`.
+Blocks are looked into from the newest on, four times as many each time, and no further than it
+takes: a word that stands in every other message costs as much as one in a thousand. Numbers of a
+block are the bits of an integer, so that what stands under several terms is an `&`.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class _Look:
         at, take = 0, 1
         while at < len(blocks):
             part = blocks[at : at + take]
-            at, take = at + take, min(2 * take, MOST_BLOCKS)
+            at, take = at + take, min(4 * take, MOST_BLOCKS)
             numbers = self._numbers(part, most)
             # One more than is wanted tells that there is more.
             while numbers:
