@@ -15,6 +15,7 @@ from bench.scenarios.fanout import Fanout, Growth
 from bench.scenarios.live import Page, Talk, Votes
 from bench.scenarios.nodes import Move, TwoNodes
 from bench.scenarios.postgres import History, OnPostgres
+from bench.scenarios.search import Searching
 from bench.scenarios.stalled import Stalling
 
 # Madang first: the other rows are given as a ratio of it.
@@ -56,4 +57,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     Votes(),
     Talk(),
     Page(),
+    Searching(),
 )

@@ -156,6 +156,13 @@ def _others(figures: Figures) -> tuple[str, bool]:
     return f"{beside / without:.2f} ×", beside <= 1.2 * without
 
 
+def _indexed(figures: Figures) -> tuple[str, bool]:
+    rates = [(r.case.rpartition(" ")[2], r.value) for r in figures.all("search", "indexed")]
+    return ", ".join(f"{name} {rate:,.0f} /s" for name, rate in rates), all(
+        rate >= 5000 for _, rate in rates
+    )
+
+
 def _grown(figures: Figures) -> tuple[str, bool]:
     # What anything grows by, stalled or not, is not the stalled ones'.
     grown = figures.best("stalled", "memory grown", case=" of ")
@@ -244,6 +251,11 @@ _TARGETS: tuple[tuple[str, Callable[[Figures], tuple[str, bool]]], ...] = (
         _at_most("live-room", "the last one has it p99", 250, "ms"),
     ),
     ("the join page: under 100 KB", _at_most("live-page", "sent", 100, "KB")),
+        "search over 1,000,000 messages on PostgreSQL: p99 under 100 ms",
+        _at_most("search", "search p99", 100, "ms", "PostgreSQL"),
+    ),
+    ("the same on SQLite: p99 under 150 ms", _at_most("search", "search p99", 150, "ms", "SQLite")),
+    ("indexing keeps up with 5,000 messages/s", _indexed),
 )
 
 

@@ -40,13 +40,17 @@ from madang.ports.bus import Bus
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import Unavailable
 from madang.services.limits import RateLimit
+from madang.services.search.following import Follower
+from madang.services.search.searching import Search
 from madang.services.trust import fingerprint, token_verifier
 from madang.settings import Settings
 from madang.store import migrate
 from madang.store.address import is_postgresql
 from madang.store.opening import check_postgresql, open_store
+from madang.store.search import SqlSearchIndex
 from madang.store.writer import GroupWriter
 from madang.surfaces import problems
+from madang.surfaces import search as search_rest
 from madang.surfaces.admission import Admission
 from madang.surfaces.events import frames as events_frames
 from madang.surfaces.events import rest as events_rest
@@ -156,7 +160,17 @@ class Madang(Library):
         self.messages_limit = RateLimit(per_minute)
         signals = None if per_minute is None else per_minute * SIGNALS_PER_MESSAGE
         signals_limit = RateLimit(signals, "signals")
-        self._limits: tuple[RateLimit, ...] = (self.messages_limit, signals_limit)
+        searches = settings.rate_limit_searches_per_minute if settings.rate_limit_enabled else None
+        searches_limit = RateLimit(searches, "searches", "Too many searches")
+        self._limits: tuple[RateLimit, ...] = (
+            self.messages_limit,
+            signals_limit,
+            searches_limit,
+        )
+        index = SqlSearchIndex(self.store, clock)
+        self.search = Search(index, clock, searches_limit, settings.search_timeout)
+        written = self.writer.commit_writes
+        self.follower = Follower(index, self.bus, clock, lambda: written.sum)
         self.admission = Admission(
             self.verifier,
             self.members,
@@ -279,6 +293,8 @@ class Madang(Library):
             )
         )
         self.live.add_routes(app)
+        if self.settings.search_enabled:
+            app.include_router(search_rest.router(self.search))
         measured = Measured(
             _node_name(self.settings),
             madang.__version__,
@@ -342,6 +358,8 @@ class Madang(Library):
             self._tasks.start(self.delivery.run(), "head checks")
             self._tasks.start(self._share_limits(), "shared limits")
             self._tasks.start(self.live.upkeep.run(), "rooms")
+            if self.settings.search_enabled:
+                self._tasks.start(self.follower.run(), "search index")
             self._started = True
 
     async def _agree(self) -> None:

@@ -245,6 +245,22 @@ class Settings(BaseSettings):
         description="Wrong room codes and seat tokens that one address may try in a minute.",
     )
 
+    # --- search -----------------------------------------------------------------------------
+    search_enabled: bool = Field(
+        True,
+        description="Whether what is said is indexed and can be searched.",
+    )
+    search_timeout: Seconds = Field(
+        1.0,
+        gt=0,
+        description="Seconds that a search looks before its page ends with what was found.",
+    )
+    rate_limit_searches_per_minute: int = Field(
+        60,
+        ge=1,
+        description="Searches for messages a user may make in a minute, if rates are limited.",
+    )
+
     # --- what it tells ----------------------------------------------------------------------
     metrics: bool = Field(
         True,

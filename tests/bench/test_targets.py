@@ -82,3 +82,26 @@ def test_memory_that_grows_without_anybody_stalled_is_not_the_stalled_ones(
 
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     assert all(verdict.met is None for verdict in verdicts([]))
+
+
+@pytest.mark.parametrize(
+    ("sqlite", "postgresql", "met"),
+    [(5000, 5000, True), (4999, 9000, False), (9000, 4999, False)],
+)
+def test_indexing_keeps_up_on_both_databases(sqlite: float, postgresql: float, met: bool) -> None:
+    found = _verdict(
+        "indexing keeps up",
+        _record("search", "1,000,000 messages on SQLite", "indexed", sqlite),
+        _record("search", "1,000,000 messages on PostgreSQL", "indexed", postgresql),
+    )
+    assert found.met is met
+
+
+@pytest.mark.parametrize(("database", "most"), [("PostgreSQL", 100.0), ("SQLite", 150.0)])
+def test_searches_have_a_limit_on_each_database(database: str, most: float) -> None:
+    for value, met in ((most, True), (most + 1, False)):
+        found = _verdict(
+            "under 100 ms" if database == "PostgreSQL" else "under 150 ms",
+            _record("search", f"1,000,000 messages on {database}", "search p99", value, more=False),
+        )
+        assert found.met is met

@@ -33,6 +33,7 @@ def test_version() -> None:
     [
         *("", "serve", "demo", "token", "tail", "settings", "bench"),
         *("db", "db upgrade", "db current", "db new-epoch"),
+        *("search", "search status", "search rebuild"),
     ],
 )
 def test_help_fits_a_terminal(command: str) -> None:

@@ -1,4 +1,5 @@
-"""The command line: `madang serve`, `demo`, `token`, `tail`, `db`, `settings`, `bench`.
+"""The command line: `madang serve`, `demo`, `token`, `tail`, `db`, `search`,
+`settings`, `bench`.
 
 One file for each command; this one names them. May import anything, and imports what is heavy
 inside the command that needs it, so that `madang --help` answers at once. Never holds a rule of
@@ -16,6 +17,7 @@ from madang.cli.bench import bench
 from madang.cli.db import db
 from madang.cli.demo import demo
 from madang.cli.help import Command, Group
+from madang.cli.search import search
 from madang.cli.serve import serve
 from madang.cli.settings import settings
 from madang.cli.tail import tail
@@ -61,6 +63,7 @@ def _madang(
 for each in (serve, demo, token, tail, settings):
     app.command(cls=Command)(each)
 app.add_typer(db, name="db")
+app.add_typer(search, name="search")
 app.command(
     cls=Command,
     hidden=True,  # works in a checkout only, and `make help` shows it there

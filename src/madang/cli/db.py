@@ -90,6 +90,19 @@ def new_epoch(database: Database = None, data_dir: DataDir = None) -> None:
     )
 
 
+def ready_settings(database: str | None, data_dir: Path | None) -> Settings:
+    """The settings of a command that works on a database which is there, at this version's
+    schema; otherwise the command ends with a sentence."""
+    from madang.store import migrate
+
+    with database_errors_as_sentences():
+        settings = _settings(database, data_dir)
+        if (file := _missing_file(settings)) is not None:
+            refuse(f"{_none_yet(file, settings)}: run `madang db upgrade`.")
+        migrate.check(settings.database_url)
+    return settings
+
+
 def _settings(database: str | None, data_dir: Path | None) -> Settings:
     with settings_errors_as_sentences():
         settings = load(database_url=database_address(database), data_dir=data_dir)

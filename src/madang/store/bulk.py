@@ -15,10 +15,11 @@ from madang.store import dialects
 Row = Sequence[Any]
 
 
-def insert(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Add rows, each with a value for every column of the table, in the table's order."""
+def insert(connection: Connection, table: Table, rows: Sequence[Row], conflict: str = "") -> None:
+    """Add rows, each with a value for every column of the table, in the table's order; `conflict`
+    is an ON CONFLICT clause for those that are there."""
     if rows:
-        dialects.of(connection).insert(connection, table, rows)
+        dialects.of(connection).insert(connection, table, rows, conflict)
 
 
 def update(

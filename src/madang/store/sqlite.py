@@ -42,6 +42,9 @@ BUSY_SECONDS = 5.0
 CHECKPOINT_EVENTS = 1000
 """Events between checkpoints: 10 to 30 MiB of write-ahead log."""
 
+ROWS_PER_EVENT = 50
+"""Rows of the search index that take as much of that log as an event: they stand close together."""
+
 _CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 
 _STORAGE_ERRORS = {
@@ -262,7 +265,16 @@ class SqliteStore(SqlStore):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        return await self._run(self._writing, lambda: self._writer, change, *args, **kwargs)
+        def counted(connection: Connection) -> T:
+            driver = connection.connection.driver_connection
+            before: int = driver.total_changes  # type: ignore[union-attr]
+            result = change(connection, *args, **kwargs)
+            rows = driver.total_changes - before  # type: ignore[union-attr]
+            # A little before its own commit, which the next checkpoint then takes.
+            self._checkpoints.after_commit(rows // ROWS_PER_EVENT)
+            return result
+
+        return await self._run(self._writing, lambda: self._writer, counted)
 
     async def _read(
         self,

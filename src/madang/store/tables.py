@@ -14,6 +14,7 @@ from sqlalchemy import (
     Column,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -326,4 +327,57 @@ Index(
     votes.c.voter,
     sqlite_where=votes.c.voter.is_not(None),
     postgresql_where=votes.c.voter.is_not(None),
+# One index of an org's messages: it has followed the log up to `cursor`, and given out the numbers
+# below `documents`. Another generation is built beside the one that serves and takes its place.
+search_indexes = Table(
+    "search_indexes",
+    metadata,
+    Column("org_id", Name, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", _by_bytes(String, 16), nullable=False),
+    Column("cursor", Micros, nullable=False),
+    Column("documents", BigInteger, nullable=False),
+    Column("updated_at", Micros, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Messages whose numbers stand together, and when they were said.
+search_blocks = Table(
+    "search_blocks",
+    metadata,
+    Column("org_id", Name, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("block", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_at", Micros, nullable=False),
+    Column("last_at", Micros, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Which of a block's messages stand under a term; the form is `store.postings`'.
+search_postings = Table(
+    "search_postings",
+    metadata,
+    Column("org_id", Name, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("block", BigInteger, primary_key=True, autoincrement=False),
+    Column("term", Words, primary_key=True),
+    Column("documents", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# A message's number.
+search_entries = Table(
+    "search_entries",
+    metadata,
+    Column("org_id", Name, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("message_id", Id, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index(
+    "uq_search_entries_message_id_generation",
+    search_entries.c.message_id,
+    search_entries.c.generation,
+    unique=True,
 )

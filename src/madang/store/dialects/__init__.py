@@ -1,9 +1,10 @@
 """The one place where databases differ in SQL: many rows in one statement, and a few words.
 
 Everything else in the store is written once. A query is written in the words of SQLite and of
-four of our own, which a dialect puts into its own by `spoken`:
+five of our own, which a dialect puts into its own by `spoken`:
 
 - `EACH(:ids) AS i`: the strings of the list `:ids` as rows, each as `i.value`
+- `NUMBERS(:numbers) AS n`: the same of whole numbers
 - `AMONG(:ids)`, after a column: it is one of the strings of the list `:ids`
 - `REACTIONS(m.id)`: all reactions of the message, for `rows.reactions_of`; no rows are NULL or []
 - `a THEN JOIN b ON …`: for each row of `a` a look-up in `b`, in this order
@@ -38,7 +39,17 @@ class Dialect(Protocol):
         """The rows of a query by `rows_query`, in its order."""
         ...
 
-    def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None: ...
+    def values_query(self, sql: str, lists: Sequence[str]) -> TextClause:
+        """A query whose rows may hold bytes, to be run as it is; `lists` names parameters that
+        are lists."""
+        ...
+
+    def insert(
+        self, connection: Connection, table: Table, rows: Sequence[Row], conflict: str = ""
+    ) -> None:
+        """`conflict` is an ON CONFLICT clause."""
+        ...
+
     def update(
         self,
         connection: Connection,

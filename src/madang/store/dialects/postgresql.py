@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Integer, Table, TextClause, text
+from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, Table, TextClause, text
 
 Row = Sequence[Any]
 
 _WORDS = (
     (re.compile(r"\bEACH\(:(\w+)\) AS (\w+)"), r"unnest(CAST(:\1 AS text[])) AS \2 (value)"),
+    (re.compile(r"\bNUMBERS\(:(\w+)\) AS (\w+)"), r"unnest(CAST(:\1 AS bigint[])) AS \2 (value)"),
     (re.compile(r"\bAMONG\(:(\w+)\)"), r"= ANY (CAST(:\1 AS text[]))"),
     (re.compile(r"\bTHEN JOIN\b"), "JOIN"),
     (re.compile(r"\bLIMIT -1\b"), ""),
@@ -44,8 +45,13 @@ class PostgreSql:
     def fetch(self, connection: Connection, query: TextClause, values: Any) -> list[Row]:
         return list(connection.execute(query, values).cursor.fetchall())
 
-    def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        _run(connection, _insert(table), rows)
+    def values_query(self, sql: str, lists: Sequence[str]) -> TextClause:
+        return text(self.spoken(sql))
+
+    def insert(
+        self, connection: Connection, table: Table, rows: Sequence[Row], conflict: str = ""
+    ) -> None:
+        _run(connection, f"{_insert(table)} {conflict}", rows)
 
     def update(
         self,
@@ -91,6 +97,8 @@ def _type(table: Table, name: str) -> str:
             return "bigint"
         case Integer():
             return "integer"
+        case LargeBinary():
+            return "bytea"
         case _:
             return "text"
 

@@ -25,6 +25,7 @@ CHUNK = 256
 
 _WORDS = (
     (re.compile(r"\bEACH\(:(\w+)\)"), r"json_each(:\1)"),
+    (re.compile(r"\bNUMBERS\(:(\w+)\)"), r"json_each(:\1)"),
     (re.compile(r"\bAMONG\(:(\w+)\)"), r"IN (SELECT value FROM json_each(:\1))"),
     # Keeps the order: for each row, a look-up by index.
     (re.compile(r"\bTHEN JOIN\b"), "CROSS JOIN"),
@@ -54,8 +55,14 @@ class Sqlite:
     def fetch(self, connection: Connection, query: TextClause, values: Any) -> list[Row]:
         return _parse(connection.execute(query, values).scalar())
 
-    def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        _run(connection, lambda size: _insert(table, size), rows)
+    def values_query(self, sql: str, lists: Sequence[str]) -> TextClause:
+        query = text(self.spoken(sql))
+        return query.bindparams(*(bindparam(name, type_=JSON()) for name in lists))
+
+    def insert(
+        self, connection: Connection, table: Table, rows: Sequence[Row], conflict: str = ""
+    ) -> None:
+        _run(connection, lambda size: f"{_insert(table, size)} {conflict}", rows)
 
     def update(
         self,

@@ -55,3 +55,13 @@ def scalar_query(sql: str) -> Query:
 def scalar(connection: Connection, query: Query, **values: Any) -> Any:
     """The one value of a `scalar_query`, or None where it finds nothing."""
     return connection.execute(query[connection.dialect.name], values).scalar()
+
+
+def values_query(sql: str, lists: Sequence[str] = ()) -> Query:
+    """A query whose rows may hold bytes, made to be run by `values`."""
+    return {name: dialect.values_query(sql, lists) for name, dialect in dialects.every().items()}
+
+
+def values(connection: Connection, query: Query, **values: Any) -> list[Row]:
+    """The rows of a `values_query`."""
+    return list(connection.execute(query[connection.dialect.name], values).cursor.fetchall())

@@ -1,0 +1,188 @@
+"""How text is cut for search, what is said and what is asked alike, whatever the database.
+
+Words are runs of letters, marks and digits, folded: compatibility forms (NFKC), case, and the
+accents of Latin letters. Scripts that write no spaces, or hang endings onto words, are cut into
+single characters and overlapping pairs of them: Chinese, Japanese and Korean, and Thai, Lao, Khmer
+and Burmese. Emoji are words of one character. Everything else parts words and is nothing itself.
+
+`terms` is what an index keeps of a text. `Positions` is where the terms of a question stand in
+one, and what a match is: the question's terms one after the other.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import pairwise
+
+import regex
+
+MAX_TERM = 64
+"""Characters of a word that count: longer ones are keys and encodings, not words."""
+
+_PAIRED = (
+    r"\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Bopomofo}"
+    r"\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}ー"
+)
+_RUNS = regex.compile(
+    rf"([{_PAIRED}]+)"
+    rf"|([[\p{{L}}\p{{N}}]--[{_PAIRED}]][[\p{{L}}\p{{N}}\p{{M}}]--[{_PAIRED}]]*)"
+    r"|([\p{Extended_Pictographic}\p{Regional_Indicator}])",
+    regex.V1,
+)
+_PAIRS, _WORD, _SIGN = 1, 2, 3
+_CLUSTERS = regex.compile(r"\X")
+_ACCENTS = regex.compile(r"(?<=\p{Script=Latin})\p{Mn}+")
+_LATIN_BEYOND_ASCII = regex.compile(r"[\p{Script=Latin}--[a-zA-Z]]|[a-zA-Z]\p{Mn}", regex.V1)
+_MARKED_LATIN = regex.compile(r"\p{Script=Latin}\p{Mn}")
+# Letters that no decomposition takes apart.
+_LETTERS = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ı": "i", "ħ": "h", "æ": "ae", "œ": "oe"})
+
+
+def fold(text: str) -> str:
+    """The text as it is compared: what looks or sounds the same is the same."""
+    if text.isascii():
+        return text.lower()
+    if not unicodedata.is_normalized("NFKC", text):
+        text = unicodedata.normalize("NFKC", text)
+    text = text.casefold()
+    if _LATIN_BEYOND_ASCII.search(text):
+        bare = _ACCENTS.sub("", unicodedata.normalize("NFD", text)).translate(_LETTERS)
+        text = unicodedata.normalize("NFKC", bare)
+    elif not unicodedata.is_normalized("NFKC", text):
+        text = unicodedata.normalize("NFKC", text)
+    return text
+
+
+def terms(text: str) -> set[str]:
+    """Everything the text can be found by."""
+    found: set[str] = set()
+    for run in _RUNS.finditer(fold(text)):
+        piece = run[0]
+        if run.lastindex == _PAIRS:
+            found.update(piece)
+            found.update(map("".join, pairwise(piece)))
+        else:
+            found.add(piece[:MAX_TERM])
+    return found
+
+
+Phrase = tuple[tuple[str, int], ...]
+"""Terms, each with its distance from the first one."""
+
+
+def phrase(text: str) -> Phrase:
+    """What a text must hold to match this one: its words one after the other. Empty where there
+    is no word in it."""
+    wanted: list[tuple[str, int]] = []
+    at = 0
+    for run in _RUNS.finditer(fold(text)):
+        piece = run[0]
+        if run.lastindex != _PAIRS:
+            wanted.append((piece[:MAX_TERM], at))
+            at += 1
+        elif len(piece) == 1:
+            wanted.append((piece, at))
+            at += 1
+        else:
+            wanted += [(piece[n : n + 2], at + n) for n in range(len(piece) - 1)]
+            at += len(piece)
+    return tuple(wanted)
+
+
+def width(wanted: Phrase) -> int:
+    """How many words long a phrase is; a character of a paired script is one."""
+    last, distance = wanted[-1]
+    # A pair takes two, and is the only term of two characters of such a script.
+    return distance + (2 if len(last) == 2 and _is_pair(last) else 1)
+
+
+def _is_pair(term: str) -> bool:
+    run = _RUNS.match(term)
+    return run is not None and run.lastindex == _PAIRS
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """Where the terms of a question stand in one text."""
+
+    length: int
+    """Words in the text; a character of a paired script is one."""
+    _places: Mapping[str, Sequence[int]]
+    _spans: Sequence[tuple[int, int]]
+    """Where each word stands in the folded text."""
+
+    def of(self, wanted: Phrase) -> list[int]:
+        """Where the phrase begins, each time, in words."""
+        places = self._places
+        first, distance = wanted[0]
+        begins = [at - distance for at in places.get(first, ())]
+        for term, distance in wanted[1:]:
+            if not begins:
+                break
+            there = frozenset(places.get(term, ()))
+            begins = [at for at in begins if at + distance in there]
+        return begins
+
+    def spans(self, wanted: Phrase) -> list[tuple[int, int]]:
+        """Where the phrase stands in the folded text, each time: [start, end)."""
+        last = width(wanted) - 1
+        return [(self._spans[at][0], self._spans[at + last][1]) for at in self.of(wanted)]
+
+
+def positions(folded: str, wanted: AbstractSet[str]) -> Positions:
+    """Where these terms stand in a text that was folded."""
+    places: dict[str, list[int]] = {}
+    spans: list[tuple[int, int]] = []
+    for run in _RUNS.finditer(folded):
+        piece, start, at = run[0], run.start(), len(spans)
+        if run.lastindex != _PAIRS:
+            spans.append((start, run.end()))
+            if piece[:MAX_TERM] in wanted:
+                places.setdefault(piece[:MAX_TERM], []).append(at)
+            continue
+        for n in range(len(piece)):
+            spans.append((start + n, start + n + 1))
+            for term in (piece[n], piece[n : n + 2]):
+                if term in wanted:
+                    there = places.setdefault(term, [])
+                    if not there or there[-1] != at + n:
+                        there.append(at + n)
+    return Positions(len(spans), places, spans)
+
+
+def fold_with_places(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
+    """The folded text, and where in the text each of its characters begins and ends."""
+    folded = fold(text)
+    if len(folded) == len(text) and _is_plain(text):
+        return folded, range(len(text)), range(1, len(text) + 1)
+    pieces: list[str] = []
+    begins: list[int] = []
+    ends: list[int] = []
+    for start, end, piece in _folded_clusters(text):
+        pieces.append(piece)
+        begins += [start] * len(piece)
+        ends += [end] * len(piece)
+    return "".join(pieces), begins, ends
+
+
+def _is_plain(text: str) -> bool:
+    """Whether folding shortens nothing in the text: then it changes character by character if the
+    length stays the same."""
+    return text.isascii() or (
+        unicodedata.is_normalized("NFKC", text) and not _MARKED_LATIN.search(text)
+    )
+
+
+def _folded_clusters(text: str) -> Iterator[tuple[int, int, str]]:
+    for cluster in _CLUSTERS.finditer(text):
+        own = cluster[0]
+        piece = fold(own)
+        if len(own) > 1 and len(piece) == len(own):
+            # Parts of an emoji, each in its own place.
+            for n, character in enumerate(piece, cluster.start()):
+                yield n, n + 1, character
+        else:
+            yield cluster.start(), cluster.end(), piece

@@ -1,0 +1,180 @@
+"""The indexer: a consumer of the log like any other, with a cursor of its own for each org.
+
+One node at a time follows, so that the work is done once; that two never spoil each other's is the
+index's own doing, which moves the cursor together with the rows. What was said a moment ago is
+found after about `LOOK_SECONDS`; what was deleted is found by nobody from the moment it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from madang.clock import Clock
+from madang.model.analyzer import terms
+from madang.ports.bus import Bus
+from madang.ports.search import (
+    FILE_TERM,
+    Entry,
+    LogPage,
+    Said,
+    SearchIndex,
+    place_term,
+    sender_term,
+)
+from madang.protocol.errors import Unavailable
+from madang.services.search.searching import SLICE
+
+LOOK_SECONDS = 0.3
+"""How often it is looked whether a log has gone on."""
+SHARE = 0.25
+"""The part of a node's time that looking may take, where there are many orgs."""
+OWN_SECONDS = 10.0
+"""How long a node that stops without a word keeps the others from following."""
+SWEEP_SECONDS = 60.0
+"""How often it is looked whether there is an index to delete."""
+ABANDONED_MICROSECONDS = 120 * 1_000_000
+"""An index that is being built and not touched for so long is given up."""
+PAGE = 1000
+"""Events read at once."""
+MOST_ORGS = 1_000
+BUSY_RATE = 6_000.0
+"""Writes a second from which on a node has other things to do: the index waits, and catches up
+when there is less."""
+REST, REST_WHEN_BUSY = 0.5, 9.0
+"""How long it rests after a page, in times of the work: what is said goes before what is found."""
+
+Written = Callable[[], float]
+"""How many writes this node has committed since it began."""
+
+log = structlog.get_logger(__name__)
+
+
+class Follower:
+    """Keeps the index behind the log, on the one node that does. Where it is told how much is
+    `written` it rests between pages, and more where that is much."""
+
+    def __init__(
+        self, index: SearchIndex, bus: Bus, clock: Clock, written: Written | None = None
+    ) -> None:
+        self._index = index
+        self._bus = bus
+        self._clock = clock
+        self._written = written
+        self._counted = (clock.monotonic(), 0.0)
+        self._sweep_at = 0.0
+
+    async def run(self) -> None:
+        """Follow until cancelled. Whatever goes wrong is tried again."""
+        try:
+            while True:
+                begun = self._clock.monotonic()
+                try:
+                    await self.look()
+                except Unavailable:
+                    pass  # The store or the bus is away: what is missed now is read later.
+                except Exception:
+                    log.exception("the search index could not follow")
+                took = self._clock.monotonic() - begun
+                await self._clock.sleep(max(LOOK_SECONDS, took / SHARE - took))
+        finally:
+            try:
+                await self._bus.release("search")
+            except Unavailable:
+                pass  # It ends by itself.
+
+    async def look(self) -> int:
+        """Bring every org's index to the end of its log, if this is the node that does. How many
+        events that took.
+
+        Raises:
+            Unavailable: the store or the bus is away.
+        """
+        events = 0
+        while await self._bus.acquire("search", OWN_SECONDS):
+            behind = await self._index.behind(MOST_ORGS)
+            if not behind:
+                await self._sweep()
+                break
+            for org in behind:
+                generation, cursor = org.generation, org.cursor
+                if generation is None:
+                    made = await self._index.begin(org.org_id, "serving")
+                    generation, cursor = made.generation, made.cursor
+                # A page each, so that a long log does not keep the short ones waiting.
+                begun = self._clock.monotonic()
+                events += await advance(self._index, self._clock, org.org_id, generation, cursor)
+                await self._rest(self._clock.monotonic() - begun)
+                if not await self._bus.acquire("search", OWN_SECONDS):
+                    return events
+        return events
+
+    async def _rest(self, worked: float) -> None:
+        if self._written is None:
+            return
+        now, written = self._clock.monotonic(), self._written()
+        since, before = self._counted
+        self._counted = (now, written)
+        is_busy = written - before > BUSY_RATE * (now - since)
+        await self._clock.sleep(worked * (REST_WHEN_BUSY if is_busy else REST))
+
+    async def _sweep(self) -> None:
+        now = self._clock.monotonic()
+        if now < self._sweep_at:
+            return
+        self._sweep_at = now + SWEEP_SECONDS
+        for org_id in await self._index.orgs():
+            await sweep(self._index, self._clock, org_id)
+
+
+async def sweep(index: SearchIndex, clock: Clock, org_id: str) -> None:
+    """Delete what is left of indexes that nobody asks any more."""
+    while await index.sweep(org_id, clock.now() - ABANDONED_MICROSECONDS, 1):
+        await clock.sleep(0)
+
+
+async def advance(
+    index: SearchIndex, clock: Clock, org_id: str, generation: int, cursor: int
+) -> int:
+    """Take an index a page further in the log from `cursor`. How many events that was: 0 at the
+    end, or where another has gone on with it."""
+    page = await index.log_page(org_id, cursor, PAGE)
+    entries: list[Entry] = []
+    written: set[str] = set()
+    cut = 0
+    for said in page.said:
+        entry = entry_of(said)
+        entries.append(entry)
+        cut += len(said.content)
+        written |= entry.terms
+        if cut >= SLICE:
+            cut = 0
+            await clock.sleep(0)
+        if len(written) >= index.most_terms:
+            # A part of the page; the cursor moves with the last one.
+            if not await index.add(org_id, generation, cursor, cursor, entries, ()):
+                return 0
+            entries, written = [], set()
+    if not await index.add(org_id, generation, cursor, page.cursor, entries, page.gone):
+        return 0
+    return page.events
+
+
+def entry_of(said: Said) -> Entry:
+    """All that a message is to be found by: its text, the names of its files, who and where."""
+    found = terms(said.content)
+    for name in _names(said):
+        found |= terms(name)
+    found.add(sender_term(said.sender_id))
+    found.add(place_term(said.conversation_id))
+    if said.attachments:
+        found.add(FILE_TERM)
+    return Entry(said.id, said.created_at, frozenset(found))
+
+
+def _names(said: Said) -> Sequence[str]:
+    return [name for each in said.attachments if isinstance(name := each.get("name"), str)]
+
+
+__all__ = ["Follower", "LogPage", "advance", "entry_of", "sweep"]

@@ -1,0 +1,87 @@
+"""Search over REST, the same for people's conversations and for sessions with agents."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from madang.model.identity import Identity
+from madang.services.search.query import MAX_QUERY
+from madang.services.search.searching import ResultPage, Search
+from madang.surfaces import objects
+from madang.surfaces.requests import Caller, JsonResponse, JsonRoute
+
+Words = Annotated[str, Query(min_length=1, max_length=MAX_QUERY, description="What to look for.")]
+Place = Annotated[str | None, Query(max_length=36)]
+Few = Annotated[int, Query(ge=1, le=100)]
+Cursor = Annotated[str | None, Query(max_length=200, description="The `next` of a page.")]
+
+
+def router(search: Search) -> APIRouter:
+    """`GET /api/v1/messenger/search` and `GET /api/chat/search`."""
+    routes = APIRouter(route_class=JsonRoute, default_response_class=JsonResponse)
+
+    @routes.get("/api/v1/messenger/search", tags=["messenger"])
+    async def search_messages(
+        caller: Caller,
+        q: Words,
+        conversation_id: Place = None,
+        limit: Few = 20,
+        cursor: Cursor = None,
+    ) -> Any:
+        """Messages I may see that answer `q`, best first; in one conversation, if it is named."""
+        return await _answer(search, caller, q, conversation_id, limit, cursor)
+
+    @routes.get("/api/chat/search", tags=["agents"])
+    async def search_sessions(
+        caller: Caller,
+        q: Words,
+        session_id: Place = None,
+        limit: Few = 20,
+        cursor: Cursor = None,
+    ) -> Any:
+        """The same; in one session, if it is named."""
+        return await _answer(search, caller, q, session_id, limit, cursor)
+
+    return routes
+
+
+async def _answer(
+    search: Search,
+    caller: Identity,
+    q: str,
+    conversation_id: str | None,
+    limit: int,
+    cursor: str | None,
+) -> JsonResponse:
+    found = await search.find(
+        caller, q, conversation_id=conversation_id, limit=limit, cursor=cursor
+    )
+    return JsonResponse(results(found))
+
+
+def results(page: ResultPage) -> dict[str, Any]:
+    """A page of answers: each a MESSAGE with what makes it one."""
+    return {
+        "results": [
+            {
+                **objects.message(result.message),
+                "message_id": result.message.id,
+                "session_id": result.message.conversation_id,
+                "relevance": round(result.relevance, 4),
+                "highlights": [
+                    {
+                        "field": each.field,
+                        "text": each.text,
+                        "ranges": each.ranges,
+                        "offset": each.offset,
+                    }
+                    for each in result.highlights
+                ],
+            }
+            for result in page.results
+        ],
+        "has_more": page.next is not None,
+        "next": page.next,
+    }

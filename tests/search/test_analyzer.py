@@ -1,0 +1,138 @@
+"""How text is cut: what finds what, and where it stands."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from madang.model.analyzer import fold, fold_with_places, phrase, positions, terms
+
+
+def finds(asked: str, said: str) -> bool:
+    wanted = phrase(asked)
+    assert wanted, asked
+    found = bool(positions(fold(said), {term for term, _ in wanted}).of(wanted))
+    # The index knows every term that a match stands on.
+    assert not found or {term for term, _ in wanted} <= terms(said)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("회의", "회의록을 보냈습니다"),
+        ("회의", "내일 전체회의입니다"),
+        ("회의록", "지난 회의록을"),
+        ("회", "전체회의"),
+        ("의", "회의"),
+        ("회의 자료", "회의 자료를 봐 주세요"),
+        ("회의 자료", "회의자료"),
+        ("東京", "東京タワーへ行く"),
+        ("タワー", "東京タワー"),
+        ("ﾀﾜｰ", "東京タワー"),
+        ("ガイド", "ｶﾞｲﾄﾞブック"),
+        ("会议", "明天的会议记录"),
+        ("議", "会議"),
+        ("meeting", "The MEETING's notes"),
+        ("cafe", "Café"),
+        ("CAFÉ", "cafe"),
+        ("cafe\u0301", "café"),
+        ("naive", "naïve"),
+        ("strasse", "Straße"),
+        ("İstanbul", "istanbul"),
+        ("ｆｕｌｌ", "Full"),
+        ("file", "ﬁle"),
+        ("report", "report_final-v2.pdf"),
+        ("report_final", "report_final-v2.pdf"),
+        ("final-v2.pdf", "report_final-v2.pdf"),
+        ("example.com", "see https://example.com/a?b=1"),
+        ("don't", "I don’t know"),
+        ("3.14", "pi is 3.14"),
+        ("api문서", "API 문서입니다"),
+        ("👍", "좋아요 👍🏽"),
+        ("👍🏿", "좋아요 👍"),
+        ("🇰🇷", "from 🇰🇷!"),
+        ("❤️", "❤"),
+        ("привет", "Привет, мир"),
+        ("हिन्दी", "यह हिन्दी है"),
+        ("ไทย", "ภาษาไทยครับ"),
+        ("ㅋㅋ", "ㅋㅋㅋㅋ"),
+    ],
+)
+def test_what_finds_what(asked: str, said: str) -> None:
+    assert finds(asked, said)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("회의", "회 의"),
+        ("의회", "회의"),
+        ("회의록", "회의 기록"),
+        ("회의자료", "회의 자료"),
+        ("meet", "meeting"),
+        ("the plan", "plan the"),
+        ("the plan", "the old plan"),
+        ("й", "и"),
+        ("が", "か"),
+        ("🇰🇷", "🇷🇰"),
+        ("ㅋㅋㅋ", "ㅋㅋ"),
+        ("14.3", "3.14"),
+    ],
+)
+def test_what_does_not(asked: str, said: str) -> None:
+    assert not finds(asked, said)
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "!?", "… — ()", "\u200d\ufe0f", "_", "́"])
+def test_what_is_no_word(nothing: str) -> None:
+    assert phrase(nothing) == ()
+    assert terms(nothing) == set()
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "marked"),
+    [
+        ("내일 전체회의록을", "회의", ["회의"]),
+        ("회의, 회의!", "회의", ["회의", "회의"]),
+        ("Ein Café am Straße-Eck", "cafe", ["Café"]),
+        ("cafe\u0301 noir", "café", ["cafe\u0301"]),
+        ("auf der Straße da", "strasse", ["Straße"]),
+        ("ﬁle ﬁn", "file", ["ﬁle"]),
+        ("ｶﾞｲﾄﾞ!", "ガイド", ["ｶﾞｲﾄﾞ"]),
+        ("go 👍🏽 go", "👍", ["👍"]),
+        ("ㅋㅋㅋㅋ", "ㅋㅋㅋ", ["ㅋㅋㅋ", "ㅋㅋㅋ"]),
+        ("the  plan, THE-PLAN", "the plan", ["the  plan", "THE-PLAN"]),
+        (unicodedata.normalize("NFD", "회의록"), "의록", [unicodedata.normalize("NFD", "의록")]),
+    ],
+)
+def test_where_it_stands(said: str, asked: str, marked: list[str]) -> None:
+    wanted = phrase(asked)
+    folded, begins, ends = fold_with_places(said)
+    spans = positions(folded, {term for term, _ in wanted}).spans(wanted)
+    assert [said[begins[start] : ends[end - 1]] for start, end in spans] == marked
+
+
+@given(st.text(max_size=40))
+def test_places_lie_in_the_text_and_in_order(text: str) -> None:
+    folded, begins, ends = fold_with_places(text)
+    assert len(folded) == len(begins) == len(ends)
+    assert list(begins) == sorted(begins)
+    assert all(0 <= a < b <= len(text) for a, b in zip(begins, ends, strict=True))
+
+
+@given(st.text(max_size=40))
+def test_folding_twice_changes_nothing_to_be_found(text: str) -> None:
+    assert terms(fold(text)) == terms(text)
+
+
+@given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
+def test_a_text_is_found_by_what_stands_in_it(before: str, inside: str, after: str) -> None:
+    wanted = phrase(inside)
+    said = f"{before} {inside} {after}"
+    if wanted:
+        assert positions(fold(said), {term for term, _ in wanted}).of(wanted)
+        assert {term for term, _ in wanted} <= terms(said)
