@@ -327,6 +327,8 @@ Index(
     votes.c.voter,
     sqlite_where=votes.c.voter.is_not(None),
     postgresql_where=votes.c.voter.is_not(None),
+)
+
 # One index of an org's messages: it has followed the log up to `cursor`, and given out the numbers
 # below `documents`. Another generation is built beside the one that serves and takes its place.
 search_indexes = Table(
