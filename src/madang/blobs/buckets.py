@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -49,10 +49,9 @@ class _Buckets:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
-    async def put(self, key: str, content: Sequence[bytes]) -> None:
+    async def put(self, key: str, content: bytes | bytearray) -> None:
         with _told():
-            whole = content[0] if len(content) == 1 else b"".join(content)
-            await obstore.put_async(self._store, key, whole, use_multipart=False)
+            await obstore.put_async(self._store, key, content, use_multipart=False)
 
     async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
         if start >= end:
@@ -74,7 +73,7 @@ class _Buckets:
             pass  # Somebody else deletes it, too.
 
     async def check(self) -> None:
-        await self.put(_CHECK_KEY, [b"madang"])
+        await self.put(_CHECK_KEY, b"madang")
         await self.delete("check")
 
 
@@ -89,7 +88,7 @@ class LocalBlobs(_Buckets):
         super().__init__(LocalStore(folder, automatic_cleanup=True))
         self._folder = folder
 
-    async def put(self, key: str, content: Sequence[bytes]) -> None:
+    async def put(self, key: str, content: bytes | bytearray) -> None:
         await super().put(key, content)
         with _told():
             await asyncio.to_thread(self._sync, self._folder / key)

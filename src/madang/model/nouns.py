@@ -78,7 +78,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What somebody uploads into a conversation. Its bytes are blobs; this is what is known of them.
+    """What somebody uploads into a conversation; its bytes are blobs elsewhere.
 
     `uploading` until the last of `size` bytes came (`received` are stored), `ready` to be sent by
     its owner, then part of the message `message_id`; `deleted` until its blobs are gone, and then

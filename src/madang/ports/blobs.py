@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 
@@ -12,7 +12,7 @@ class Blobs(Protocol):
     Every method raises `Unavailable` while the storage is away or full.
     """
 
-    async def put(self, key: str, content: Sequence[bytes]) -> None:
+    async def put(self, key: str, content: bytes | bytearray) -> None:
         """Write a blob, in place of what was there. It is durable when this returns."""
         ...
 

@@ -150,9 +150,6 @@ class FinishUpload(_OnFile):
 class DropUpload(_OnFile):
     """Its owner does not want to send it any more. Its blobs are deleted soon."""
 
-    def needs(self, needs: Needs) -> None:
-        needs.files.add(self.file_id)
-
     def apply(self, tx: Transaction) -> File:
         file = tx.file(self.file_id)
         if file is None or file.owner_id != self.owner_id or file.status == "deleted":

@@ -31,6 +31,7 @@ RESERVED_PREFIXES = (
     "participant_",
     "poll_",
     "run_",
+    "upload.",
     "chat_",
 )
 RESERVED_NAMES = frozenset(
