@@ -10,6 +10,7 @@ Imports nothing of Madang: it is the one place that reads what strangers have ma
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import resource
@@ -85,7 +86,9 @@ def limit() -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 16),
     ):
-        resource.setrlimit(kind, (most, most))
+        # Not every system bounds everything; pixels and time are bounded on all.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, (most, most))
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     ImageFile.LOAD_TRUNCATED_IMAGES = False

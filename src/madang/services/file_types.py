@@ -170,6 +170,18 @@ class Allowed:
 
 
 _KNOWN = MimeTypes()
+_OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
+_NOT_IN_PYTHON = {
+    "avif": "image/avif",
+    "heic": "image/heic",
+    "hwpx": "application/hwp+zip",
+    "odp": f"{_OPEN_DOCUMENT}presentation",
+    "ods": f"{_OPEN_DOCUMENT}spreadsheet",
+    "odt": f"{_OPEN_DOCUMENT}text",
+    "rtf": "application/rtf",
+    "webp": "image/webp",
+}
+"""Or not in every one of the versions we run on."""
 
 
 def _type_of_extension(ending: str) -> str:
@@ -177,7 +189,7 @@ def _type_of_extension(ending: str) -> str:
         _TEXTS.get(ending)
         or _COMPOUNDS.get(ending)
         or _OOXML_EXTENSIONS.get(ending)
-        or {"hwpx": "application/hwp+zip", "webp": "image/webp", "txt": ANY_TEXT}.get(ending)
+        or _NOT_IN_PYTHON.get(ending)
         or _KNOWN.guess_type(f"x.{ending}")[0]
     )
     if found is None:
