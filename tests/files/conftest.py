@@ -12,8 +12,8 @@ from tests.conftest import Server
 from tests.files.seaweed import BUCKET, KEY, SECRET, Seaweed
 from tests.surfaces.people import SERVERS, House, house_on
 
-MAX_SIZE = 6 * 1024 * 1024
-"""Bytes of a file: three parts."""
+MAX_SIZE = 16 * 1024 * 1024
+"""Bytes of a file: eight parts."""
 SETTINGS: dict[str, Any] = {
     "rate_limit_enabled": "false",
     "max_file_size": str(MAX_SIZE),

@@ -60,7 +60,7 @@ _HTML = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _MARKUP = re.compile(rb"\s*<[?!]", re.IGNORECASE)
-_SVG = re.compile(rb"<(\w+:)?svg[\s>]", re.IGNORECASE)
+_SVG = re.compile(rb"<(\w+:)?svg[\s>/]", re.IGNORECASE)
 _SVG_FIRST = re.compile(rb"\s*" + _SVG.pattern, re.IGNORECASE)
 _BINARY_BYTES = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
