@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -81,7 +82,9 @@ class Seaweed:
         command = [weed, "server", *(f"-{name}={value}" for name, value in options.items())]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.directory)
-        asyncio.run(self._answers())
+        with ThreadPoolExecutor(1) as beside:
+            # Whoever starts it may be inside an event loop.
+            beside.submit(lambda: asyncio.run(self._answers())).result()
 
     async def _answers(self) -> None:
         async with asyncio.timeout(START_SECONDS), httpx.AsyncClient() as http:
@@ -125,8 +128,8 @@ def seaweed() -> Iterator[Seaweed]:
     """The session's bucket."""
     with tempfile.TemporaryDirectory(prefix="madang-seaweed-") as directory:
         server = Seaweed(Path(directory))
-        server.start()
         try:
+            server.start()
             yield server
         finally:
             server.stop()

@@ -136,8 +136,8 @@ def kept(server: Server) -> list[Path]:
 async def gone(server: Server) -> None:
     """Wait until no file is kept. Nothing tells when the folder is empty."""
     async with asyncio.timeout(20):
-        while kept(server):
-            await asyncio.sleep(0.02)  # noqa: ASYNC110
+        while kept(server):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("content", [picture("PNG"), b"x" * 5_000_000])

@@ -159,7 +159,9 @@ class Uploads:
     async def own(self, caller: Identity, file_id: str) -> File:
         """The caller's own upload as it is now. Raises `NotFound`."""
         found = await self._store.own_file(caller.org, file_id, caller.user_id)
-        if found is None or (found.expires_at or self._clock.now()) < self._clock.now():
+        if found is None:
+            raise not_found()
+        if found.expires_at is not None and found.expires_at < self._clock.now():
             raise not_found()
         return found
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from email.utils import formatdate
 from typing import Any
@@ -285,9 +286,11 @@ def _checksum(request: Request) -> Checksum | None:
     algorithm, _, digest = written.partition(" ")
     if algorithm in ALGORITHMS:
         try:
-            return Checksum(algorithm, base64.b64decode(digest, validate=True))
+            found = base64.b64decode(digest, validate=True)
         except binascii.Error:
-            pass
+            found = b""
+        if len(found) == hashlib.new(algorithm, usedforsecurity=False).digest_size:
+            return Checksum(algorithm, found)
     raise Invalid(
         f"Upload-Checksum must be one of {', '.join(ALGORITHMS)} and its digest in Base64"
     )
