@@ -10,6 +10,15 @@ import pytest
 from tests.cluster import TwoNodes
 from tests.conftest import Server
 from tests.files.seaweed import BUCKET, KEY, SECRET, Seaweed
+from tests.store.conftest import (  # noqa: F401 - fixtures
+    clock,
+    delivered,
+    postgresql_urls,
+    sqlite_url,
+    store,
+    url,
+    writer,
+)
 from tests.surfaces.people import SERVERS, House, house_on
 
 MAX_SIZE = 16 * 1024 * 1024

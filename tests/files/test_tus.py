@@ -265,6 +265,32 @@ async def test_a_connection_that_nobody_closed_gives_way(house: House) -> None:
     assert (await ann.get(file)).content == b"x" * 40_000 + b"y" * 60_000
 
 
+async def test_two_devices_and_two_nodes_take_turns(house: House) -> None:
+    """A node that takes bytes of a file keeps the others from it, until it takes no more."""
+    conversation = await house.group("ann")
+    laptop, phone = Uploader(house, "ann"), Uploader(house, "ann")
+    url = await laptop.begun(conversation, 100)
+    headers = {
+        **VERSION,
+        "upload-offset": "0",
+        "content-type": "application/offset+octet-stream",
+        "content-length": "100",
+    }
+    device = await house.device("ann")
+    async with Unfinished(laptop, "PATCH", url, headers) as hanging:
+        await hanging.send(b"x" * 40)
+        await device.next("upload.progress", received=40)
+        answer = await phone.append(url, 40, b"y" * 60)
+        if answer.status_code != 204:
+            problem(answer, 409, "CONFLICT", "Somebody else uploads the same file")
+            assert (await hanging.answer()).status_code == 503
+            assert (await phone.append(url, 40, b"y" * 60)).status_code == 204
+        else:
+            assert (await hanging.answer()).status_code == 409
+    file = f"/api/chat/files/{url.rpartition('/')[2]}"
+    assert (await phone.get(file)).content == b"x" * 40 + b"y" * 60
+
+
 async def test_what_came_before_a_stall_is_kept(house: House) -> None:
     conversation = await house.group("ann")
     ann = Uploader(house, "ann")
