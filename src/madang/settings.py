@@ -268,21 +268,17 @@ class Settings(BaseSettings):
     )
     s3_endpoint_url: str | None = Field(
         None,
-        validation_alias=_shared("S3_ENDPOINT_URL"),
         description="Address of what speaks S3, if it is not Amazon.",
     )
-    s3_region: str | None = Field(
-        None, validation_alias=_shared("S3_REGION"), description="Region of the bucket."
-    )
+    s3_region: str | None = Field(None, description="Region of the bucket.")
     s3_access_key_id: str | None = Field(
         None,
-        validation_alias=_shared("S3_ACCESS_KEY_ID"),
         description=(
             "Key to the bucket; without one, AWS_ACCESS_KEY_ID or the machine's role is asked."
         ),
     )
     s3_secret_access_key: SecretStr | None = Field(
-        None, validation_alias=_shared("S3_SECRET_ACCESS_KEY"), description="Secret of that key."
+        None, description="Secret of the key to the bucket."
     )
     upload_idle_timeout: Seconds = Field(
         30.0, gt=0, description="Seconds without a byte after which an upload is cut off."

@@ -65,7 +65,8 @@ class Uploader:
         self, conversation: str, name: str = "a.txt", content: bytes = b"text", **fields: str
     ) -> Frame:
         """What the upload of a file answers."""
-        answer = await self.upload(conversation, name, content, **fields)
+        headers, body = form(name, content, fields)
+        answer = await self.http.post(place(conversation), content=body, headers=headers)
         assert answer.status_code == 201, answer.text
         found: Frame = answer.json()
         return found
@@ -91,7 +92,7 @@ class Uploader:
 
     async def begun(self, conversation: str, size: int, **metadata: str) -> str:
         """The address of a tus upload."""
-        answer = await self.begin(conversation, size, **metadata)
+        answer = await self.begin(conversation, size, None, **metadata)
         assert answer.status_code == 201, answer.text
         return answer.headers["location"]
 

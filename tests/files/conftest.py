@@ -30,7 +30,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def s3_settings(seaweed: Seaweed) -> dict[str, str]:
+def s3_settings(seaweed: Seaweed) -> dict[str, Any]:
     return {
         "file_storage_type": "s3",
         "s3_bucket_name": BUCKET,

@@ -212,13 +212,13 @@ async def test_rules_of_files_in_one_commit(yard: Yard) -> None:
     assert sum(isinstance(result, Done) for result in results) == 1
     assert sum(isinstance(result, Conflict) for result in results) == 3
     (done,) = (result for result in results if isinstance(result, Done))
-    results = await asyncio.gather(
+    last = await asyncio.gather(
         yard.writer.write(DeleteMessage("default", done.message.id, "ann")),
         yard.writer.write(ForgetFile("default", file.id)),
         yard.writer.write(DropUpload("default", file.id, "ann")),
         return_exceptions=True,
     )
-    assert isinstance(results[2], NotFound)
+    assert isinstance(last[2], NotFound)
     assert await yard.row(file) is None
 
 

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, TextClause
-from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy import Connection, TextClause, create_engine
 
 from madang.store import loading, tables
 from madang.store.dialects import postgresql as dialect
@@ -105,7 +104,9 @@ BULK = {
     ),
     "reactions": dialect._delete(tables.reactions, ("message_id",)),
     "files": dialect._select(tables.files, ("id",), False),
-    "pending_files": str(loading._PENDING.compile(dialect=asyncpg.dialect())),
+    "pending_files": str(
+        loading._PENDING.compile(dialect=create_engine("postgresql+asyncpg://").dialect)
+    ),
 }
 
 

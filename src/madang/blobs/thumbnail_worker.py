@@ -79,7 +79,8 @@ def _read(length: int) -> bytes:
 
 def limit() -> None:
     """Bound this process, for good."""
-    os.nice(10)
+    with contextlib.suppress(OSError):
+        os.nice(10)
     for kind, most in (
         (resource.RLIMIT_AS, MAX_MEMORY),
         (resource.RLIMIT_FSIZE, 0),
