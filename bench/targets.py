@@ -211,6 +211,14 @@ _TARGETS: tuple[tuple[str, Callable[[Figures], tuple[str, bool]]], ...] = (
     ("the store's page of 50 out of 1,000,000 messages: p99 at most 2 × the query's", _page),
     ("1 % of readers stalled: the others' p99 at most 1.2 × without", _others),
     ("the same: memory grows by at most the cap times the stalled", _grown),
+    (
+        "a file of 1 GB, up or down: memory grows by less than 64 MB",
+        _at_most("upload", "memory grown", 64, "MB"),
+    ),
+    (
+        "200 pictures of 12 megapixels: p99 of messages meanwhile under 50 ms",
+        _at_most("thumbnails", "message p99", 50, "ms", "beside"),
+    ),
 )
 
 

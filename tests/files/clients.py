@@ -173,6 +173,18 @@ class Unfinished:
         self._writer.write(content)
         await self._writer.drain()
 
+    async def flood(self, size: int) -> None:
+        for _ in range(0, size, 2**20):
+            await self.send(b"x" * 2**20)
+
+    async def drip(self) -> None:
+        """Send a byte now and then, until nobody is there any more."""
+        ended = asyncio.ensure_future(self._reader.readexactly(1))
+        while not ended.done():
+            await self.send(b"x")
+            await asyncio.wait([ended], timeout=0.5)
+        ended.result()
+
     async def answer(self) -> httpx.Response:
         async with asyncio.timeout(30):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin1")

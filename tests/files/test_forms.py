@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import unicodedata
 import uuid
 from collections.abc import Callable
@@ -356,3 +357,42 @@ async def test_files_are_where_the_setting_says(
         await Uploader(house, "ann").sent(await house.group("ann"), "a.txt", b"needle")
     found = [path for path in (tmp_path / "elsewhere").rglob("*") if path.is_file()]
     assert [path.read_bytes() for path in found] == [b"needle"]
+
+
+async def test_who_sends_without_end_is_not_listened_to(server: Server) -> None:
+    """Refused at once, and sending on: the answer is there, and then the connection ends."""
+    async with House(server) as house:
+        ann = Uploader(house, "ann")
+        conversation = await house.group("ann")
+        headers = {
+            "content-type": "multipart/form-data; boundary=x",
+            "content-length": "99999999999",
+        }
+        async with Unfinished(ann, "POST", place(conversation), headers) as request:
+            problem(await request.answer(), 413, "TOO_LARGE")
+            with pytest.raises(ConnectionError):
+                await request.flood(2**30)
+        async with Unfinished(ann, "POST", place(conversation), headers) as request:
+            problem(await request.answer(), 413, "TOO_LARGE")
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await asyncio.wait_for(request.drip(), 40)
+
+
+async def test_at_most_so_many_at_once(server: Server) -> None:
+    async with House(server) as house, contextlib.AsyncExitStack() as open_requests:
+        ann = Uploader(house, "ann")
+        conversation = await house.group("ann")
+        device = await house.device("ann")
+        headers, body = form("a.txt", b"x" * 100_000)
+        for _ in range(16):
+            request = Unfinished(ann, "POST", place(conversation), headers)
+            await open_requests.enter_async_context(request)
+            await request.send(body[:50_000])
+            await device.next("upload.progress")
+        answer = await ann.upload(conversation, "a.txt", b"x")
+        refused = problem(answer, 429, "RATE_LIMIT", "Too many uploads at once")
+        assert refused["retry_after"] == 1000
+        await house.rest("ann").post(
+            f"/conversations/{conversation}/participants", {"user_ids": ["bob"]}
+        )
+        assert (await Uploader(house, "bob").upload(conversation, "a.txt", b"x")).status_code == 201

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -23,8 +24,6 @@ log = structlog.get_logger(__name__)
 PIECE = 64 * 1024
 """Bytes of a piece that is read: what a socket takes at once."""
 
-_CHECK_KEY = "check/written-at-start"
-
 MAX_RETRIES = 3
 RETRY_SECONDS = 10.0
 """How long a request to a bucket is tried again before whoever waits is told to come later."""
@@ -35,8 +34,6 @@ def _told() -> Iterator[None]:
     """The storage's errors as ours."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise BlobMissing from error
     except (BaseError, OSError, TimeoutError) as error:
         # Its text may hold addresses and paths: they are for the log.
         log.warning("blob storage failed", error=str(error), kind=type(error).__name__)
@@ -57,7 +54,10 @@ class _Buckets:
         if start >= end:
             return
         with _told():
-            found = await obstore.get_async(self._store, key, options={"range": (start, end)})
+            try:
+                found = await obstore.get_async(self._store, key, options={"range": (start, end)})
+            except FileNotFoundError:
+                raise BlobMissing from None
             async for piece in found.stream(min_chunk_size=PIECE):
                 yield bytes(piece)
 
@@ -73,8 +73,10 @@ class _Buckets:
             pass  # Somebody else deletes it, too.
 
     async def check(self) -> None:
-        await self.put(_CHECK_KEY, b"madang")
-        await self.delete("check")
+        # Under a name of its own: other nodes start, too.
+        mine = f"check/{secrets.token_hex(8)}"
+        await self.put(f"{mine}/000000", b"madang")
+        await self.delete(mine)
 
 
 class LocalBlobs(_Buckets):
@@ -111,12 +113,11 @@ class LocalBlobs(_Buckets):
             await asyncio.to_thread(self._remove, self._folder / prefix)
 
     def _remove(self, path: Path) -> None:
+        # The folder above it stays: somebody may be about to put something else into it.
         try:
             shutil.rmtree(path)
-            path.parent.rmdir()
-        except OSError as error:
-            if path.exists():
-                raise error
+        except FileNotFoundError:
+            pass
 
 
 class S3Blobs(_Buckets):
