@@ -298,7 +298,7 @@ def _note_of(org_id: str, told: Mapping[str, Any]) -> Note:
 
 
 def _signal_of(row: Sequence[Any]) -> SignalTold:
-    conversation_id, text, omit, only = _list(row)[:4]
+    conversation_id, text, omit, only = (*_list(row), None)[:4]
     return SignalTold(
         _text(conversation_id),
         _text(text).encode(),
