@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 FAULTS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench faults clean browser nginx setup
+.PHONY: help run test check format bench faults clean browser nginx node setup
 
 help: ## list these commands
 	@printf '\n  \033[1mMadang\033[0m  a messaging server that loses nothing\n\n'
@@ -19,7 +19,7 @@ help: ## list these commands
 run: $(VENV)/.ready-to-run ## set up if needed, then start a demo server and print its links
 	@$(BIN)/madang demo
 
-test: $(VENV)/.ready-to-develop browser nginx ## set up if needed, then run every test (PYTEST_ARGS="-k ...")
+test: $(VENV)/.ready-to-develop browser nginx node ## set up if needed, then run every test (PYTEST_ARGS="-k ...")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.ready-to-develop ## formatter, linter, strict types, import contract
@@ -106,3 +106,17 @@ nginx: $(VENV)/.ready-to-develop
 	fi; \
 	echo "The tests of several nodes need nginx and it could not be had from here: install it (Debian: 'apt-get install nginx') and run make again." >&2; \
 	exit 1
+
+# Published clients of protocols that Madang speaks, to test it with; npm brings them by their names.
+NODE_CLIENTS := tus-js-client@4.3.1
+
+node: $(VENV)/.ready-to-develop
+	@stamp="$(VENV)/node/.has-$$(echo '$(NODE_CLIENTS)' | tr ' @/' '___')"; \
+	if [ -e "$$stamp" ]; then exit 0; fi; \
+	if ! command -v npm >/dev/null 2>&1; then \
+	  echo "The tests of published clients need Node and npm: install them (Debian: 'apt-get install nodejs npm') and run make again." >&2; exit 1; \
+	fi; \
+	echo "Installing the clients to test with ..."; \
+	mkdir -p $(VENV)/node && \
+	npm install --prefix $(VENV)/node --no-save --no-package-lock --no-fund --no-audit --ignore-scripts --silent $(NODE_CLIENTS) && \
+	touch "$$stamp"

@@ -231,6 +231,14 @@ _TARGETS: tuple[tuple[str, Callable[[Figures], tuple[str, bool]]], ...] = (
     ("1 % of readers stalled: the others' p99 at most 1.2 × without", _others),
     ("the same: memory grows by at most the cap times the stalled", _grown),
     (
+        "a file of 1 GB, up or down: memory grows by less than 64 MB",
+        _at_most("upload", "memory grown", 64, "MB"),
+    ),
+    (
+        "200 pictures of 12 megapixels: p99 of messages meanwhile under 50 ms",
+        _at_most("thumbnails", "message p99", 50, "ms", "beside"),
+    ),
+    (
         "2,000 join a live room in 10 s and vote in the next 5 s: nobody refused",
         _never_above("live-votes", "refused, or without an answer", 0, "refused"),
     ),

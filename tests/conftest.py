@@ -19,7 +19,7 @@ import pytest
 from madang.services.auth import mint
 from madang.services.keys import secret_key
 
-pytest_plugins = ["tests.postgres", "tests.valkey"]
+pytest_plugins = ["tests.postgres", "tests.valkey", "tests.files.seaweed"]
 
 SECRET = "a secret for tests, long enough to be one"
 START_SECONDS = 30.0

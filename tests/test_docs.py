@@ -4,6 +4,7 @@ links followed."""
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 import madang
 from madang.compose import Madang
@@ -30,7 +32,7 @@ from tests.phone import PATIENCE, Phone, calling
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 MESSENGER = (DOCS / "messenger.md").read_text("utf-8")
-OTHERS = ("events.md", "authentication.md", "live.md", "search.md")
+OTHERS = ("events.md", "authentication.md", "files.md", "live.md", "search.md")
 """Where the routes are that are not the messenger's."""
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 Frame = dict[str, Any]
@@ -250,6 +252,34 @@ async def test_the_event_log_says_what_its_page_says(server: Server) -> None:
         await alice.socket.send(json.dumps({**ack, "cursor": told["cursor"]}))
         acked = {"type": "acked", "cursor": told["cursor"], "reply_to": ack["id"]}
         assert await alice.take() == acked
+
+
+async def test_files_are_as_their_page_says(server: Server) -> None:
+    page = (DOCS / "files.md").read_text("utf-8")
+    (uploaded,), (kept,) = frames(page, "json uploaded"), frames(page, "json file")
+    (progress,) = frames(page, "json server")
+    content = io.BytesIO()
+    Image.new("RGB", (400, 300)).save(content, "PNG")
+    async with server.rest("alice") as rest, calling(server.ws, server.token("alice")) as alice:
+        body = {"kind": "group", "participant_ids": ["bob"]}
+        made = (await rest.post("/api/v1/messenger/conversations", json=body)).json()
+        answer = await rest.post(
+            f"/api/chat/sessions/{made['id']}/files",
+            files={"file": ("사진.png", content.getvalue())},
+            data={"message": "see page 3"},
+        )
+        told = answer.json()
+        assert (answer.status_code, told.keys()) == (201, uploaded.keys())
+        assert told["file_info"].keys() == uploaded["file_info"].keys()
+        heard = await alice.until("upload.progress")
+        while heard["state"] != progress["state"]:
+            heard = await alice.until("upload.progress")
+        assert heard.keys() == progress.keys()
+        message = await alice.until("message.new")
+        (attached,) = message["data"]["attachments"]
+        assert attached.keys() == kept.keys()
+    named = set(re.findall(r"`([A-Z_]+)` \| \d+ \|", page))
+    assert named <= {code.value for code in ErrorCode}
 
 
 async def test_a_stream_says_what_its_page_says(server: Server) -> None:

@@ -12,6 +12,11 @@ from madang.settings import TABLE, Settings, SettingsError, load, markdown, unkn
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 
 SHARED = {
+    "ALLOWED_FILE_TYPES",
+    "FILE_STORAGE_PATH",
+    "FILE_STORAGE_TYPE",
+    "MAX_FILE_SIZE",
+    "S3_BUCKET_NAME",
     "DATABASE_URL",
     "REDIS_URL",
     "JWT_SECRET_KEY",
@@ -59,7 +64,7 @@ def test_every_setting_has_a_sentence(row: object) -> None:
 
 
 def test_numbers_say_their_unit() -> None:
-    units = ("second", "byte", "event", "message", "connection", "port", "minute")
+    units = ("second", "byte", "event", "message", "connection", "port", "minute", "upload")
     for name, field in Settings.model_fields.items():
         if field.annotation in (int, float):
             text = f"{name} {field.description}".lower()

@@ -22,6 +22,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import madang
 from madang import own_routes
+from madang.blobs.opening import open_blobs
+from madang.blobs.thumbnails import Thumbnails
 from madang.bus.memory import MemoryBus
 from madang.clock import Clock, SystemClock
 from madang.delivery.catchup import Catchup
@@ -36,6 +38,7 @@ from madang.gateways.websocket_uvicorn import UvicornConnection, protocol_class
 from madang.hub.hub import Hub
 from madang.library import Library
 from madang.metrics import Tally
+from madang.model.nouns import Batch
 from madang.ports.bus import Bus
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import Unavailable
@@ -55,6 +58,8 @@ from madang.surfaces.admission import Admission
 from madang.surfaces.events import frames as events_frames
 from madang.surfaces.events import rest as events_rest
 from madang.surfaces.events.session import EventsSession
+from madang.surfaces.files import assembly as files_assembly
+from madang.surfaces.files import tus
 from madang.surfaces.live import surface as live
 from madang.surfaces.live.frames import LiveFrames, asides
 from madang.surfaces.live.rooms import Rooms
@@ -123,7 +128,7 @@ class Madang(Library):
         self.store = open_store(settings.database_url, clock, settings.database_pool_size)
         self.members = Members(hub, self.store, self.bus)
         self.delivery = Delivery(hub, self.store, self.bus, self.members, clock)
-        self.writer: GroupWriter = GroupWriter(self.store, clock, self.delivery.committed)
+        self.writer: GroupWriter = GroupWriter(self.store, clock, self._committed)
         self.catchup = Catchup(
             hub,
             self.store,
@@ -160,12 +165,25 @@ class Madang(Library):
         self.messages_limit = RateLimit(per_minute)
         signals = None if per_minute is None else per_minute * SIGNALS_PER_MESSAGE
         signals_limit = RateLimit(signals, "signals")
+        self.thumbnails = Thumbnails(clock)
+        self.files = files_assembly.Files(
+            settings,
+            store=self.store,
+            writer=self.writer,
+            delivery=self.delivery,
+            bus=self.bus,
+            clock=clock,
+            blobs=open_blobs(settings),
+            make_thumbnail=self.thumbnails.make,
+            messages_limit=self.messages_limit,
+        )
         searches = settings.rate_limit_searches_per_minute if settings.rate_limit_enabled else None
         searches_limit = RateLimit(searches, "searches", "Too many searches")
         self._limits: tuple[RateLimit, ...] = (
             self.messages_limit,
             signals_limit,
             searches_limit,
+            *self.files.limits,
         )
         index = SqlSearchIndex(self.store, clock)
         self.search = Search(index, clock, searches_limit, settings.search_timeout)
@@ -242,6 +260,10 @@ class Madang(Library):
         self.http = self._http()
         self._http_stack = CountAnswers(_with_middleware(self.http, self.settings), self.answers)
 
+    def _committed(self, batch: Batch) -> None:
+        self.delivery.committed(batch)
+        self.files.committed(batch)
+
     # Where things are.
 
     def _route(self, path: str) -> Surface | None:
@@ -295,6 +317,8 @@ class Madang(Library):
         self.live.add_routes(app)
         if self.settings.search_enabled:
             app.include_router(search_rest.router(self.search))
+        for router in self.files.routers():
+            app.include_router(router)
         measured = Measured(
             _node_name(self.settings),
             madang.__version__,
@@ -360,6 +384,7 @@ class Madang(Library):
             self._tasks.start(self.live.upkeep.run(), "rooms")
             if self.settings.search_enabled:
                 self._tasks.start(self.follower.run(), "search index")
+            self.files.start()
             self._started = True
 
     async def _agree(self) -> None:
@@ -399,6 +424,8 @@ class Madang(Library):
         # Whatever still reads or writes ends before the store does.
         await self._tasks.close()
         await self.live.close()
+        await self.files.close()
+        await self.thumbnails.close()
         await self.admission.close()
         await self.members.close()
         await self.catchup.close()
@@ -449,13 +476,23 @@ class Madang(Library):
 
 
 def _with_middleware(app: FastAPI, settings: Settings) -> ASGIApp:
-    stack: ASGIApp = BodyLimit(app)
+    stack: ASGIApp = BodyLimit(app, streamed=files_assembly.STREAMED)
     if settings.cors_origins:
         stack = CORSMiddleware(
             stack,
             allow_origins=list(settings.cors_origins),
             allow_methods=["*"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "If-None-Match",
+                "If-Range",
+                "Last-Event-ID",
+                "Range",
+                *tus.REQUEST_HEADERS,
+            ],
+            expose_headers=["Content-Disposition", "Content-Range", "ETag", *tus.HEADERS],
         )
     return stack
 

@@ -117,9 +117,11 @@ async def test_signals_go_to_the_conversation_and_presence_to_the_org(ends: Ends
     change = PresenceTold("ann", b'{"type":"user.online"}', ["c1", "c2"])
     one.tell_signal("org", SignalTold("c2", b"{}"))
     one.tell_signal("org", typing)
+    progress = SignalTold("c1", b'{"type":"upload.progress"}', only_user_id="ann")
+    one.tell_signal("org", progress)
     one.tell_presence("org", [change])
-    await heard.until(lambda: len(heard.all) == 2)
-    assert heard.of("signal") == [("org", typing)]
+    await heard.until(lambda: len(heard.all) == 3)
+    assert heard.of("signal") == [("org", typing), ("org", progress)]
     assert heard.of("presence") == [("org", change)]
 
 

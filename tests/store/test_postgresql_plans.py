@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, TextClause
+from sqlalchemy import Connection, TextClause, create_engine
 
-from madang.store import tables
+from madang.store import loading, tables
 from madang.store.dialects import postgresql as dialect
 from madang.store.postgresql import PostgresStore
-from madang.store.queries import conversations, events, messages, people
+from madang.store.queries import conversations, events, files, messages, people
 from madang.store.sql_store import Scope
 from tests.postgres import Postgres
 from tests.store.conftest import SteppedClock, statements
@@ -32,6 +32,9 @@ FILL = """
     INSERT INTO users SELECT 'default', 'user-' || n, n FROM generate_series(0, 999) AS n;
     INSERT INTO reactions SELECT 'message-' || n, 'user', 'x', 'default', n
         FROM generate_series(0, 999) AS n;
+    INSERT INTO files SELECT 'file-' || n, 'default', 'room-' || n % 100, 'user-' || n / 10,
+        'message-' || n, 'a', 'text/plain', 1, 1, 'ready', NULL, '{}', n,
+        CASE WHEN n % 100 = 0 THEN n END FROM generate_series(0, 9999) AS n;
 """
 
 
@@ -87,6 +90,9 @@ QUERIES: dict[str, Any] = {
     "messages_after": messages._AFTER,
     "messages_around": messages._AROUND,
     "message": messages._ONE_MESSAGE,
+    "file": files._READY,
+    "own_file": files._OWN,
+    "due_files": files._DUE,
 }
 BULK = {
     "messages": dialect._select(tables.messages, ("id",), True),
@@ -97,6 +103,10 @@ BULK = {
         tables.participants, ("conversation_id", "user_id"), ("last_read_seq",)
     ),
     "reactions": dialect._delete(tables.reactions, ("message_id",)),
+    "files": dialect._select(tables.files, ("id",), False),
+    "pending_files": str(
+        loading._PENDING.compile(dialect=create_engine("postgresql+asyncpg://").dialect)
+    ),
 }
 
 

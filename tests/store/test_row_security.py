@@ -21,11 +21,20 @@ from madang.store.tables import metadata
 from madang.store.writer import GroupWriter
 from tests.postgres import Postgres
 from tests.store.conftest import SteppedClock
-from tests.store.writes import Create, Leave, React, Send
+from tests.store.writes import Create, Leave, React, Send, Upload
 
 ROOM, OTHER = "room-1", "room-2"
-TABLES = ("conversations", "participants", "messages", "reactions", "events", "devices", "users")
-PRIVATE = ("conversations", "messages", "reactions", "events")
+TABLES = (
+    "conversations",
+    "participants",
+    "messages",
+    "reactions",
+    "events",
+    "devices",
+    "users",
+    "files",
+)
+PRIVATE = ("conversations", "messages", "reactions", "events", "files")
 """The tables that hold what is said, and where."""
 
 
@@ -49,6 +58,7 @@ async def writer(store: PostgresStore, clock: SteppedClock) -> AsyncIterator[Gro
         for place, sender in ((room, "ann"), (other, "cat")):
             message = await opened.write(Send(place, sender, "secret", org_id=org))
             await opened.write(React(message.id, sender, "👍", org_id=org))
+            await opened.write(Upload(f"{place}-file", place, sender, org_id=org))
         await opened.write(Leave(other, "dan", org_id=org))
         await store.save_ack(org, "ann", "phone", 1, 1)
         await store.save_last_seen(org, {"ann": 1})

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from madang.model.ids import uuid7
-from madang.model.nouns import Conversation, ConversationKind, Event, Message, Participant, Role
+from madang.model.nouns import (
+    Conversation,
+    ConversationKind,
+    Event,
+    File,
+    Message,
+    Participant,
+    Role,
+)
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, NotAParticipant, NotFound
 
@@ -284,6 +292,41 @@ class Rename:
         )
         tx.append(self.conversation_id, "conversation.updated", "boss")
         return _conversation(tx, self.conversation_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    id: str
+    conversation_id: str
+    owner_id: str
+    org_id: str = "default"
+
+    @property
+    def size(self) -> int:
+        return SIZE
+
+    def needs(self, needs: Needs) -> None:
+        needs.files.add(self.id)
+
+    def apply(self, tx: Transaction) -> File:
+        file = File(
+            self.id,
+            self.org_id,
+            self.conversation_id,
+            self.owner_id,
+            None,
+            "a name",
+            "text/plain",
+            10,
+            10,
+            "ready",
+            None,
+            {"message": "hello"},
+            tx.now,
+            tx.now,
+        )
+        tx.add_file(file)
+        return file
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,11 +304,23 @@ class Delivery:
             if len(waiting) < MOST_SIGNALS:
                 waiting.append(signal)
             return
+        if signal.only_user_id is not None:
+            self._signal_one(org_id, signal, signal.only_user_id)
+            return
         omit: tuple[Member, ...] = ()
         if signal.omit_user_id is not None:
             member = self._hub.members.get((org_id, signal.omit_user_id))
             omit = () if member is None else (member,)
         self._hub.signal(signal.conversation_id, Frame(signal.text), omit=omit)
+
+    def _signal_one(self, org_id: str, signal: SignalTold, user_id: str) -> None:
+        member = self._hub.members.get((org_id, user_id))
+        if member is None or not self._hub.is_in(member, signal.conversation_id):
+            return
+        frame = Frame(signal.text)
+        for connection in member.connections:
+            if not connection.mutes(signal.conversation_id):
+                connection.write(frame)
 
     # Healing.
 

@@ -6,7 +6,8 @@ bytes that uvloop then keeps for as long as the connection lives. No WebSocket o
 so they are looked up when a request turns out not to be an upgrade. And when it is one, what was
 needed to read it is let go at once, instead of waiting for the collector as a reference cycle.
 
-The head of a request is bounded in bytes, in headers and in time; uvicorn bounds none of them.
+The head of a request is bounded in bytes, in headers and in time, and so is what comes of its body
+after it was answered; uvicorn bounds none of them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from madang.gateways.entrance import Entrance
 MAX_HEAD = 64 * 1024
 """Bytes of a request's first line and headers; other servers allow 8 to 64 KiB."""
 MAX_HEADERS = 128
+MAX_UNWANTED = 64 * 1024 * 1024
+"""Bytes of a body that are read after its answer: a client that sends all before it reads shall get
+the answer, and one that sends without end shall not be listened to."""
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-length: 0\r\nconnection: close\r\n\r\n"
@@ -33,6 +37,7 @@ class LateAddressProtocol(HttpToolsProtocol):
 
     entrance: Entrance
     _head = 0
+    _unwanted = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.connections.add(self)
@@ -50,6 +55,10 @@ class LateAddressProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._head > MAX_HEAD and hasattr(self, "parser"):
             self._refuse()
+        elif self._head < 0 and self.cycle is not None and self.cycle.response_complete:
+            self._unwanted += len(data)
+            if self._unwanted > MAX_UNWANTED:
+                self.transport.abort()
 
     def on_message_begin(self) -> None:
         self.entrance.expect(self, self.transport.abort)
@@ -73,7 +82,16 @@ class LateAddressProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._head = 0
+        self._head = self._unwanted = 0
+        if self.cycle is not None and self.cycle.response_complete:
+            self.entrance.arrived(self)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._head < 0:
+            # Answered before all of the body came, and nobody reads the rest: it has as long as a
+            # head has.
+            self.entrance.expect(self, self.transport.abort)
 
     def handle_websocket_upgrade(self) -> None:
         self.entrance.arrived(self)

@@ -17,6 +17,7 @@ Role = Literal["admin", "member"]
 SenderType = Literal["user", "agent", "system"]
 MessageType = Literal["text", "file", "system", "question", "poll", "stream"]
 NotificationLevel = Literal["all", "mentions", "none"]
+FileStatus = Literal["uploading", "ready", "deleted"]
 
 NO_REACTIONS: Mapping[str, tuple[str, ...]] = {}
 
@@ -73,6 +74,33 @@ class Message:
     edited_at: int | None = None
     deleted_at: int | None = None
     reactions: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: NO_REACTIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What somebody uploads into a conversation; its bytes are blobs elsewhere.
+
+    `uploading` until the last of `size` bytes came (`received` are stored), `ready` to be sent by
+    its owner, then part of the message `message_id`; `deleted` until its blobs are gone, and then
+    there is no row. `name` is for display only. `type` is what the bytes are, never what somebody
+    said. `thumbnail_size` is in bytes, None where there is none. Whatever is not part of a message
+    ends at `expires_at`. `metadata` is what the uploader wants to be said with it.
+    """
+
+    id: str
+    org_id: str
+    conversation_id: str
+    owner_id: str
+    message_id: str | None
+    name: str
+    type: str
+    size: int | None
+    received: int
+    status: FileStatus
+    thumbnail_size: int | None
+    metadata: Mapping[str, Any]
+    created_at: int
+    expires_at: int | None
 
 
 @dataclass(frozen=True, slots=True)

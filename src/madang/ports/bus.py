@@ -34,11 +34,13 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class SignalTold:
-    """Something said in a conversation that is not kept: its frame, and whom not to tell."""
+    """Something said in a conversation that is not kept: its frame, and whom not to tell, or whom
+    alone."""
 
     conversation_id: str
     text: bytes
     omit_user_id: str | None = None
+    only_user_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

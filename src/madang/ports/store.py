@@ -10,7 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from madang.model.nouns import Conversation, ConversationView, Event, Message, Participant
+from madang.model.nouns import (
+    Conversation,
+    ConversationView,
+    Event,
+    File,
+    Message,
+    Participant,
+)
 from madang.ports.live import LiveStore
 from madang.ports.paging import Page
 from madang.ports.room_rows import LiveNeeds, LiveTransaction
@@ -40,6 +47,9 @@ class Needs:
     published: set[tuple[str, str]] = field(default_factory=set)
     """(actor_id, idempotency_key)"""
     live: LiveNeeds = field(default_factory=LiveNeeds)
+    files: set[str] = field(default_factory=set)
+    message_files: set[str] = field(default_factory=set)
+    """Ids of messages: the files that are part of them."""
 
 
 class Transaction(Protocol):
@@ -93,6 +103,14 @@ class Transaction(Protocol):
         """The event that this actor published under this key before."""
         ...
 
+    def file(self, file_id: str) -> File | None:
+        """The file as it is now; one whose blobs are still to be deleted too."""
+        ...
+
+    def pending_files(self, owner_id: str) -> int:
+        """How many files of this owner are part of no message: unfinished, unsent or deleted."""
+        ...
+
     def add_conversation(
         self, conversation: Conversation, participants: Sequence[Participant]
     ) -> None: ...
@@ -122,6 +140,12 @@ class Transaction(Protocol):
         ...
 
     def remove_reaction(self, message: Message, user_id: str, emoji: str) -> Message: ...
+
+    def add_file(self, file: File) -> None: ...
+    def save_file(self, file: File) -> None: ...
+    def remove_file(self, file_id: str) -> None:
+        """Forget it: its blobs must be gone."""
+        ...
 
     def append(
         self,
@@ -333,6 +357,24 @@ class Store(Protocol):
         """In one moment of the log: of each conversation the events among its `each` latest that
         have a cursor after `after`, each `participant.left` about the users after it, both in
         order, and `why_lost` of the cursors."""
+        ...
+
+    async def file(self, org_id: str, file_id: str, user_id: str) -> File | None:
+        """One that is ready, and part of a message or the user's own; None where there is none or
+        the user is not in its conversation."""
+        ...
+
+    async def own_file(self, org_id: str, file_id: str, owner_id: str) -> File | None:
+        """One that its owner uploads or has uploaded; None where there is none, it is deleted or
+        the owner is not in its conversation any more."""
+        ...
+
+    async def due_files(self, org_id: str, now: int, limit: int) -> list[File]:
+        """Those whose `expires_at` has come: deleted, abandoned or never sent."""
+        ...
+
+    async def orgs(self, after: str, limit: int) -> list[str]:
+        """The ids of orgs, sorted, after this one: the one thing about orgs that all nodes know."""
         ...
 
     async def acked_cursor(self, org_id: str, user_id: str, client_id: str) -> int | None: ...

@@ -15,7 +15,7 @@ from madang.model.ids import uuid7
 from madang.model.nouns import Event, Message, MessageType, SenderType
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Forbidden, NotFound
-from madang.services import access
+from madang.services import access, files
 from madang.services.sizes import SMALL, json_size
 
 MAX_REACTION_KINDS = 50
@@ -35,7 +35,10 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class SendMessage:
-    """A message into a conversation. A repeated `client_id` gives the first message again."""
+    """A message into a conversation. A repeated `client_id` gives the first message again.
+
+    An attachment with a `file_id` sends a file that the sender has uploaded here.
+    """
 
     org_id: str
     conversation_id: str
@@ -62,6 +65,8 @@ class SendMessage:
             needs.sends.add((self.conversation_id, self.sender_id, self.client_id))
         if self.reply_to_id is not None:
             needs.messages.add(self.reply_to_id)
+        if self.attachments:
+            files.need_attached(needs, self.attachments)
 
     def apply(self, tx: Transaction) -> Done:
         conversation_id, sender_id = self.conversation_id, self.sender_id
@@ -75,8 +80,12 @@ class SendMessage:
             parent = tx.message(self.reply_to_id)
             if parent is None or parent.conversation_id != conversation_id:
                 raise NotFound("Message not found")
+        message_id, attachments = uuid7(tx.now), self.attachments
+        if attachments:
+            sent = files.check_attached(tx, conversation_id, sender_id, attachments)
+            attachments = files.attach(tx, sent, message_id, attachments)
         message = Message(
-            uuid7(tx.now),
+            message_id,
             self.org_id,
             conversation_id,
             tx.next_seq(conversation_id),
@@ -86,7 +95,7 @@ class SendMessage:
             self.content,
             self.metadata or {},
             self.reply_to_id,
-            self.attachments,
+            attachments,
             self.client_id,
             tx.now,
         )
@@ -135,8 +144,12 @@ class EditMessage(_OnMessage):
 class DeleteMessage(_OnMessage):
     """Soft deletion by the sender or a conversation admin: the place stays, the content goes.
 
-    Deleting what is deleted changes nothing and succeeds.
+    Deleting what is deleted changes nothing and succeeds. Its files go with it.
     """
+
+    def needs(self, needs: Needs) -> None:
+        _OnMessage.needs(self, needs)
+        needs.message_files.add(self.message_id)
 
     def apply(self, tx: Transaction) -> Done:
         message, conversation, participant = access.message_seen_by(
@@ -151,6 +164,7 @@ class DeleteMessage(_OnMessage):
         deleted = replace(
             message, content="", metadata={}, attachments=(), reactions={}, deleted_at=tx.now
         )
+        files.delete_attached(tx, message)
         tx.save_message(deleted)
         event = tx.append(message.conversation_id, "message.deleted", self.user_id, message=deleted)
         return Done(deleted, event)

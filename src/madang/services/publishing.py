@@ -34,6 +34,7 @@ RESERVED_PREFIXES = (
     "participant_",
     "poll_",
     "run_",
+    "upload.",
     "chat_",
     "session_",
 )

@@ -10,7 +10,15 @@ from sqlalchemy import Connection, bindparam, update
 from madang.model.nouns import Message
 from madang.store import bulk, rows
 from madang.store.loading import Loading, Place
-from madang.store.tables import conversations, events, messages, orgs, participants, reactions
+from madang.store.tables import (
+    conversations,
+    events,
+    files,
+    messages,
+    orgs,
+    participants,
+    reactions,
+)
 
 _SAVE_CURSOR = (
     update(orgs).where(orgs.c.id == bindparam("org")).values(last_cursor=bindparam("cursor"))
@@ -25,6 +33,7 @@ _PLACE = (
     "notification_level",
     "muted_until",
 )
+_FILE = tuple(column.name for column in files.columns)[1:]
 
 
 class Flushing(Loading):
@@ -44,6 +53,8 @@ class Flushing(Loading):
         self._old_reactions: set[tuple[str, str, str]] = set()
         self._stripped: dict[str, None] = {}
         self._event_rows: list[tuple[Any, ...]] = []
+        # Whether the database has them.
+        self._changed_files: dict[str, bool] = {}
 
     def flush(self) -> None:
         """Write everything, with one statement a table and kind of change."""
@@ -66,6 +77,8 @@ class Flushing(Loading):
         bulk.delete(connection, reactions, key, list(self._old_reactions))
         added = [(*k, self.org_id, cursor) for k, cursor in self._new_reactions.items()]
         bulk.insert(connection, reactions, added)
+        if self._changed_files:
+            self._flush_files()
         if self._event_rows:
             bulk.insert(connection, events, self._event_rows)
             connection.execute(_SAVE_CURSOR, {"org": self.org_id, "cursor": self._cursor})
@@ -136,3 +149,18 @@ class Flushing(Loading):
         bulk.insert(self._connection, participants, added)
         bulk.update(self._connection, participants, key, _PLACE, saved)
         bulk.delete(self._connection, participants, key, removed)
+
+    def _flush_files(self) -> None:
+        added: list[tuple[Any, ...]] = []
+        saved: list[tuple[Any, ...]] = []
+        removed: list[tuple[str]] = []
+        for file_id, existed in self._changed_files.items():
+            file = self._files[file_id]
+            if file is None:
+                if existed:
+                    removed.append((file_id,))
+            else:
+                (saved if existed else added).append(rows.file_row(file))
+        bulk.insert(self._connection, files, added)
+        bulk.update(self._connection, files, ("id",), _FILE, saved)
+        bulk.delete(self._connection, files, ("id",), removed)

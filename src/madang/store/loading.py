@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
-from madang.model.nouns import Conversation, Event, Message, Participant
+from madang.model.files import file_ids
+from madang.model.nouns import Conversation, Event, File, Message, Participant
 from madang.ports.store import Needs
 from madang.store import bulk, rows
-from madang.store.tables import conversations, events, messages, participants
+from madang.store.tables import conversations, events, files, messages, participants
 
 _ROSTER = select(participants).where(
     participants.c.conversation_id == bindparam("conversation"),
     participants.c.org_id == bindparam("org"),
+)
+_PENDING = select(func.count()).where(
+    files.c.org_id == bindparam("org"),
+    files.c.owner_id == bindparam("owner"),
+    files.c.expires_at.is_not(None),
 )
 
 Place = tuple[str, str]
@@ -47,6 +53,8 @@ class Loading:
         self._sends: dict[tuple[str, str, str], str | None] = {}
         self._keys: dict[str, str | None] = {}
         self._published: dict[tuple[str, str], Event | None] = {}
+        self._files: dict[str, File | None] = {}
+        self._pending: dict[str, int] = {}
 
     def prefetch(self, needs: Needs) -> None:
         """Read what the batch has announced: messages first, for they name conversations."""
@@ -64,6 +72,11 @@ class Loading:
         self._load_sends(needs.sends)
         self._load_keys(needs.keys)
         self._load_published(needs.published)
+        for message_id in needs.message_files:
+            found = self.message(message_id)
+            if found is not None:
+                needs.files.update(file_ids(found.attachments))
+        self._load_files(needs.files)
 
     def _load_messages(self, ids: set[str]) -> None:
         wanted = [(i,) for i in ids if i not in self._messages]
@@ -119,6 +132,13 @@ class Loading:
         for row in found:
             message = None if row[7] is None else self._messages[row[7]]
             self._published[row[5], row[9]] = rows.event_of(row, message)
+
+    def _load_files(self, ids: set[str]) -> None:
+        wanted = [(i,) for i in ids if i not in self._files]
+        self._files.update((i, None) for (i,) in wanted)
+        for row in bulk.select(self._connection, files, ("id",), wanted):
+            if row[1] == self.org_id:
+                self._files[row[0]] = rows.file_of(row)
 
     def conversation(self, conversation_id: str) -> Conversation | None:
         state = self._counters(conversation_id)
@@ -200,3 +220,14 @@ class Loading:
         if key not in self._published:
             self._load_published({key})
         return self._published[key]
+
+    def file(self, file_id: str) -> File | None:
+        if file_id not in self._files:
+            self._load_files({file_id})
+        return self._files[file_id]
+
+    def pending_files(self, owner_id: str) -> int:
+        if owner_id not in self._pending:
+            where = {"org": self.org_id, "owner": owner_id}
+            self._pending[owner_id] = self._connection.execute(_PENDING, where).scalar_one()
+        return self._pending[owner_id]

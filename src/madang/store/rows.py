@@ -12,6 +12,7 @@ from madang.model.nouns import (
     Conversation,
     ConversationView,
     Event,
+    File,
     Message,
     Participant,
 )
@@ -147,6 +148,44 @@ PARTICIPANT_WIDTH = 9
 
 def participant_of(row: Row) -> Participant:
     return Participant(row[0], row[1], row[3], row[4], row[5], row[6], row[7], row[8])
+
+
+def file_row(file: File) -> tuple[Any, ...]:
+    return (
+        file.id,
+        file.org_id,
+        file.conversation_id,
+        file.owner_id,
+        file.message_id,
+        file.name,
+        file.type,
+        file.size,
+        file.received,
+        file.status,
+        file.thumbnail_size,
+        to_json(file.metadata),
+        file.created_at,
+        file.expires_at,
+    )
+
+
+def file_of(row: Row) -> File:
+    return File(
+        row[0],
+        row[1],
+        row[2],
+        row[3],
+        row[4],
+        row[5],
+        row[6],
+        row[7],
+        row[8],
+        row[9],
+        row[10],
+        mapping(row[11]),
+        row[12],
+        row[13],
+    )
 
 
 EVENT_WIDTH = 11

@@ -14,10 +14,10 @@ from sqlalchemy import Connection
 
 from madang.clock import Clock
 from madang.metrics import SECONDS, Histogram
-from madang.model.nouns import ConversationView, Event, Message, Participant
+from madang.model.nouns import ConversationView, Event, File, Message, Participant
 from madang.ports.store import Loss, Missed, Page, Write
 from madang.store.live_store import SqlLiveStore
-from madang.store.queries import conversations, events, messages, people
+from madang.store.queries import conversations, events, files, messages, people
 from madang.store.scope import ALL_ORGS, Scope
 from madang.store.writer import Committed
 
@@ -273,6 +273,18 @@ class SqlStore(ABC):
         return await self._read(
             Scope(org_id), events.missed, org_id, after, conversation_ids, each, user_ids, cursors
         )
+
+    async def file(self, org_id: str, file_id: str, user_id: str) -> File | None:
+        return await self._read(Scope(org_id, user_id), files.file, org_id, file_id, user_id)
+
+    async def own_file(self, org_id: str, file_id: str, owner_id: str) -> File | None:
+        return await self._read(Scope(org_id, owner_id), files.own_file, org_id, file_id, owner_id)
+
+    async def due_files(self, org_id: str, now: int, limit: int) -> list[File]:
+        return await self._read(Scope(org_id), files.due_files, org_id, now, limit)
+
+    async def orgs(self, after: str, limit: int) -> list[str]:
+        return await self._read(ALL_ORGS, files.orgs, after, limit)
 
     async def acked_cursor(self, org_id: str, user_id: str, client_id: str) -> int | None:
         return await self._read(Scope(org_id), people.acked_cursor, org_id, user_id, client_id)

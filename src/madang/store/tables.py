@@ -383,3 +383,39 @@ Index(
     search_entries.c.generation,
     unique=True,
 )
+
+# What was uploaded; the bytes are blobs elsewhere. A row outlives its blobs, never the other way
+# round: so a blob that somebody left behind is always found.
+files = Table(
+    "files",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("org_id", Name, nullable=False),
+    Column("conversation_id", Id, nullable=False),
+    Column("owner_id", Name, nullable=False),
+    Column("message_id", Id),
+    Column("name", Words, nullable=False),
+    Column("type", Name, nullable=False),
+    Column("size", BigInteger),
+    Column("received", BigInteger, nullable=False),
+    Column("status", _by_bytes(String, 16), nullable=False),
+    Column("thumbnail_size", BigInteger),
+    Column("metadata", Words, nullable=False),
+    Column("created_at", Micros, nullable=False),
+    Column("expires_at", Micros),
+)
+# Only what is unfinished, unsent or deleted is in these: few rows, however many files there are.
+Index(
+    "ix_files_due",
+    files.c.org_id,
+    files.c.expires_at,
+    sqlite_where=files.c.expires_at.is_not(None),
+    postgresql_where=files.c.expires_at.is_not(None),
+)
+Index(
+    "ix_files_pending",
+    files.c.org_id,
+    files.c.owner_id,
+    sqlite_where=files.c.expires_at.is_not(None),
+    postgresql_where=files.c.expires_at.is_not(None),
+)

@@ -18,6 +18,7 @@ from madang.model.nouns import (
     Conversation,
     ConversationView,
     Event,
+    File,
     Message,
     Participant,
 )
@@ -206,6 +207,28 @@ class SqlTransaction(Flushing):
 
     def _next_cursor(self) -> int:
         return max(self._cursor + 1, self.now)
+
+    def add_file(self, file: File) -> None:
+        self._files[file.id] = file
+        self._changed_files[file.id] = False
+        if file.expires_at is not None:
+            self._pending[file.owner_id] = self.pending_files(file.owner_id) + 1
+
+    def save_file(self, file: File) -> None:
+        self._change_file(file.id, file)
+
+    def remove_file(self, file_id: str) -> None:
+        self._change_file(file_id, None)
+
+    def _change_file(self, file_id: str, file: File | None) -> None:
+        before = self.file(file_id)
+        self._changed_files.setdefault(file_id, before is not None)
+        self._files[file_id] = file
+        owner = file or before
+        if owner is not None and owner.owner_id in self._pending:
+            for change, one in ((-1, before), (1, file)):
+                if one is not None and one.expires_at is not None:
+                    self._pending[owner.owner_id] += change
 
     def append(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
@@ -60,14 +61,18 @@ class JsonResponse(Response):
 
 
 class BodyLimit:
-    """Refuses bodies above `limit` bytes with 413, also those whose length nobody announced."""
+    """Refuses bodies above `limit` bytes with 413, also those whose length nobody announced; but
+    for paths that match `streamed`, whose routes read what they bound themselves."""
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY) -> None:
+    def __init__(
+        self, app: ASGIApp, limit: int = MAX_BODY, streamed: re.Pattern[str] | None = None
+    ) -> None:
         self._app = app
         self._limit = limit
+        self._streamed = streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or (self._streamed and self._streamed.search(scope["path"])):
             await self._app(scope, receive, send)
             return
         refused = problem(413, ErrorCode.TOO_LARGE, "Request body too large")
@@ -141,7 +146,7 @@ def needs_role(identity: Identity, *roles: str) -> None:
         raise Forbidden(f"A token with the role {' or '.join(roles)} is needed")
 
 
-def _uuid_named(name: str) -> Any:
+def uuid_named(name: str) -> Any:
     # Not `Annotated`: its text would be read where `name` is not known.
     def parse(text: str = Path(alias=name)) -> str:
         found = parse_uuid(text)
@@ -152,8 +157,8 @@ def _uuid_named(name: str) -> Any:
     return Depends(parse)
 
 
-ConversationPath = Annotated[str, _uuid_named("conversation_id")]
-MessagePath = Annotated[str, _uuid_named("message_id")]
+ConversationPath = Annotated[str, uuid_named("conversation_id")]
+MessagePath = Annotated[str, uuid_named("message_id")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 

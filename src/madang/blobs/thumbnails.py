@@ -1,0 +1,118 @@
+"""Thumbnails, made by a process of their own: no picture can stop, fill or end the server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator
+
+import structlog
+
+from madang.clock import Clock, Timer
+
+log = structlog.get_logger(__name__)
+
+MAX_CONTENT = 32 * 1024 * 1024
+"""Bytes of a picture: the process holds them while it reads them."""
+MAX_ANSWER = 1024 * 1024
+SECONDS = 12.0
+"""After which no thumbnail is made of a picture; a telephone's takes a twentieth of a second."""
+IDLE_SECONDS = 60.0
+PICTURES = 200
+"""After so many the process is replaced, whatever it may have collected."""
+
+_COMMAND = (sys.executable, "-I", "-m", "madang.blobs.thumbnail_worker")
+
+
+class Thumbnails:
+    """One process, one picture at a time, started when there is one and ended when there was none
+    for a while."""
+
+    def __init__(self, clock: Clock, *, seconds: float = SECONDS) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._turn = asyncio.Lock()
+        self._process: Process | None = None
+        self._made = 0
+        self._idle: Timer | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def make(self, size: int, content: AsyncIterator[bytes]) -> bytes | None:
+        """A WebP of the picture in `size` bytes of content. None where it is none, too large, takes
+        too long or is anything else than a picture; never raises for what it is."""
+        if not 0 < size <= MAX_CONTENT:
+            return None
+        async with self._turn:
+            if self._idle is not None:
+                self._idle.cancel()
+            process = await self._running()
+            try:
+                async with asyncio.timeout(self._seconds):
+                    answer = await _ask(process, size, content)
+            except BaseException as error:
+                # Whatever it does now, it does it without us.
+                await self._end()
+                if isinstance(error, TimeoutError | OSError | EOFError):
+                    log.info("no thumbnail", why=type(error).__name__, size=size)
+                    return None
+                raise
+            self._made += 1
+            if self._made >= PICTURES:
+                await self._end()
+            else:
+                self._idle = self._clock.call_later(IDLE_SECONDS, self._end_soon)
+            return answer or None
+
+    async def _running(self) -> Process:
+        if self._process is None or self._process.returncode is not None:
+            self._made = 0
+            self._process = await asyncio.create_subprocess_exec(
+                *_COMMAND, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+            )
+        return self._process
+
+    def _end_soon(self) -> None:
+        async def end() -> None:
+            async with self._turn:
+                await self._end()
+
+        task = asyncio.get_running_loop().create_task(end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        # Reads what it has still said, and lets go of both pipes.
+        await process.communicate()
+
+    async def close(self) -> None:
+        """End the process. Nothing is made any more."""
+        if self._idle is not None:
+            self._idle.cancel()
+        await asyncio.gather(*self._ending)
+        await self._end()
+
+
+async def _ask(process: Process, size: int, content: AsyncIterator[bytes]) -> bytes:
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(size.to_bytes(4, "big"))
+    sent = 0
+    async for piece in content:
+        sent += len(piece)
+        if sent > size:
+            raise EOFError
+        process.stdin.write(piece)
+        await process.stdin.drain()
+    if sent < size:
+        raise EOFError
+    length = int.from_bytes(await process.stdout.readexactly(4), "big")
+    if length > MAX_ANSWER:
+        raise EOFError
+    return await process.stdout.readexactly(length)

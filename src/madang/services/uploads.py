@@ -1,0 +1,427 @@
+"""Bytes on their way in: stored part by part while they come, looked at, and sent as a message.
+
+What one request sends is bounded in bytes, in time and in number; memory holds one part of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from madang.clock import Clock
+from madang.model.files import file_ids
+from madang.model.identity import Identity
+from madang.model.nouns import File, SenderType
+from madang.ports.blobs import Blobs
+from madang.ports.bus import Bus
+from madang.ports.store import Store, Writer
+from madang.protocol.errors import (
+    Conflict,
+    Invalid,
+    MadangError,
+    NotFound,
+    RateLimited,
+    TooLarge,
+    Unavailable,
+)
+from madang.services import file_types, parts
+from madang.services.files import AdvanceUpload, BeginUpload, DropUpload, FinishUpload, not_found
+from madang.services.messages import Done, SendMessage
+from madang.services.parts import PART
+from madang.services.sweeping import Sweeper
+
+MOST_AT_ONCE = 64
+"""Uploads that one node takes in at the same time: with their parts, a quarter of a gigabyte."""
+MOST_OF_ONE = 16
+"""Of one user; a browser opens six connections."""
+MOST_SECONDS = 3600.0
+"""For one request; a longer one is cut off and goes on with the next."""
+LEASE_SECONDS = 20.0
+"""How long after its last word a node's upload keeps other nodes from the same file."""
+PROGRESS_SECONDS = 0.25
+
+MakeThumbnail = Callable[[int, AsyncIterator[bytes]], Awaitable[bytes | None]]
+State = Literal["uploading", "processing", "ready", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an upload is: for the uploader's devices."""
+
+    file: File
+    received: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What may be uploaded: `max_size` bytes, in types that are `allowed`, with at most `idle`
+    seconds of silence. What is not gone on with or sent for `keep` seconds is deleted."""
+
+    max_size: int
+    allowed: file_types.Allowed
+    idle: float
+    keep: float
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """What the bytes of one request must hash to (tus, Checksum extension)."""
+
+    algorithm: str
+    """As `hashlib` calls it."""
+    digest: bytes
+
+
+class ChecksumMismatch(MadangError):
+    """The bytes are not what their sender sent; none of them is kept."""
+
+
+class _Turn:
+    """Who works on a file here, and how many wait to go on with it."""
+
+    __slots__ = ("deadline", "lock", "renewed", "waiting")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.waiting = 0
+        self.deadline: asyncio.Timeout | None = None
+        self.renewed = 0.0
+
+
+class Uploads:
+    """All uploads of a node.
+
+    Args:
+        make_thumbnail: from a picture's size and bytes; None where there is none to be had.
+        tell: called with each progress, a few times a second.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        writer: Writer,
+        blobs: Blobs,
+        bus: Bus,
+        clock: Clock,
+        sweeper: Sweeper,
+        bounds: Bounds,
+        make_thumbnail: MakeThumbnail,
+        tell: Callable[[Progress], None],
+    ) -> None:
+        self._store = store
+        self._writer = writer
+        self._blobs = blobs
+        self._bus = bus
+        self._clock = clock
+        self._sweeper = sweeper
+        self._make_thumbnail = make_thumbnail
+        self._tell = tell
+        self._turns: dict[str, _Turn] = {}
+        self._at_once: dict[tuple[str, str], int] = {}
+        self._told: dict[str, float] = {}
+        self.bounds = bounds
+
+    @property
+    def keep(self) -> int:
+        """Microseconds."""
+        return round(self.bounds.keep * 1_000_000)
+
+    async def begin(
+        self,
+        caller: Identity,
+        conversation_id: str,
+        name: str,
+        size: int | None,
+        metadata: Mapping[str, Any],
+    ) -> File:
+        """A new upload of `size` bytes (None: as many as come).
+
+        Raises:
+            TooLarge, Invalid, NotAParticipant, Conflict
+        """
+        if size is not None:
+            if size > self.bounds.max_size:
+                raise self._too_large()
+            if size == 0:
+                raise Invalid("File is empty")
+        begun: File = await self._writer.write(
+            BeginUpload(
+                caller.org, conversation_id, caller.user_id, name, size, metadata, self.keep
+            )
+        )
+        return begun
+
+    async def own(self, caller: Identity, file_id: str) -> File:
+        """The caller's own upload as it is now. Raises `NotFound`."""
+        found = await self._store.own_file(caller.org, file_id, caller.user_id)
+        if found is None:
+            raise not_found()
+        if found.expires_at is not None and found.expires_at < self._clock.now():
+            raise not_found()
+        return found
+
+    # One at a time.
+
+    @asynccontextmanager
+    async def alone(self, file_id: str) -> AsyncIterator[_Turn]:
+        """Nobody else works on the file. Whoever sends bytes of it is cut off: the one who comes
+        back knows better than a connection that nobody closed.
+
+        Raises:
+            Conflict: somebody does, on another node.
+        """
+        turn = self._turns.setdefault(file_id, _Turn())
+        turn.waiting += 1
+        try:
+            if turn.deadline is not None:
+                turn.deadline.reschedule(asyncio.get_running_loop().time())
+            await turn.lock.acquire()
+        finally:
+            turn.waiting -= 1
+        try:
+            await self._lease(file_id, turn)
+            yield turn
+        finally:
+            turn.lock.release()
+            if not turn.waiting:
+                self._turns.pop(file_id, None)
+                if self._bus.shared:
+                    with suppress(Unavailable):
+                        await self._bus.release(f"upload:{file_id}")
+
+    async def _lease(self, file_id: str, turn: _Turn) -> None:
+        if self._bus.shared:
+            turn.renewed = self._clock.monotonic()
+            if not await self._bus.acquire(f"upload:{file_id}", LEASE_SECONDS):
+                raise Conflict("Somebody else uploads the same file")
+
+    # Bytes.
+
+    async def receive(
+        self,
+        file: File,
+        chunks: AsyncIterator[bytes | bytearray],
+        turn: _Turn,
+        *,
+        checksum: Checksum | None = None,
+    ) -> File:
+        """Store what comes behind what is stored. What came before anything went wrong is kept,
+        unless there is a checksum: then all of it is, or nothing.
+
+        Raises:
+            TooLarge: more came than may, or than was announced.
+            Invalid: it is of a type that is not allowed.
+            ChecksumMismatch, Unavailable, Conflict, NotFound
+            Exception: whatever `chunks` raises.
+        """
+        key = (file.org_id, file.owner_id)
+        if sum(self._at_once.values()) >= MOST_AT_ONCE:
+            raise Unavailable("Too many uploads at once")
+        if self._at_once.get(key, 0) >= MOST_OF_ONE:
+            raise RateLimited("Too many uploads at once", retry_after=1000)
+        self._at_once[key] = self._at_once.get(key, 0) + 1
+        try:
+            return await self._receive(file, self._paced(file, chunks, turn), checksum)
+        finally:
+            self._at_once[key] -= 1
+            if not self._at_once[key]:
+                del self._at_once[key]
+            self._told.pop(file.id, None)
+
+    async def _receive(
+        self, file: File, chunks: AsyncIterator[bytes | bytearray], checksum: Checksum | None
+    ) -> File:
+        most = self.bounds.max_size if file.size is None else file.size
+        hashed = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
+        held = file.received % PART
+        part = bytearray()
+        if held:
+            start = file.received - held
+            async for piece in parts.read(self._blobs, file.id, start, file.received):
+                part += piece
+        at, looked = file.received, file.received > 0
+        try:
+            async for chunk in chunks:
+                if at + len(chunk) > most:
+                    raise (
+                        self._too_large() if file.size is None else TooLarge("More than announced")
+                    )
+                if hashed is not None:
+                    hashed.update(chunk)
+                taken = 0
+                while taken < len(chunk):
+                    room = PART - len(part)
+                    part += chunk[taken : taken + room]
+                    more = min(room, len(chunk) - taken)
+                    taken += more
+                    at += more
+                    if len(part) == PART:
+                        if not looked:
+                            self._look(file, part)
+                            looked = True
+                        await self._put(file.id, at, part)
+                        part = bytearray()
+                        if checksum is None:
+                            file = await self._advance(file, at)
+                self._progress(file, at)
+        except Exception:
+            if checksum is None and at > file.received:
+                await self._put(file.id, at, part)
+                await self._advance(file, at)
+            raise
+        if at == file.received:
+            return file
+        if part:
+            if not looked and (file.size in (None, at)):
+                self._look(file, part)
+            await self._put(file.id, at, part)
+        if hashed is not None and checksum is not None and hashed.digest() != checksum.digest:
+            raise ChecksumMismatch("Checksum mismatch")
+        return await self._advance(file, at)
+
+    async def _paced(
+        self, file: File, chunks: AsyncIterator[bytes | bytearray], turn: _Turn
+    ) -> AsyncIterator[bytes | bytearray]:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + MOST_SECONDS
+        while True:
+            if turn.waiting:
+                raise Conflict("Somebody else uploads the same file")
+            try:
+                until = min(end, loop.time() + self.bounds.idle)
+                async with asyncio.timeout_at(until) as turn.deadline:
+                    chunk = await anext(chunks)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                if turn.waiting:
+                    continue
+                raise Unavailable("The upload stalled") from None
+            finally:
+                turn.deadline = None
+            if self._clock.monotonic() - turn.renewed > LEASE_SECONDS / 3:
+                await self._lease(file.id, turn)
+            if chunk:
+                yield chunk
+
+    async def _put(self, file_id: str, at: int, part: bytearray) -> None:
+        """Store the part that ends at `at`. A shorter one that was stored before is its
+        beginning: so what an earlier answer has confirmed stays, whatever happens now."""
+        if part:
+            await self._blobs.put(parts.part_key(file_id, (at - 1) // PART), part)
+
+    async def _advance(self, file: File, at: int) -> File:
+        try:
+            advanced: File = await self._writer.write(
+                AdvanceUpload(file.org_id, file.id, file.owner_id, file.received, at, self.keep)
+            )
+        except NotFound:
+            # Deleted meanwhile; what was stored after that nobody else would find.
+            await self._blobs.delete(parts.folder(file.id))
+            raise
+        return advanced
+
+    def _look(self, file: File, head: bytearray) -> str:
+        whole = len(head) < file_types.HEAD
+        found = file_types.sniff(bytes(head[: file_types.HEAD]), file.name, whole=whole)
+        if found not in self.bounds.allowed:
+            raise Invalid(f"File type not allowed: {found}")
+        return found
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"File too large: at most {self.bounds.max_size} bytes")
+
+    def _progress(self, file: File, received: int) -> None:
+        now = self._clock.monotonic()
+        if now - self._told.get(file.id, 0.0) >= PROGRESS_SECONDS:
+            self._told[file.id] = now
+            self._tell(Progress(file, received, "uploading"))
+
+    # When all of it is there.
+
+    async def finish(self, file: File) -> File:
+        """All of it is stored: look what it is, make its thumbnail, and let it be sent. Does
+        nothing where that is done.
+
+        Raises:
+            Invalid: empty, or of a type that is not allowed; it is deleted.
+        """
+        if file.status == "ready":
+            return file
+        self._tell(Progress(file, file.received, "processing"))
+        try:
+            if file.received == 0:
+                raise Invalid("File is empty")
+            head = bytearray()
+            until = min(file.received, file_types.HEAD + 1)
+            async for piece in parts.read(self._blobs, file.id, 0, until):
+                head += piece
+            kind = self._look(file, head)
+            size = await self._thumbnail(file) if file_types.is_picture(kind) else None
+            finished: File = await self._writer.write(
+                FinishUpload(file.org_id, file.id, file.owner_id, kind, size, self.keep)
+            )
+        except Invalid:
+            await self.drop(file)
+            raise
+        self._tell(Progress(finished, finished.received, "ready"))
+        return finished
+
+    async def _thumbnail(self, file: File) -> int | None:
+        content = parts.read(self._blobs, file.id, 0, file.received)
+        made = await self._make_thumbnail(file.received, content)
+        if made is None:
+            return None
+        await self._blobs.put(parts.thumbnail_key(file.id), made)
+        return len(made)
+
+    async def send(
+        self,
+        file: File,
+        content: str,
+        sender_type: SenderType,
+        client_id: str | None = None,
+        reply_to_id: str | None = None,
+    ) -> Done:
+        """Send it as a message. A repeated `client_id` gives the first message, and this file is
+        deleted; sending the same file again gives the message it is part of.
+
+        Raises:
+            MadangError: it was refused; the file is deleted, unless it may be tried again.
+        """
+        try:
+            done: Done = await self._writer.write(
+                SendMessage(
+                    file.org_id,
+                    file.conversation_id,
+                    file.owner_id,
+                    content,
+                    sender_type,
+                    "file",
+                    client_id or f"file:{file.id}",
+                    reply_to_id,
+                    ({"file_id": file.id},),
+                )
+            )
+        except Unavailable:
+            raise
+        except MadangError:
+            await self.drop(file)
+            raise
+        if file.id not in file_ids(done.message.attachments):
+            await self.drop(file)
+        return done
+
+    async def drop(self, file: File) -> None:
+        """Delete what is not part of a message; that it is gone already is no error."""
+        try:
+            await self._writer.write(DropUpload(file.org_id, file.id, file.owner_id))
+        except (NotFound, Conflict):
+            return
+        self._tell(Progress(file, file.received, "failed"))
+        self._sweeper.deleted(file.org_id)

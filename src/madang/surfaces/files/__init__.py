@@ -1,0 +1,1 @@
+"""Files over HTTP: uploads by form and by tus, downloads, thumbnails."""

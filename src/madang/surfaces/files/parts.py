@@ -1,0 +1,37 @@
+"""What the routes of files work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from madang.clock import Clock
+from madang.model.identity import Identity
+from madang.ports.blobs import Blobs
+from madang.ports.store import Store
+from madang.services.limits import RateLimit
+from madang.services.uploads import Uploads
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """`uploads_limit` counts uploads that begin, `requests_limit` those that go on."""
+
+    store: Store
+    blobs: Blobs
+    uploads: Uploads
+    clock: Clock
+    messages_limit: RateLimit
+    uploads_limit: RateLimit
+    requests_limit: RateLimit
+    max_content: int
+
+    def check_beginning(self, caller: Identity) -> None:
+        """Raises `RateLimited` for one upload, and one message, too many."""
+        for limit in (self.uploads_limit, self.messages_limit):
+            self._check(limit, caller)
+
+    def check_going_on(self, caller: Identity) -> None:
+        self._check(self.requests_limit, caller)
+
+    def _check(self, limit: RateLimit, caller: Identity) -> None:
+        limit.check(caller.org, caller.user_id, self.clock.monotonic())

@@ -1,0 +1,178 @@
+"""Files and the messages that they are part of: whose they may be, and that they go together."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Server
+from tests.files.clients import Uploader, not_found
+from tests.files.pictures import picture
+from tests.surfaces.people import Frame, House, problem
+
+
+async def uploaded(who: Uploader, conversation: str, content: bytes = b"text") -> str:
+    """The id of a file that is there and not sent."""
+    url = await who.begun(conversation, len(content), filename="a.txt")
+    answer = await who.append(url, 0, content)
+    assert answer.status_code == 204, answer.text
+    return url.rpartition("/")[2]
+
+
+def naming(*file_ids: Any, **said: Any) -> dict[str, Any]:
+    return {
+        "content": "look",
+        "message_type": "file",
+        "attachments": [{"file_id": file_id, **said} for file_id in file_ids],
+    }
+
+
+async def test_what_was_uploaded_is_sent_by_its_id(house: House) -> None:
+    conversation = await house.group("ann", "bob")
+    ann, bob = Uploader(house, "ann"), Uploader(house, "bob")
+    device = await house.device("ann")
+    one, two = [await uploaded(ann, conversation) for _ in range(2)]
+    url = f"/api/chat/files/{one}"
+    not_found(await bob.get(url))
+    assert (await ann.get(url)).content == b"text"
+    lies = {"name": "other.exe", "type": "text/html", "size": 1, "thumbnail_url": "//evil"}
+    reply = await device.ask(
+        "message.send",
+        conversation_id=conversation,
+        **naming(one, **lies),
+        client_id="one",
+    )
+    kept = {"file_id": one, "name": "a.txt", "type": "text/plain", "size": 4, "file_url": url}
+    assert reply["data"]["attachments"] == [kept]
+    again = await device.ask(
+        "message.send", conversation_id=conversation, **naming(one), client_id="one"
+    )
+    assert again["message_id"] == reply["message_id"]
+    assert (await bob.get(url)).content == b"text"
+    rest = house.rest("ann")
+    mixed = naming(two)
+    mixed["attachments"].insert(0, {"link": "https://example.org", "note": "free JSON"})
+    answer = await rest.post(f"/conversations/{conversation}/messages", mixed)
+    assert answer.status_code == 201
+    found = answer.json()["attachments"]
+    assert found[0] == mixed["attachments"][0]
+    assert found[1]["file_id"] == two
+
+
+async def test_files_that_are_not_ones_own_to_send(house: House) -> None:
+    conversation, other = await house.group("ann", "bob"), await house.group("ann", "bob")
+    ann, bob = Uploader(house, "ann"), Uploader(house, "bob")
+    bobs = await uploaded(bob, conversation)
+    elsewhere = await uploaded(ann, other)
+    unfinished = (await ann.begun(conversation, 10)).rpartition("/")[2]
+    sent = (await ann.sent(conversation))["file_id"]
+    given_up = await uploaded(ann, conversation)
+    await ann.give_up(f"/api/chat/files/tus/{given_up}")
+    twice = await uploaded(ann, conversation)
+    rest = house.rest("ann")
+    for file_ids, status, code in (
+        ([bobs], 404, "NOT_FOUND"),
+        ([elsewhere], 404, "NOT_FOUND"),
+        ([str(uuid.uuid4())], 404, "NOT_FOUND"),
+        (["not-an-id"], 404, "NOT_FOUND"),
+        ([7], 404, "NOT_FOUND"),
+        ([None], 404, "NOT_FOUND"),
+        ([given_up], 404, "NOT_FOUND"),
+        ([unfinished], 409, "CONFLICT"),
+        ([sent], 409, "CONFLICT"),
+        ([twice, twice], 422, "VALIDATION"),
+        ([twice, bobs], 404, "NOT_FOUND"),
+    ):
+        answer = await rest.post(f"/conversations/{conversation}/messages", naming(*file_ids))
+        problem(answer, status, code)
+    assert (await rest.post(f"/conversations/{conversation}/messages", naming(twice))).is_success
+
+
+async def test_of_two_messages_one_gets_the_file(house: House) -> None:
+    conversation = await house.group("ann")
+    file = await uploaded(Uploader(house, "ann"), conversation)
+    rest = house.rest("ann")
+    path = f"/conversations/{conversation}/messages"
+    answers = await asyncio.gather(*(rest.post(path, naming(file)) for _ in range(6)))
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 5
+
+
+async def test_it_is_gone_with_its_message(house: House) -> None:
+    conversation = await house.group("ann", "bob")
+    ann, bob = Uploader(house, "ann"), Uploader(house, "bob")
+    file = await ann.sent(conversation, "secret.png", picture("PNG"))
+    other = await ann.sent(conversation)
+    answer = await house.rest("ann").delete(f"/messages/{file['message_id']}")
+    assert answer.json()["attachments"] == []
+    for who in (ann, bob):
+        not_found(await who.get(file))
+        not_found(await who.get(file["thumbnail_url"]))
+        assert (await who.get(other)).status_code == 200
+    answer = await house.rest("ann").post(
+        f"/conversations/{conversation}/messages", naming(file["file_id"])
+    )
+    problem(answer, 404, "NOT_FOUND")
+    problem(await ann.give_up(f"/api/chat/files/tus/{file['file_id']}"), 404, "NOT_FOUND")
+
+
+async def test_an_edit_keeps_it(house: House) -> None:
+    conversation = await house.group("ann")
+    ann = Uploader(house, "ann")
+    file = await ann.sent(conversation)
+    answer = await house.rest("ann").patch(f"/messages/{file['message_id']}", {"content": "new"})
+    assert [a["file_id"] for a in answer.json()["attachments"]] == [file["file_id"]]
+    assert (await ann.get(file)).status_code == 200
+
+
+def kept(server: Server) -> list[Path]:
+    return [path for path in (server.directory / "files").rglob("*") if path.is_file()]
+
+
+async def gone(server: Server) -> None:
+    """Wait until no file is kept. Nothing tells when the folder is empty."""
+    async with asyncio.timeout(20):
+        while kept(server):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("content", [picture("PNG"), b"x" * 5_000_000])
+async def test_deleted_is_gone_from_the_disk(server: Server, content: bytes) -> None:
+    async with House(server) as house:
+        conversation = await house.group("ann")
+        ann = Uploader(house, "ann")
+        file = await ann.sent(conversation, "needle-in-its-name.txt", content)
+        assert len(kept(server)) == (2 if file["thumbnail_url"] else 3)
+        await house.rest("ann").delete(f"/messages/{file['message_id']}")
+        await gone(server)
+        rows = await forgotten(server)
+    assert rows == []
+
+
+async def forgotten(server: Server) -> list[Frame]:
+    """Stop the server and look for what it still says of files, in its database's bytes too."""
+    server.terminate()
+    for path in server.directory.glob("madang.sqlite3*"):
+        assert b"needle-in-its-name" not in path.read_bytes()
+    connection = sqlite3.connect(server.database)
+    try:
+        return list(connection.execute("SELECT id FROM files"))
+    finally:
+        connection.close()
+
+
+async def test_refused_uploads_leave_nothing(server: Server) -> None:
+    async with House(server) as house:
+        conversation = await house.group("ann")
+        ann = Uploader(house, "ann")
+        await ann.upload(conversation, "a.txt", b"<html>")
+        await ann.upload(conversation, "a.txt", b"x" * 12_000_000)
+        await ann.upload(conversation, "a.txt", b"x" * 3_000_000, reply_to_id=str(uuid.uuid4()))
+        url = await ann.begun(conversation, 5_000_000)
+        await ann.append(url, 0, b"x" * 3_000_000)
+        assert (await ann.give_up(url)).status_code == 204
+        await gone(server)
