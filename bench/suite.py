@@ -12,8 +12,8 @@ from bench.scenarios.base import Scenario
 from bench.scenarios.connections import Connects, Memory, Resume
 from bench.scenarios.durable import Durable
 from bench.scenarios.fanout import Fanout, Growth
-from bench.scenarios.live import Page, Talk, Votes
 from bench.scenarios.files import Pictures, Uploading
+from bench.scenarios.live import Page, Talk, Votes
 from bench.scenarios.nodes import Move, TwoNodes
 from bench.scenarios.postgres import History, OnPostgres
 from bench.scenarios.search import Searching
