@@ -20,7 +20,7 @@ from madang.clock import Clock
 from madang.delivery.storm import Storm
 from madang.hub.connection import Connection
 from madang.hub.frame import Frame, Outgoing
-from madang.hub.hub import Hub, Member
+from madang.hub.hub import CHANGES, Hub, Member
 from madang.metrics import Tally
 from madang.model.nouns import Event
 from madang.ports.store import Loss, Store
@@ -154,7 +154,7 @@ class Catchup:
 
     def changed(self, event: Event) -> None:
         """A message was edited or deleted: what is still to be sent tells of it as it is now."""
-        if event.message is None or event.type not in ("message.edited", "message.deleted"):
+        if event.message is None or event.type not in CHANGES:
             return
         self._storm.changed(event.message)
         for sending in self._sending.values():

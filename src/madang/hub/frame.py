@@ -24,6 +24,7 @@ class Dialect(IntEnum):
 
     MESSENGER = 0
     EVENTS = 1
+    AGENT = 2
 
 
 class Form(IntEnum):
@@ -33,6 +34,8 @@ class Form(IntEnum):
     MESSENGER_DEFLATED = 1
     EVENTS = 2
     EVENTS_DEFLATED = 3
+    AGENT = 4
+    AGENT_DEFLATED = 5
 
 
 def dialect_of(form: int) -> int:
@@ -47,6 +50,8 @@ def is_deflated(form: int) -> bool:
 
 Encoder = Callable[[Event], bytes]
 """Writes an event as JSON text."""
+DialectEncoder = Callable[[Event], bytes | None]
+"""The same in a dialect; None where the dialect has no word for it."""
 
 
 class Frame:
@@ -79,6 +84,10 @@ class Frame:
         return self._deflated
 
 
+_NO_FRAME = Frame(b"")
+"""Stands for the frame of an event in a dialect that has no word for it."""
+
+
 class Outgoing:
     """Something on its way to the members of a channel: an event or a signal.
 
@@ -104,8 +113,9 @@ class Outgoing:
         conversation_id: str,
         *,
         event: Event | None = None,
-        encoders: Sequence[Encoder] = (),
+        encoders: Sequence[DialectEncoder] = (),
         signal: Frame | None = None,
+        dialect: int = Dialect.MESSENGER,
         instead: Mapping[Connection, Encoder] | None = None,
         omit: Collection[Member] = (),
     ) -> None:
@@ -116,15 +126,18 @@ class Outgoing:
         self.omit = omit
         self.size = 0
         self._encoders = encoders
-        self._frames: list[Frame | None] = [signal, None]
+        self._frames: list[Frame | None] = [None] * len(Dialect)
+        if signal is not None:
+            self._frames[dialect] = signal
 
     def frame(self, dialect: int) -> Frame | None:
         """The frame in a dialect, encoded when first asked for; None where it has no word for
-        it (signals exist only for messengers)."""
+        it (a signal is told in one dialect only)."""
         frame = self._frames[dialect]
         if frame is None and self.event is not None:
-            frame = self._frames[dialect] = Frame(self._encoders[dialect](self.event))
-        return frame
+            text = self._encoders[dialect](self.event)
+            frame = self._frames[dialect] = _NO_FRAME if text is None else Frame(text)
+        return None if frame is _NO_FRAME else frame
 
     def refresh(self, message: Message) -> None:
         """Tell of the message as it is now, if this is about it."""
@@ -138,7 +151,7 @@ class Outgoing:
             self.event = replace(event, conversation=replace(view, last_message=message))
         else:
             return
-        self._frames = [None, None]
+        self._frames = [None] * len(Dialect)
 
     def frame_for(self, connection: Connection) -> Frame | None:
         """The frame that this one connection gets, if any."""
@@ -154,7 +167,7 @@ class Outgoing:
         """Let go of what can be made again and count what stays: the event and its texts."""
         self.size = _EVENT_BYTES
         for frame in self._frames:
-            if frame is not None:
+            if frame is not None and frame is not _NO_FRAME:
                 self.size += 2 * len(frame.text)
                 frame.let_go()
         return self.size
@@ -172,7 +185,7 @@ class Batch:
     def __init__(self, outgoing: Sequence[Outgoing]) -> None:
         self.outgoing = outgoing
         self.events = sum([item.event is not None for item in outgoing])
-        self._wires: list[bytes | None] = [None, None, None, None]
+        self._wires: list[bytes | None] = [None] * len(Form)
 
     def wire(self, form: int) -> bytes:
         """All frames as they go to every connection of this form."""

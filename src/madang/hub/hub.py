@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import structlog
 
 from madang.hub.connection import Connection
-from madang.hub.frame import Batch, Dialect, Encoder, Frame, Outgoing
+from madang.hub.frame import Batch, Dialect, DialectEncoder, Encoder, Frame, Outgoing
 from madang.metrics import SECONDS, Histogram
 from madang.model.nouns import Event
 from madang.model.presence import Status
@@ -36,9 +36,11 @@ class Member:
 
     `since` is the cursor from which on this node has seen every event about the user; `departed`
     are the events since then that ended a membership. `presence` is what others were told.
+    `beside` stand for those of the user's connections that hear one conversation only.
     """
 
     __slots__ = (
+        "beside",
         "channels",
         "connections",
         "departed",
@@ -56,6 +58,7 @@ class Member:
         self.connections: tuple[Connection, ...] = ()
         self.channels: tuple[Channel, ...] | set[Channel] = ()
         self.departed: tuple[Outgoing, ...] = ()
+        self.beside: tuple[Member, ...] = ()
         self.presence: Status = "offline"
         self.stamp = 0
 
@@ -84,7 +87,7 @@ class Channel:
         what is told late tells a message as it is now, and nothing of a deleted one."""
         if self.recent is None:
             self.recent = deque()
-        elif event.type in ("message.edited", "message.deleted") and event.message is not None:
+        elif event.type in CHANGES and event.message is not None:
             for earlier in self.recent:
                 earlier.refresh(event.message)
         if len(self.recent) >= RECENT_EVENTS:
@@ -104,6 +107,9 @@ class Channel:
             self.drop_oldest()
 
 
+CHANGES = ("message.edited", "message.deleted", "run.ended")
+"""Events that tell of a message as it has become."""
+
 _TUPLE_LIMIT = 24
 """Up to this many channels a member keeps a tuple: a set of ten takes 700 bytes, a tuple 120."""
 
@@ -116,7 +122,9 @@ class Hub:
         now: the time of day in microseconds, to measure by; without it nothing is.
     """
 
-    def __init__(self, encoders: Sequence[Encoder], now: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self, encoders: Sequence[DialectEncoder], now: Callable[[], int] | None = None
+    ) -> None:
         self.encoders = encoders
         self._now = now
         self.channels: dict[str, Channel] = {}
@@ -227,6 +235,22 @@ class Hub:
                 del self._orgs[member.org_id]
         member.connections = tuple(kept for kept in member.connections if kept is not connection)
         self.connections -= 1
+        user = self.members.get((member.org_id, member.user_id))
+        if user is not None and member in user.beside:
+            user.beside = tuple(kept for kept in user.beside if kept is not member)
+            self.forget(member)
+
+    def attach_beside(self, user: Member, connection: Connection) -> Member:
+        """The connection hears what its own member, which this returns, is made to `join`: one of
+        the user's conversations instead of all."""
+        member = Member(user.org_id, user.user_id, user.since)
+        user.beside = (*user.beside, member)
+        self.attach(member, connection)
+        return member
+
+    def beside_in(self, user: Member, conversation_id: str) -> Sequence[Member]:
+        """Those beside the user that hear this conversation."""
+        return [member for member in user.beside if self.is_in(member, conversation_id)]
 
     def follow_org(self, connection: Connection) -> None:
         """The connection gets every event of its org, instead of its user's own."""
@@ -287,13 +311,23 @@ class Hub:
             self._remembering.appendleft((channel, one))
         self._forget_too_much()
 
-    def signal(self, conversation_id: str, frame: Frame, *, omit: Collection[Member] = ()) -> None:
-        """Tell the members of a conversation something that is not kept."""
+    def signal(
+        self,
+        conversation_id: str,
+        frame: Frame,
+        *,
+        omit: Collection[Member] = (),
+        dialect: int = Dialect.MESSENGER,
+    ) -> None:
+        """Tell the members of a conversation something that is not kept, in one dialect."""
         channel = self.channels.get(conversation_id)
         if channel is not None:
             self._order += 1
             self.signals += 1
-            self._enqueue(channel, Outgoing(self._order, conversation_id, signal=frame, omit=omit))
+            self._enqueue(
+                channel,
+                Outgoing(self._order, conversation_id, signal=frame, dialect=dialect, omit=omit),
+            )
 
     def _enqueue(self, channel: Channel, outgoing: Outgoing) -> None:
         if channel.pending is None:

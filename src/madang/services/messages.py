@@ -15,7 +15,8 @@ from madang.model.ids import uuid7
 from madang.model.nouns import Event, Message, MessageType, SenderType
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Forbidden, NotFound
-from madang.services import access
+from madang.services import access, asking
+from madang.services.asking import USUAL_LIMITS, RunLimits
 from madang.services.sizes import SMALL, json_size
 
 MAX_REACTION_KINDS = 50
@@ -31,6 +32,8 @@ class Done:
 
     message: Message
     event: Event | None
+    runs: tuple[str, ...] = ()
+    """The answers that it asked for, of the server's agents: their message ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class SendMessage:
     reply_to_id: str | None = None
     attachments: tuple[Mapping[str, Any], ...] = ()
     metadata: Mapping[str, Any] | None = None
+    run_limits: RunLimits = USUAL_LIMITS
+    """For the runs that it starts in a session."""
 
     @property
     def size(self) -> int:
@@ -75,6 +80,11 @@ class SendMessage:
             parent = tx.message(self.reply_to_id)
             if parent is None or parent.conversation_id != conversation_id:
                 raise NotFound("Message not found")
+        planned = None
+        if conversation.kind == "agent":
+            planned = asking.plan(
+                tx, conversation, sender_id, self.sender_type, self.content, self.run_limits
+            )
         message = Message(
             uuid7(tx.now),
             self.org_id,
@@ -91,7 +101,13 @@ class SendMessage:
             tx.now,
         )
         tx.add_message(message)
-        return Done(message, tx.append(conversation_id, "message.new", sender_id, message=message))
+        if planned is None:
+            event = tx.append(conversation_id, "message.new", sender_id, message=message)
+            return Done(message, event)
+        event = tx.append(
+            conversation_id, "message.new", sender_id, message=message, data=planned.data
+        )
+        return Done(message, event, asking.begin(tx, conversation, planned, message))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, select
 from madang.model.nouns import Conversation, Event, Message, Participant
 from madang.ports.store import Needs
 from madang.store import bulk, rows
+from madang.store.running import Running
 from madang.store.tables import conversations, events, messages, participants
 
 _ROSTER = select(participants).where(
@@ -33,11 +34,12 @@ class Counters:
         self.updated_at = conversation.updated_at
 
 
-class Loading:
+class Loading(Running):
     """The reading half of `ports.Transaction`: maps of what was read, None where nothing was
     found. Changes go into the same maps, so that a later write sees what an earlier one did."""
 
     def __init__(self, connection: Connection, org_id: str) -> None:
+        super().__init__(connection, org_id)
         self.org_id = org_id
         self._connection = connection
         self._conversations: dict[str, Counters | None] = {}
@@ -64,6 +66,10 @@ class Loading:
         self._load_sends(needs.sends)
         self._load_keys(needs.keys)
         self._load_published(needs.published)
+        self.load_runs(needs.runs)
+        self.load_sessions(
+            i for i in needs.conversations if (c := self.conversation(i)) and c.kind == "agent"
+        )
 
     def _load_messages(self, ids: set[str]) -> None:
         wanted = [(i,) for i in ids if i not in self._messages]

@@ -216,3 +216,54 @@ users = Table(
     Column("last_seen", Micros, nullable=False),
     sqlite_with_rowid=False,
 )
+
+# What a conversation of the kind `agent` has besides.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("conversation_id", Id, primary_key=True),
+    Column("org_id", Name, nullable=False),
+    Column("agent_id", Name, nullable=False),
+    Column("trace_id", _by_bytes(String, 32), nullable=False),
+    Column("handler", Name),
+    Column("when_busy", _by_bytes(String, 16), nullable=False),
+    Column("answers", _by_bytes(String, 16), nullable=False),
+    Column("choices", Words, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Answers of agents. No word of them stands here: the text so far is its message's content.
+runs = Table(
+    "runs",
+    metadata,
+    Column("message_id", Id, primary_key=True),
+    Column("org_id", Name, nullable=False),
+    Column("conversation_id", Id, nullable=False),
+    Column("agent_id", Name, nullable=False),
+    Column("asked_by", Name, nullable=False),
+    Column("question_id", Id),
+    Column("status", _by_bytes(String, 16), nullable=False),
+    Column("created_at", Micros, nullable=False),
+    # When its node last said that it goes on.
+    Column("checked_at", Micros, nullable=False),
+    Column("ended_at", Micros),
+    Column("tokens_used", BigInteger),
+    Column("latency_ms", BigInteger),
+    Column("ends", Words, nullable=False),
+    Index(None, "conversation_id", "status"),
+    sqlite_with_rowid=False,
+)
+# Those under way: how many of an org's users, and which of them nobody goes on with.
+Index(
+    "ix_runs_under_way",
+    runs.c.org_id,
+    runs.c.asked_by,
+    sqlite_where=runs.c.ended_at.is_(None),
+    postgresql_where=runs.c.ended_at.is_(None),
+)
+Index(
+    "ix_runs_unchecked",
+    runs.c.checked_at,
+    sqlite_where=runs.c.status == "streaming",
+    postgresql_where=runs.c.status == "streaming",
+)
