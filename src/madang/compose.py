@@ -35,6 +35,7 @@ from madang.gateways.websocket_uvicorn import UvicornConnection, protocol_class
 from madang.hub.hub import Hub
 from madang.library import Library
 from madang.metrics import Tally
+from madang.model.nouns import Batch
 from madang.ports.bus import Bus
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import Unavailable
@@ -47,6 +48,8 @@ from madang.store.opening import check_postgresql, open_store
 from madang.store.writer import GroupWriter
 from madang.surfaces import problems
 from madang.surfaces.admission import Admission
+from madang.surfaces.agents import frames as agents_frames
+from madang.surfaces.agents.assembly import Agents
 from madang.surfaces.events import frames as events_frames
 from madang.surfaces.events import rest as events_rest
 from madang.surfaces.events.session import EventsSession
@@ -91,7 +94,8 @@ class Madang(Library):
         self.verifier = token_verifier(settings)
         self.clock: Clock = clock or SystemClock()
         frames = MessengerFrames()
-        self.hub = Hub((frames.event, events_frames.encode_event), self.clock.now)
+        encoders = (frames.event, events_frames.encode_event, agents_frames.encode_event)
+        self.hub = Hub(encoders, self.clock.now)
         self.bus: Bus = bus or _bus(settings, self.clock)
         self._started = False
         self._stopped = False
@@ -107,7 +111,7 @@ class Madang(Library):
         self.store = open_store(settings.database_url, clock, settings.database_pool_size)
         self.members = Members(hub, self.store, self.bus)
         self.delivery = Delivery(hub, self.store, self.bus, self.members, clock)
-        self.writer: GroupWriter = GroupWriter(self.store, clock, self.delivery.committed)
+        self.writer: GroupWriter = GroupWriter(self.store, clock, self._committed)
         self.catchup = Catchup(
             hub,
             self.store,
@@ -183,6 +187,21 @@ class Madang(Library):
             clock=clock,
             signals_limit=signals_limit,
         )
+        self.agents = Agents(
+            settings,
+            hub=hub,
+            delivery=self.delivery,
+            bus=self.bus,
+            store=self.store,
+            writer=self.writer,
+            clock=clock,
+            members=self.members,
+            admission=self.admission,
+            entrance=self.entrance,
+            messages_limit=self.messages_limit,
+            signals_limit=signals_limit,
+        )
+        self.agent = self.agents.agent
         self._anyone = MessengerPath(self.messenger, None)
         self._websocket = AsgiGateway(
             self.entrance,
@@ -192,6 +211,10 @@ class Madang(Library):
         self.answers = Tally()
         self.http = self._http()
         self._http_stack = CountAnswers(_with_middleware(self.http, settings), self.answers)
+
+    def _committed(self, batch: Batch) -> None:
+        self.delivery.committed(batch)
+        self.agents.committed(batch)
 
     # Where things are.
 
@@ -203,7 +226,7 @@ class Madang(Library):
         if path.startswith(_MESSENGER + "/"):
             claimed = path.removeprefix(_MESSENGER + "/")
             return MessengerPath(self.messenger, claimed) if "/" not in claimed else None
-        return None
+        return self.agents.route(path)
 
     def _http(self) -> FastAPI:
         app = FastAPI(
@@ -243,6 +266,7 @@ class Madang(Library):
                 )
             )
         )
+        app.include_router(self.agents.router())
         measured = Measured(
             _node_name(self.settings),
             madang.__version__,
@@ -305,6 +329,7 @@ class Madang(Library):
             self.entrance.start()
             self._tasks.start(self.delivery.run(), "head checks")
             self._tasks.start(self._share_limits(), "shared limits")
+            self.agents.start()
             self._started = True
 
     async def _agree(self) -> None:
@@ -338,11 +363,13 @@ class Madang(Library):
         self.entrance.draining = True
         if self._started:
             await self.drain()
+            await self.agents.finish()
             await self.writer.close()
             self.hub.flush()
             self.entrance.stop()
         # Whatever still reads or writes ends before the store does.
         await self._tasks.close()
+        await self.agents.close()
         await self.admission.close()
         await self.members.close()
         await self.catchup.close()

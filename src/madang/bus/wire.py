@@ -5,7 +5,7 @@ The outer object has names, for whoever looks with `redis-cli`:
     {"node": ID, "v": 1, "at": MICROSECONDS, "org": ORG, "events": [[...], ...]}
     {"node": ID, "v": 1, "at": MICROSECONDS, "org": ORG,
      "note": {"after": C, "until": C, "conversations": [[ID, COUNT], ...], "users": [[ID, CURSOR]]}}
-    ... "signal": [CONVERSATION, TEXT, OMITTED USER OR null]
+    ... "signal": [CONVERSATION, TEXT, OMITTED USER OR null, DIALECT]
     ... "run": [CONVERSATION, MESSAGE, INDEX, OFFSET, TEXT, STEP OR null]
     ... "ask": [NUMBER, TOPIC, CONTENT]
     ... "answer": [NUMBER, CONTENT, WHETHER THERE IS AN ANSWER]
@@ -68,7 +68,7 @@ def encode_note(mark: bytes, at: int, note: Note) -> bytes:
 
 
 def encode_signal(mark: bytes, at: int, org_id: str, signal: SignalTold) -> bytes:
-    told = (signal.conversation_id, signal.text.decode(), signal.omit_user_id)
+    told = (signal.conversation_id, signal.text.decode(), signal.omit_user_id, signal.dialect)
     return _encode(mark, at, org_id, b"signal", told)
 
 
@@ -320,7 +320,10 @@ def _note_of(org_id: str, told: Mapping[str, Any]) -> Note:
 def _signal_of(row: Sequence[Any]) -> SignalTold:
     conversation_id, text, omit = _list(row)[:3]
     return SignalTold(
-        _text(conversation_id), _text(text).encode(), None if omit is None else _text(omit)
+        _text(conversation_id),
+        _text(text).encode(),
+        None if omit is None else _text(omit),
+        _number(row[3]) if len(row) > 3 else 0,
     )
 
 

@@ -48,10 +48,10 @@ def is_deflated(form: int) -> bool:
     return bool(form & 1)
 
 
-Encoder = Callable[[Event], bytes]
-"""Writes an event as JSON text."""
-DialectEncoder = Callable[[Event], bytes | None]
-"""The same in a dialect; None where the dialect has no word for it."""
+Encoder = Callable[[Event], bytes | None]
+"""Writes an event as JSON text; None where its dialect has no word for it."""
+Reply = Callable[[Event], bytes]
+"""Writes an event as the reply to whoever asked for what it tells."""
 
 
 class Frame:
@@ -84,8 +84,8 @@ class Frame:
         return self._deflated
 
 
-_NO_FRAME = Frame(b"")
-"""Stands for the frame of an event in a dialect that has no word for it."""
+_SILENCE = Frame(b"")
+"""Stands where an encoder was asked and had no word for the event."""
 
 
 class Outgoing:
@@ -113,10 +113,10 @@ class Outgoing:
         conversation_id: str,
         *,
         event: Event | None = None,
-        encoders: Sequence[DialectEncoder] = (),
+        encoders: Sequence[Encoder] = (),
         signal: Frame | None = None,
         dialect: int = Dialect.MESSENGER,
-        instead: Mapping[Connection, Encoder] | None = None,
+        instead: Mapping[Connection, Reply] | None = None,
         omit: Collection[Member] = (),
     ) -> None:
         self.order = order
@@ -136,8 +136,8 @@ class Outgoing:
         frame = self._frames[dialect]
         if frame is None and self.event is not None:
             text = self._encoders[dialect](self.event)
-            frame = self._frames[dialect] = _NO_FRAME if text is None else Frame(text)
-        return None if frame is _NO_FRAME else frame
+            frame = self._frames[dialect] = _SILENCE if text is None else Frame(text)
+        return None if frame is _SILENCE else frame
 
     def refresh(self, message: Message) -> None:
         """Tell of the message as it is now, if this is about it."""
@@ -167,7 +167,7 @@ class Outgoing:
         """Let go of what can be made again and count what stays: the event and its texts."""
         self.size = _EVENT_BYTES
         for frame in self._frames:
-            if frame is not None and frame is not _NO_FRAME:
+            if frame is not None and frame is not _SILENCE:
                 self.size += 2 * len(frame.text)
                 frame.let_go()
         return self.size

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import structlog
 
 from madang.hub.connection import Connection
-from madang.hub.frame import Batch, Dialect, DialectEncoder, Encoder, Frame, Outgoing
+from madang.hub.frame import Batch, Dialect, Encoder, Frame, Outgoing, Reply
 from madang.metrics import SECONDS, Histogram
 from madang.model.nouns import Event
 from madang.model.presence import Status
@@ -29,6 +29,10 @@ RECENT_EVENTS = 256
 """Events a channel keeps in memory for those who come back soon."""
 RECENT_BYTES = 48 * 1024 * 1024
 """And all channels together may take for it: some 20,000 messages of a line or two."""
+
+
+CHANGES = frozenset({"message.edited", "message.deleted", "run.ended"})
+"""Events after which their message is told as it is now, wherever it is still to be told."""
 
 
 class Member:
@@ -107,9 +111,6 @@ class Channel:
             self.drop_oldest()
 
 
-CHANGES = ("message.edited", "message.deleted", "run.ended")
-"""Events that tell of a message as it has become."""
-
 _TUPLE_LIMIT = 24
 """Up to this many channels a member keeps a tuple: a set of ten takes 700 bytes, a tuple 120."""
 
@@ -122,9 +123,7 @@ class Hub:
         now: the time of day in microseconds, to measure by; without it nothing is.
     """
 
-    def __init__(
-        self, encoders: Sequence[DialectEncoder], now: Callable[[], int] | None = None
-    ) -> None:
+    def __init__(self, encoders: Sequence[Encoder], now: Callable[[], int] | None = None) -> None:
         self.encoders = encoders
         self._now = now
         self.channels: dict[str, Channel] = {}
@@ -267,7 +266,7 @@ class Hub:
     # What goes out.
 
     def tell(
-        self, event: Event, instead: Mapping[Connection, Encoder] | None = None
+        self, event: Event, instead: Mapping[Connection, Reply] | None = None
     ) -> Outgoing | None:
         """Put an event on its way to the members of its conversation.
 

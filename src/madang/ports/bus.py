@@ -34,11 +34,13 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class SignalTold:
-    """Something said in a conversation that is not kept: its frame, and whom not to tell."""
+    """Something said in a conversation that is not kept: its frame, whom not to tell, and the
+    dialect of those who are told."""
 
     conversation_id: str
     text: bytes
     omit_user_id: str | None = None
+    dialect: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ RESERVED_PREFIXES = (
     "participant_",
     "poll_",
     "run_",
+    "run.",
+    "approval_",
     "chat_",
 )
 RESERVED_NAMES = frozenset(

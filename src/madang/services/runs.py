@@ -142,7 +142,12 @@ class EndRun:
             "run.ended",
             run.agent_id,
             message=message,
-            data={"status": self.status, "tokens_used": tokens, "latency_ms": latency},
+            data={
+                "status": self.status,
+                "tokens_used": tokens,
+                "latency_ms": latency,
+                "index": max(0, len(ended.ends) - 1),
+            },
         )
         asking.start_next(tx, run.conversation_id, run.agent_id)
         return Ended(ended, message, event)
@@ -246,6 +251,8 @@ class StartOutside:
     agent_id: str
     reply_to_id: str | None = None
     client_id: str | None = None
+    message_id: str | None = None
+    """What the agent calls it; nothing else may be called so."""
     run_limits: RunLimits = USUAL_LIMITS
 
     @property
@@ -257,6 +264,9 @@ class StartOutside:
         needs.participants.add((self.conversation_id, self.agent_id))
         if self.reply_to_id is not None:
             needs.messages.add(self.reply_to_id)
+        if self.message_id is not None:
+            needs.messages.add(self.message_id)
+            needs.runs.add(self.message_id)
         if self.client_id is not None:
             needs.sends.add((self.conversation_id, self.agent_id, self.client_id))
 
@@ -274,9 +284,11 @@ class StartOutside:
             parent = tx.message(self.reply_to_id)
             if parent is None or parent.conversation_id != self.conversation_id:
                 raise NotFound("Message not found")
+        if self.message_id is not None and (tx.message(self.message_id) or tx.run(self.message_id)):
+            raise Conflict("There is a message of this id")
         self.run_limits.check(tx, self.agent_id, 1)
         run = Run(
-            uuid7(tx.now),
+            self.message_id or uuid7(tx.now),
             self.org_id,
             self.conversation_id,
             self.agent_id,

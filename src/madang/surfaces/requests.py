@@ -128,7 +128,8 @@ async def _caller(
 ) -> Identity:
     # The second argument is there for /docs, which learns from it where the token goes.
     callers: Callers = request.app.state.callers
-    return await callers(request)
+    identity = request.state.caller = await callers(request)
+    return identity
 
 
 Caller = Annotated[Identity, Depends(_caller)]
@@ -141,7 +142,9 @@ def needs_role(identity: Identity, *roles: str) -> None:
         raise Forbidden(f"A token with the role {' or '.join(roles)} is needed")
 
 
-def _uuid_named(name: str) -> Any:
+def uuid_named(name: str) -> Any:
+    """A path parameter that is an id; for `Annotated[str, …]`."""
+
     # Not `Annotated`: its text would be read where `name` is not known.
     def parse(text: str = Path(alias=name)) -> str:
         found = parse_uuid(text)
@@ -152,8 +155,8 @@ def _uuid_named(name: str) -> Any:
     return Depends(parse)
 
 
-ConversationPath = Annotated[str, _uuid_named("conversation_id")]
-MessagePath = Annotated[str, _uuid_named("message_id")]
+ConversationPath = Annotated[str, uuid_named("conversation_id")]
+MessagePath = Annotated[str, uuid_named("message_id")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
