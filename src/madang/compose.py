@@ -266,7 +266,8 @@ class Madang(Library):
                 )
             )
         )
-        app.include_router(self.agents.router())
+        for routes in self.agents.routers():
+            app.include_router(routes)
         measured = Measured(
             _node_name(self.settings),
             madang.__version__,

@@ -38,6 +38,7 @@ def openai_agent(
             asked["tools"] = list(tools)
         # The client is typed for the next httpx, and takes this one.
         http: Any = guarded_client(private=private, limit=LIMIT, idle=idle)
+        begun = False
         client = openai.AsyncOpenAI(api_key=key, base_url=url, http_client=http, max_retries=0)
         try:
             async with client:
@@ -48,6 +49,7 @@ def openai_agent(
                     extra_headers={"traceparent": run.traceparent},
                     **asked,
                 )
+                begun = True
                 async for said in _said(stream):
                     yield said
         except openai.RateLimitError as error:
@@ -56,7 +58,7 @@ def openai_agent(
         except openai.APITimeoutError as error:
             raise AgentFailed("The agent said nothing for too long") from error
         except openai.APIConnectionError as error:
-            raise _connection(error.__cause__) from error
+            raise _connection(error.__cause__, begun) from error
         except openai.APIStatusError as error:
             raise AgentFailed(f"The agent refused (HTTP {error.status_code})") from error
         except openai.OpenAIError as error:
@@ -71,9 +73,11 @@ def openai_agent(
     return agent
 
 
-def _connection(cause: BaseException | None) -> AgentFailed:
+def _connection(cause: BaseException | None, begun: bool) -> AgentFailed:
     if isinstance(cause, NotAllowed):
         return AgentFailed("The agent's address is not allowed")
+    if begun:
+        return AgentFailed("The agent's answer was cut")
     return AgentFailed("The agent cannot be reached")
 
 

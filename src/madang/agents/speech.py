@@ -34,6 +34,8 @@ class Speech:
 
     def __init__(self, most: int) -> None:
         self._left = most
+        self._most = most
+        self._at: dict[str, int] = {}
         self._half = ""
         self._steps: dict[str, Step] = {}
         self.told: dict[str, dict[str, Any]] = {}
@@ -93,10 +95,11 @@ class Speech:
             step = replace(step, content=None if text is None else text[:MOST_STEP_TEXT])
         self._steps[step.id] = step
         number = list(self._steps).index(step.id)
-        whole_step = step_told(number, step)
+        at = self._at.setdefault(step.id, self._most - self._left)
+        whole_step = {**step_told(number, step), "at": at}
         self.told[step.id] = whole_step
-        if text is None or step.content is None:
-            return {**whole_step, "offset": 0} if "content" in whole_step else whole_step
+        if step.content is None:
+            return whole_step
         return {**whole_step, "content": step.content[offset:], "offset": offset}
 
 

@@ -512,14 +512,16 @@ def step_frame(message_id: str, step: Mapping[str, Any]) -> bytes:
 
 
 def so_far(stream: Stream, offset: int = 0) -> list[Frame]:
-    """What somebody is told who comes now and has had the text up to `offset`: the rest of it as
-    one chunk, and the steps."""
-    frames = []
+    """What somebody is told who comes now and has had the text up to `offset`: the steps as they
+    are, and the rest of the text as one chunk."""
+    frames = [
+        Frame(step_frame(stream.message_id, {**step, "so_far": True}))
+        for step in stream.steps.values()
+    ]
     if offset < stream.length:
         text = stream.text[offset:]
         index = max(0, len(stream.ends) - 1)
         frames.append(Frame(chunk_frame(stream.message_id, text, index, offset)))
-    frames += [Frame(step_frame(stream.message_id, step)) for step in stream.steps.values()]
     return frames
 
 

@@ -81,28 +81,29 @@ async def test_events_go_on_after_the_last_one_while_it_runs_and_when_it_is_done
     session = await chat.session()
     api = chat.rest("ann")
     text = words(60)
-    had, last = "", None
+    had, last = "", ""
     async with api.stream(
         "POST", f"/sessions/{session}/messages/stream", {"content": text}
     ) as events:
         while len(had) < len(text) // 4:
-            last, told = await events.next()
+            identity, told = await events.next()
+            last = identity or last
             had += told.get("content", "")
-    assert last is not None
     run = last.partition(":")[0]
     path = f"/runs/{run}/stream"
     # Twice: while it is under way, each time from where it was left.
     for part in (2, 4):
         async with chat.rest("ann").stream("GET", path, last_event_id=last) as events:
             while len(had) < len(text) * part // 5:
-                last, told = await events.next()
+                identity, told = await events.next()
+                last = identity or last
                 assert told["type"] == "stream_chunk"
                 had += told["content"]
     async with chat.rest("ann").stream("GET", path, last_event_id=last) as events:
         for identity, told in await events.all():
             had += told.get("content", "")
             if told["type"] == "stream_chunk":
-                last = identity
+                last = identity or last
     assert had == text
     # It is over: from the start, from the middle, and after everything.
     async with chat.rest("ann").stream("GET", path) as events:
@@ -110,9 +111,9 @@ async def test_events_go_on_after_the_last_one_while_it_runs_and_when_it_is_done
     assert [told["type"] for told in whole] == ["stream_start", "stream_chunk", "stream_end"]
     assert whole[1]["content"] == text
     async with chat.rest("ann").stream("GET", path, last_event_id=f"{run}:0") as events:
-        told = [told for _, told in await events.all()]
-    assert text.endswith(told[0]["content"]) and len(told[0]["content"]) < len(text)
-    assert told[0]["offset"] + len(told[0]["content"]) == len(text)
+        rest = [told for _, told in await events.all()]
+    assert text.endswith(rest[0]["content"]) and len(rest[0]["content"]) < len(text)
+    assert rest[0]["offset"] + len(rest[0]["content"]) == len(text)
     async with chat.rest("ann").stream("GET", path, last_event_id=last) as events:
         assert [told["type"] for _, told in await events.all()] == ["stream_end"]
 

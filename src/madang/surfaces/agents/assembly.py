@@ -22,7 +22,7 @@ from madang.services.asking import RunLimits
 from madang.services.limits import RateLimit
 from madang.settings import Settings
 from madang.surfaces.admission import Admission
-from madang.surfaces.agents import rest, rest_runs
+from madang.surfaces.agents import agui, rest, rest_runs
 from madang.surfaces.agents.limited import limited_route
 from madang.surfaces.agents.seats import Seats
 from madang.surfaces.agents.session import SessionPath, SessionSocket
@@ -31,6 +31,7 @@ from madang.surfaces.requests import JsonResponse
 from madang.tasks import Tasks
 
 BASE = "/api/chat"
+AGUI = "/api/agui"
 _SOCKETS = (f"{BASE}/ws/", "/ws/")
 
 
@@ -137,17 +138,22 @@ class Agents:
                 return SessionPath(self.socket, session_id) if "/" not in session_id else None
         return None
 
-    def router(self) -> APIRouter:
-        """The routes under `/api/chat`."""
-        routes = APIRouter(
-            prefix=BASE,
-            route_class=limited_route(self._limit, self._clock),
-            tags=["agents"],
-            default_response_class=JsonResponse,
+    def routers(self) -> list[APIRouter]:
+        """The routes under `/api/chat` and `/api/agui`."""
+        limited = limited_route(self._limit, self._clock)
+        chat, agui_ = (
+            APIRouter(
+                prefix=prefix,
+                route_class=limited,
+                tags=["agents"],
+                default_response_class=JsonResponse,
+            )
+            for prefix in (BASE, AGUI)
         )
-        rest.add_sessions(routes, self.parts)
-        rest_runs.add_runs(routes, self.parts)
-        return routes
+        rest.add_sessions(chat, self.parts)
+        rest_runs.add_runs(chat, self.parts)
+        agui.add_agui(agui_, self.parts)
+        return [chat, agui_]
 
     def agent(self, name: str, **fields: Any) -> Register:
         """Offer a function as the agent of this name: `@app.agent("weather")`."""

@@ -106,16 +106,8 @@ def _told(event: Event) -> dict[str, Any] | None:
             }
         case "approval_request":
             assert message is not None
-            asked = approvals_of(message).get(event.data["request_id"], {})
-            return {
-                "type": "approval_request",
-                "request_id": event.data["request_id"],
-                "message_id": message.id,
-                "agent_id": agent_name(event.actor_id),
-                "question": asked.get("question", ""),
-                "options": asked.get("options", []),
-                "details": asked.get("details", {}),
-            }
+            request_id = event.data["request_id"]
+            return approval_request(message, request_id, approvals_of(message).get(request_id, {}))
         case "approval_answer":
             assert message is not None
             asked = approvals_of(message).get(event.data["request_id"], {})
@@ -147,6 +139,19 @@ def _told(event: Event) -> dict[str, Any] | None:
             return None
         case _:
             return {"type": event.type, **objects.event_fields(event)}
+
+
+def approval_request(message: Message, request_id: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run asks people."""
+    return {
+        "type": "approval_request",
+        "request_id": request_id,
+        "message_id": message.id,
+        "agent_id": agent_name(message.sender_id),
+        "question": asked.get("question", ""),
+        "options": asked.get("options", []),
+        "details": asked.get("details", {}),
+    }
 
 
 def is_streaming(message: Message) -> bool:

@@ -22,6 +22,7 @@ from madang.model.ids import parse_uuid
 from madang.model.runs import Run
 from madang.ports.store import Store
 from madang.protocol.errors import Invalid, NotFound, Unavailable
+from madang.services.runs import approvals_of
 from madang.surfaces.admission import Admission
 from madang.surfaces.agents import frames
 
@@ -182,6 +183,9 @@ class Watching:
     ) -> None:
         room = runs[0].conversation_id
         while True:
+            channel = self._hub.channels.get(room)
+            seq = None if channel is None else channel.last_seq
+            asked: list[Frame] = []
             over: dict[str, Run] = {}
             for run in runs:
                 now = await self._store.run(run.org_id, run.message_id, user.user_id)
@@ -191,15 +195,16 @@ class Watching:
                     over[run.message_id] = now
                 elif now.status == "streaming":
                     await self._streams.join(now)
+                    asked += await self._unanswered(now, user)
             for message_id, ended in over.items():
                 if message_id in viewer.left:
                     await self._tell_ended(viewer, user, ended, place)
             self._hub.flush()
             left = [run for run in runs if run.message_id in viewer.left]
-            # One that has ended meanwhile is nowhere but on disk.
-            if all(self._knows(run) for run in left):
+            channel = self._hub.channels.get(room)
+            if (None if channel is None else channel.last_seq) == seq:
                 break
-            await self._clock.sleep(0)
+            # Something happened meanwhile: what has ended is nowhere but on disk.
         assert viewer.member is not None
         for run in left:
             stream = self._streams.get(run.message_id)
@@ -212,12 +217,23 @@ class Watching:
             viewer.write(Frame(orjson.dumps(start)))
             for frame in so_far(stream, offset or 0):
                 viewer.write(frame)
+        for frame in asked:
+            viewer.write(frame)
         if left:
             self._hub.join(viewer.member, room)
 
-    def _knows(self, run: Run) -> bool:
-        stream = self._streams.get(run.message_id)
-        return stream is not None if run.status == "streaming" else True
+    async def _unanswered(self, run: Run, user: Member) -> list[Frame]:
+        """What the run asks people, and waits for."""
+        message = await self._store.message(run.org_id, run.message_id, user.user_id)
+        return (
+            []
+            if message is None
+            else [
+                Frame(orjson.dumps(frames.approval_request(message, request_id, asked)))
+                for request_id, asked in approvals_of(message).items()
+                if "answer" not in asked
+            ]
+        )
 
     async def _tell_ended(
         self, viewer: RunViewer, user: Member, run: Run, place: int | None
@@ -234,6 +250,9 @@ class Watching:
         if offset is not None:
             viewer.had(run.message_id, offset)
         viewer.write(Frame(orjson.dumps(start)))
+        for step in message.metadata.get("steps", ()):
+            told = {"type": "run_step", "message_id": run.message_id, **step, "so_far": True}
+            viewer.write(Frame(orjson.dumps(told)))
         index = max(0, len(run.ends) - 1)
         if text[offset or 0 :]:
             chunk = {
@@ -244,9 +263,6 @@ class Watching:
                 "offset": offset or 0,
             }
             viewer.write(Frame(orjson.dumps(chunk)))
-        for step in message.metadata.get("steps", ()):
-            told = {"type": "run_step", "message_id": run.message_id, **step}
-            viewer.write(Frame(orjson.dumps(told)))
         end = {
             "type": "stream_end",
             "message_id": run.message_id,
