@@ -67,6 +67,8 @@ def openai_agent(
             raise AgentFailed("The agent said nothing for too long") from error
         except httpx.HTTPError as error:
             raise AgentFailed("The agent's answer was cut") from error
+        except UnicodeDecodeError as error:
+            raise AgentFailed("The agent's answer was cut") from error
         except (orjson.JSONDecodeError, ValueError) as error:
             raise AgentFailed("The agent sent an event that is no JSON") from error
 
