@@ -147,10 +147,12 @@ def ask_agent(
 ) -> Run:
     """A run of one of the server's agents: started, or waiting for the one before it."""
     room = session.conversation_id
-    busy = any(run.agent_id == agent_id for run in tx.runs_under_way(room))
+    under_way = tx.runs_under_way(room)
+    busy = any(run.agent_id == agent_id for run in under_way)
     waits = busy and session.when_busy != "parallel"
     run = Run(
-        uuid7(tx.now),
+        # Those of one commit sort in the order in which they were asked for.
+        uuid7(tx.now + len(under_way)),
         tx.org_id,
         room,
         agent_id,

@@ -168,7 +168,7 @@ async def test_strangers_find_nothing(chat: Chat) -> None:
 async def test_what_is_wrong_is_told(chat: Chat) -> None:
     ann = chat.rest("ann")
     problem(await ann.post("/sessions", {"agent_id": "echo", "more": 1}), 422, "VALIDATION")
-    problem(await ann.post("/sessions", {}), 422, "VALIDATION")
+    problem(await ann.post("/sessions", {}), 422, "INVALID_ID", "Invalid agent_id format")
     problem(await ann.post("/sessions", {"agent_id": "agent:echo"}), 404, "NOT_FOUND")
     problem(await ann.post("/sessions", {"agent_id": "ann"}), 422, "VALIDATION")
     problem(await ann.get("/sessions", status="gone"), 422, "VALIDATION")
