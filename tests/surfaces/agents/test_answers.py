@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx
+
 from tests.surfaces.agents.sessions import LONG, Chat, answer_of, words
+from tests.surfaces.people import problem
 
 
 async def test_a_message_is_answered_over_the_socket(chat: Chat) -> None:
@@ -139,3 +142,57 @@ async def test_stopping_keeps_the_text(chat: Chat) -> None:
     assert again.json()["status"] == "cancelled"
     told = await other.ask("stop", message_id=start["message_id"])
     assert (told["type"], told["status"]) == ("stream_end", "cancelled")
+
+
+async def test_places_of_other_runs_and_none(chat: Chat) -> None:
+    session = await chat.session()
+    ann = await chat.join("ann", session)
+    runs = []
+    for text in ("one", "two"):
+        await ann.send("message", content=text)
+        runs.append((await answer_of(ann))[0])
+    api = chat.rest("ann")
+
+    async def at(place: str, run: str = runs[0]) -> httpx.Response:
+        return await api.call("GET", f"/runs/{run}/stream", headers={"Last-Event-ID": place})
+
+    other = f"{runs[1]}:0"
+    problem(await at(other), 422, "VALIDATION", "Last-Event-ID: not of this run")
+    wrong = ("x", ":0", runs[0], f"{runs[0]}:x", f"{runs[0]}:-2", f"{runs[0]}:1e3", "1:2:3")
+    for place in (*wrong, f"{runs[0]}:{2**40}"):
+        problem(await at(place), 422, "VALIDATION")
+    for place in ("", f"{runs[0]}:99", f"{runs[0].upper()}:-1"):
+        assert (await at(place)).status_code == 200
+    assert b"stream_chunk" not in (await at(f"{runs[0]}:99")).content
+
+
+async def test_coming_back_to_the_socket_misses_nothing(chat: Chat) -> None:
+    """`after` says what was had: everything since, an answer that ended meanwhile whole, and one
+    that is under way as far as it is."""
+    session = await chat.session("ann", participant_ids=["bob"])
+    ann, bob = await chat.join("ann", session), await chat.join("bob", session)
+    await ann.send("message", content="one")
+    await answer_of(ann)
+    seq = ann.connected["seq"]
+    end = next(iter(reversed([f for f in ann.waiting if "seq" in f])), None)
+    seq = max(seq, 0 if end is None else end["seq"])
+    await ann.close()
+    await bob.send("message", content="two 안녕")
+    run, _, _ = await answer_of(bob)
+    while (await bob.next("message"))["content"] != "two 안녕":
+        pass
+    text = words(40)
+    await bob.send("message", content=text)
+    under_way = await bob.next("stream_chunk", patience=LONG)
+    back = await chat.join("ann", session, after=seq)
+    assert back.connected["recovered"] is True
+    frame = await back.next("message", content="two 안녕")
+    assert frame["seq"] > seq
+    start = await back.next("stream_start", message_id=run)
+    back.waiting.insert(0, start)
+    assert (await answer_of(back, run))[1] == "two 안녕"
+    start = await back.next("stream_start", patience=LONG, message_id=under_way["message_id"])
+    back.waiting.insert(0, start)
+    assert (await answer_of(back, under_way["message_id"]))[1] == text
+    ahead = await chat.join("ann", session, after=10_000)
+    assert ahead.connected["recovered"] is False

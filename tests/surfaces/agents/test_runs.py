@@ -120,22 +120,23 @@ async def test_headers_tell_what_is_left_and_too_many_is_told(
     open_chat: Callable[..., Chat],
 ) -> None:
     chat = open_chat(rate_limit_enabled="true", rate_limit_messages_per_minute="4")
-    api = chat.rest("ann")
-    session = await chat.session("ann", "bot")
-    for left in (2, 1, 0):
+    async with chat.house:
+        api = chat.rest("ann")
+        session = await chat.session("ann", "bot")
+        for left in (2, 1, 0):
+            answer = await api.post(f"/sessions/{session}/messages", {"content": "x"})
+            assert answer.status_code == 201
+            assert answer.headers["ratelimit-policy"] == '"messages";q=4;w=60'
+            assert answer.headers["ratelimit"].startswith(f'"messages";r={left};t=')
         answer = await api.post(f"/sessions/{session}/messages", {"content": "x"})
-        assert answer.status_code == 201
-        assert answer.headers["ratelimit-policy"] == '"messages";q=4;w=60'
-        assert answer.headers["ratelimit"].startswith(f'"messages";r={left};t=')
-    answer = await api.post(f"/sessions/{session}/messages", {"content": "x"})
-    told = problem(answer, 429, "RATE_LIMIT", "Too many messages")
-    assert 0 < told["retry_after"] <= 15_000
-    assert answer.headers["ratelimit"].startswith('"messages";r=0;t=')
-    socket = await chat.join("ann", session)
-    await socket.send("message", content="x")
-    error = await socket.next("error")
-    assert (error["code"], error["message"]) == ("RATE_LIMIT", "Too many messages")
-    assert error["retry_after"] > 0
+        told = problem(answer, 429, "RATE_LIMIT", "Too many messages")
+        assert 0 < told["retry_after"] <= 15_000
+        assert answer.headers["ratelimit"].startswith('"messages";r=0;t=')
+        socket = await chat.join("ann", session)
+        await socket.send("message", content="x")
+        error = await socket.next("error")
+        assert (error["code"], error["message"]) == ("RATE_LIMIT", "Too many messages")
+        assert error["retry_after"] > 0
 
 
 async def test_stopping_before_the_first_word_and_while_it_waits(program: Chat) -> None:
