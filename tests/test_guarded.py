@@ -40,7 +40,7 @@ INSIDE = (
     "2001:0:4136:e378:8000:63bf:80ff:fffe",
     "no address",
 )
-OUTSIDE = ("8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808")
+OUTSIDE = ("8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8")
 
 
 @pytest.mark.parametrize("address", INSIDE)
@@ -103,7 +103,8 @@ async def test_no_name_of_this_machine_leads_to_it(site: Site, host: str) -> Non
 
 async def test_a_redirect_inside_is_not_followed(site: Site) -> None:
     """The first address is allowed (as if it were a public one), the second is looked at again."""
-    site.answer = b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/latest\r\ncontent-length: 0\r\n\r\n"
+    location = b"location: http://169.254.169.254/latest\r\n"
+    site.answer = b"HTTP/1.1 302 Found\r\n" + location + b"content-length: 0\r\n\r\n"
 
     class FirstIsPublic(GuardedTransport):
         async def _resolve(self, host: str, port: int, request: httpx.Request) -> str:

@@ -172,22 +172,23 @@ async def test_coming_back_to_the_socket_misses_nothing(chat: Chat) -> None:
     session = await chat.session("ann", participant_ids=["bob"])
     ann, bob = await chat.join("ann", session), await chat.join("bob", session)
     await ann.send("message", content="one")
-    await answer_of(ann)
-    seq = ann.connected["seq"]
-    end = next(iter(reversed([f for f in ann.waiting if "seq" in f])), None)
-    seq = max(seq, 0 if end is None else end["seq"])
+    _, _, end = await answer_of(ann)
     await ann.close()
     await bob.send("message", content="two 안녕")
-    run, _, _ = await answer_of(bob)
-    while (await bob.next("message"))["content"] != "two 안녕":
-        pass
+    question = (await bob.next("message", content="two 안녕"))["message_id"]
+    start = await bob.next("stream_start", patience=LONG, reply_to_id=question)
+    run = start["message_id"]
+    bob.waiting.insert(0, start)
+    await answer_of(bob, run)
     text = words(40)
     await bob.send("message", content=text)
-    under_way = await bob.next("stream_chunk", patience=LONG)
-    back = await chat.join("ann", session, after=seq)
+    question = (await bob.next("message", content=text))["message_id"]
+    under_way = await bob.next("stream_start", patience=LONG, reply_to_id=question)
+    await bob.next("stream_chunk", patience=LONG, message_id=under_way["message_id"])
+    back = await chat.join("ann", session, after=end["seq"])
     assert back.connected["recovered"] is True
     frame = await back.next("message", content="two 안녕")
-    assert frame["seq"] > seq
+    assert frame["seq"] > end["seq"]
     start = await back.next("stream_start", message_id=run)
     back.waiting.insert(0, start)
     assert (await answer_of(back, run))[1] == "two 안녕"
