@@ -49,7 +49,7 @@ from madang.store.writer import GroupWriter
 from madang.surfaces import problems
 from madang.surfaces.admission import Admission
 from madang.surfaces.agents import frames as agents_frames
-from madang.surfaces.agents.assembly import Agents
+from madang.surfaces.agents.assembly import Agents, run_limits
 from madang.surfaces.events import frames as events_frames
 from madang.surfaces.events import rest as events_rest
 from madang.surfaces.events.session import EventsSession
@@ -160,6 +160,7 @@ class Madang(Library):
             max_message=settings.ws_message_size_limit,
             dev=settings.dev,
         )
+        self.run_limits = run_limits(settings)
         self.messenger = Messenger(
             frames=frames,
             admission=self.admission,
@@ -172,6 +173,7 @@ class Madang(Library):
             clock=clock,
             messages_limit=self.messages_limit,
             signals_limit=signals_limit,
+            run_limits=self.run_limits,
             max_content=settings.ws_message_size_limit,
             typing_seconds=settings.typing_timeout,
             heartbeat=round(settings.ws_heartbeat_interval),
@@ -247,6 +249,7 @@ class Madang(Library):
                     self.presence,
                     self.entrance,
                     self.messages_limit,
+                    self.run_limits,
                     self.settings.ws_message_size_limit,
                 )
             )
@@ -279,6 +282,7 @@ class Madang(Library):
             self.catchup,
             self.bus,
             self.answers,
+            self.agents,
         )
         own_routes.add(
             app,
@@ -428,6 +432,7 @@ def _with_middleware(app: FastAPI, settings: Settings) -> ASGIApp:
             allow_origins=list(settings.cors_origins),
             allow_methods=["*"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+            expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After"],
         )
     return stack
 

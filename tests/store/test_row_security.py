@@ -21,11 +21,21 @@ from madang.store.tables import metadata
 from madang.store.writer import GroupWriter
 from tests.postgres import Postgres
 from tests.store.conftest import SteppedClock
-from tests.store.writes import Create, Leave, React, Send
+from tests.store.writes import Create, Leave, React, Send, StartRun
 
 ROOM, OTHER = "room-1", "room-2"
-TABLES = ("conversations", "participants", "messages", "reactions", "events", "devices", "users")
-PRIVATE = ("conversations", "messages", "reactions", "events")
+TABLES = (
+    "conversations",
+    "participants",
+    "messages",
+    "reactions",
+    "events",
+    "devices",
+    "users",
+    "sessions",
+    "runs",
+)
+PRIVATE = ("conversations", "messages", "reactions", "events", "sessions", "runs")
 """The tables that hold what is said, and where."""
 
 
@@ -50,6 +60,8 @@ async def writer(store: PostgresStore, clock: SteppedClock) -> AsyncIterator[Gro
             message = await opened.write(Send(place, sender, "secret", org_id=org))
             await opened.write(React(message.id, sender, "👍", org_id=org))
         await opened.write(Leave(other, "dan", org_id=org))
+        await opened.write(StartRun(room, f"{org}-run", org_id=org))
+        await opened.write(StartRun(other, f"{org}-other-run", "cat", org_id=org))
         await store.save_ack(org, "ann", "phone", 1, 1)
         await store.save_last_seen(org, {"ann": 1})
     yield opened
@@ -198,6 +210,9 @@ async def test_all_orgs_is_heads_and_nothing_else(
     for table in TABLES:
         assert await store._read(ALL_ORGS, _count, table) == 0
     assert await store._read(ALL_ORGS, _count, "orgs") == 2
+    # And which runs are under way: their ids.
+    found = await store.unchecked_runs(2**62, 10)
+    assert {org for org, _ in found} == {"default", "rival"}
 
 
 async def test_requests_of_many_orgs_at_once_do_not_mix(

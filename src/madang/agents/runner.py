@@ -27,9 +27,10 @@ from madang.agents.protocol import (
     Usage,
 )
 from madang.agents.speech import Speech, TooLong
+from madang.agents.tracing import span
 from madang.clock import Clock
 from madang.delivery.streams import Stream, Streams
-from madang.metrics import Tally
+from madang.metrics import SECONDS, Histogram, Tally
 from madang.model.ids import uuid7
 from madang.model.nouns import Batch, Event, Message
 from madang.model.runs import ANYBODY, RunEnd, agent_name, is_own_agent
@@ -137,6 +138,8 @@ class Runner:
         self._closing = False
         self.ended = Tally()
         """Runs that ended here, by status."""
+        self.first_seconds = Histogram(SECONDS)
+        """From a run's start until its agent said the first of it."""
 
     def __len__(self) -> int:
         return len(self._running)
@@ -197,7 +200,16 @@ class Runner:
 
     async def _run(self, running: Running, message: Message) -> None:
         about = {"trace_id": running.trace_id, "run": running.message_id}
-        with structlog.contextvars.bound_contextvars(**about):
+        traced = {
+            "madang.org": running.org_id,
+            "madang.session_id": running.session_id,
+            "madang.message_id": running.message_id,
+            "gen_ai.agent.name": agent_name(running.agent_id),
+        }
+        with (
+            structlog.contextvars.bound_contextvars(**about),
+            span("agent run", running.trace_id, traced) as told,
+        ):
             lease = self._tasks.start(self._lease(running))
             status: RunEnd
             try:
@@ -207,6 +219,8 @@ class Runner:
                 if task is not None:
                     task.uncancel()
                 status = running.end or "interrupted"
+            log.info("run ended", status=status, tokens=running.tokens or running.said)
+            told({"madang.status": status, "gen_ai.usage.output_tokens": running.tokens or 0})
             await self.finish(running, status)
             await lease
 
@@ -316,7 +330,9 @@ class Runner:
             TooLong: as much as may be said was said; that much is told.
         """
         if running.first_ms is None:
-            running.first_ms = round((self._clock.monotonic() - running.begun) * 1000)
+            first = self._clock.monotonic() - running.begun
+            running.first_ms = round(first * 1000)
+            self.first_seconds.observe(first)
         running.said += 1
         try:
             clean = running.speech.take(text)
@@ -596,15 +612,15 @@ class Runner:
         """One look. Where there are no other nodes, whatever does not run here runs nowhere."""
         alone = not self._bus.shared
         before = self._clock.now() - round((1.0 if alone else LEASE_SECONDS) * 1_000_000)
-        for run in await self._store.unchecked_runs(before, AT_ONCE):
-            if run.message_id in self._running or self._closing:
+        for org_id, message_id in await self._store.unchecked_runs(before, AT_ONCE):
+            if message_id in self._running or self._closing:
                 continue
-            name = _lease_name(run.message_id)
+            name = _lease_name(message_id)
             if not await self._bus.acquire(name, LEASE_SECONDS):
                 continue
             try:
                 await self._writer.write(
-                    EndRun(run.org_id, run.message_id, "interrupted", unless_checked_since=before)
+                    EndRun(org_id, message_id, "interrupted", unless_checked_since=before)
                 )
                 self.ended.add("interrupted")
             finally:

@@ -406,6 +406,7 @@ class Store(Protocol):
         """Those of a session that wait or stream, oldest first."""
         ...
 
-    async def unchecked_runs(self, before: int, limit: int) -> Sequence[Run]:
-        """Of all orgs: runs that stream and were last checked before this time."""
+    async def unchecked_runs(self, before: int, limit: int) -> Sequence[tuple[str, str]]:
+        """Of all orgs: runs that stream and were last checked before this time, each as
+        (org_id, message_id)."""
         ...

@@ -62,5 +62,5 @@ class RunReads(SqlStore):
             Scope(org_id), sessions.runs_answering, org_id, conversation_id, question_id
         )
 
-    async def unchecked_runs(self, before: int, limit: int) -> Sequence[Run]:
+    async def unchecked_runs(self, before: int, limit: int) -> Sequence[tuple[str, str]]:
         return await self._read(ALL_ORGS, sessions.unchecked_runs, before, limit)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from madang.model.runs import Run, Session
 from madang.store import bulk, run_rows
-from madang.store.tables import runs, sessions
+from madang.store.tables import run_leases, runs, sessions
 
 _UNDER_WAY = (
     select(runs.c.asked_by, func.count())
@@ -36,6 +36,8 @@ class Running:
         self._new_runs: dict[str, None] = {}
         self._saved_runs: dict[str, None] = {}
         self._counts: dict[str, int] | None = None
+        self._leased: set[str] = set()
+        """Those that the database has a lease of."""
 
     def load_sessions(self, conversation_ids: Iterable[str]) -> None:
         """Read the sessions of these conversations and the runs under way in them."""
@@ -51,7 +53,8 @@ class Running:
         places = [(i, status) for i in found for status in ("waiting", "streaming")]
         for row in bulk.select(self._on, runs, ("conversation_id", "status"), places):
             if row[1] == self._org:
-                self._runs.setdefault(row[0], run_rows.run_of(row))
+                if row[0] not in self._runs:
+                    self._take(run_rows.run_of(row))
                 self._active[row[2]][row[0]] = None
 
     def load_runs(self, ids: Iterable[str]) -> None:
@@ -59,7 +62,12 @@ class Running:
         self._runs.update((i, None) for (i,) in wanted)
         for row in bulk.select(self._on, runs, ("message_id",), wanted):
             if row[1] == self._org:
-                self._runs[row[0]] = run_rows.run_of(row)
+                self._take(run_rows.run_of(row))
+
+    def _take(self, run: Run) -> None:
+        self._runs[run.message_id] = run
+        if run.status == "streaming":
+            self._leased.add(run.message_id)
 
     def session(self, conversation_id: str) -> Session | None:
         if conversation_id not in self._sessions:
@@ -154,6 +162,25 @@ class Running:
                 if (r := self._runs[i])
             ],
         )
+        self._flush_leases()
+
+    def _flush_leases(self) -> None:
+        added, renewed, ended = [], [], []
+        for message_id in (*self._new_runs, *self._saved_runs):
+            run = self._runs[message_id]
+            assert run is not None, "only known runs are written"
+            leased = message_id in self._leased
+            if run.status != "streaming":
+                if leased:
+                    ended.append((message_id,))
+            elif leased:
+                renewed.append((message_id, run.checked_at))
+            else:
+                added.append((message_id, run.org_id, run.checked_at))
+        key = ("message_id",)
+        bulk.insert(self._on, run_leases, added)
+        bulk.update(self._on, run_leases, key, ("checked_at",), renewed)
+        bulk.delete(self._on, run_leases, key, ended)
 
 
 def _chosen(table: Any, row: Sequence[Any], names: Sequence[str], keys: int) -> tuple[Any, ...]:

@@ -244,7 +244,6 @@ runs = Table(
     Column("question_id", Id),
     Column("status", _by_bytes(String, 16), nullable=False),
     Column("created_at", Micros, nullable=False),
-    # When its node last said that it goes on.
     Column("checked_at", Micros, nullable=False),
     Column("ended_at", Micros),
     Column("tokens_used", BigInteger),
@@ -253,7 +252,7 @@ runs = Table(
     Index(None, "conversation_id", "status"),
     sqlite_with_rowid=False,
 )
-# Those under way: how many of an org's users, and which of them nobody goes on with.
+# Those under way, by user.
 Index(
     "ix_runs_under_way",
     runs.c.org_id,
@@ -261,9 +260,15 @@ Index(
     sqlite_where=runs.c.ended_at.is_(None),
     postgresql_where=runs.c.ended_at.is_(None),
 )
-Index(
-    "ix_runs_unchecked",
-    runs.c.checked_at,
-    sqlite_where=runs.c.status == "streaming",
-    postgresql_where=runs.c.status == "streaming",
+
+# Runs that are being written, and when their node last said so. Apart, because whoever looks for
+# those that nobody goes on with looks at all orgs: ids and times, and nothing of what they are.
+run_leases = Table(
+    "run_leases",
+    metadata,
+    Column("message_id", Id, primary_key=True),
+    Column("org_id", Name, nullable=False),
+    Column("checked_at", Micros, nullable=False),
+    Index(None, "checked_at"),
+    sqlite_with_rowid=False,
 )

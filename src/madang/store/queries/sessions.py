@@ -101,9 +101,8 @@ _ANSWERING = rows_query(
     "AND r.question_id = :question ORDER BY r.message_id LIMIT -1",
 )
 _UNCHECKED = rows_query(
-    columns("r", runs),
-    "FROM runs AS r WHERE r.status = 'streaming' AND r.checked_at < :before "
-    "ORDER BY r.checked_at LIMIT :limit",
+    "l.org_id, l.message_id",
+    "FROM run_leases AS l WHERE l.checked_at < :before ORDER BY l.checked_at LIMIT :limit",
 )
 
 
@@ -117,8 +116,9 @@ def runs_under_way(connection: Connection, org_id: str, conversation_id: str) ->
     return list(map(run_rows.run_of, found))
 
 
-def unchecked_runs(connection: Connection, before: int, limit: int) -> list[Run]:
-    return list(map(run_rows.run_of, fetch(connection, _UNCHECKED, before=before, limit=limit)))
+def unchecked_runs(connection: Connection, before: int, limit: int) -> list[tuple[str, str]]:
+    found = fetch(connection, _UNCHECKED, before=before, limit=limit)
+    return [(row[0], row[1]) for row in found]
 
 
 def runs_answering(

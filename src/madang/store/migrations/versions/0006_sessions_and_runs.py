@@ -61,13 +61,15 @@ def upgrade() -> None:
         sqlite_where=text("ended_at IS NULL"),
         postgresql_where=text("ended_at IS NULL"),
     )
-    op.create_index(
-        "ix_runs_unchecked",
-        "runs",
-        ["checked_at"],
-        sqlite_where=text("status = 'streaming'"),
-        postgresql_where=text("status = 'streaming'"),
+    op.create_table(
+        "run_leases",
+        sa.Column("message_id", _text(36), nullable=False),
+        sa.Column("org_id", _text(100), nullable=False),
+        sa.Column("checked_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("message_id", name="pk_run_leases"),
+        sqlite_with_rowid=False,
     )
+    op.create_index("ix_run_leases_checked_at", "run_leases", ["checked_at"])
     connection = op.get_bind()
     if connection.dialect.name == "postgresql":
         _secure()
@@ -75,16 +77,17 @@ def upgrade() -> None:
 
 def _secure() -> None:
     """The walls of 0004, for these tables."""
-    op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON sessions, runs TO madang_app")
-    for table in ("sessions", "runs"):
+    op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON sessions, runs, run_leases TO madang_app")
+    for table in ("sessions", "runs", "run_leases"):
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
         op.execute(f"CREATE POLICY of_org ON {table} USING ((org_id = {_ORG}) IS TRUE)")
+    for table in ("sessions", "runs"):
         op.execute(
             f"CREATE POLICY seen_by_user ON {table} AS RESTRICTIVE FOR SELECT "
             f"USING ({_USER} = '' OR EXISTS (SELECT 1 FROM participants AS mine "
             f"WHERE mine.conversation_id = {table}.conversation_id "
             f"AND mine.user_id = {_USER} OFFSET 0))"
         )
-    # `*` finds the runs that nobody goes on with, whichever org they are of. No word is in them.
-    op.execute(f"CREATE POLICY of_every_org ON runs FOR SELECT USING ({_ORG} = '*')")
+    # `*` finds the runs that nobody goes on with, whichever org they are of.
+    op.execute(f"CREATE POLICY of_every_org ON run_leases FOR SELECT USING ({_ORG} = '*')")
