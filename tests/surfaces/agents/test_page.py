@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import uuid
 from collections.abc import Iterable
@@ -66,11 +65,25 @@ def shape(frame: Frame, left_out: Iterable[str] = ("reply_to", "client_id", "id"
     return {name for name in frame if name not in left_out}
 
 
+def recorded(socket: Socket, heard: list[Frame]) -> Socket:
+    """The socket, and all that it receives from here on."""
+    receive = socket.receive
+
+    async def and_keep(patience: float = LONG) -> Frame:
+        frame = await receive(patience)
+        heard.append(frame)
+        return frame
+
+    socket.receive = and_keep  # type: ignore[method-assign]
+    heard += [socket.connected, *socket.waiting]
+    return socket
+
+
 async def test_the_server_says_what_the_page_says(program: Chat) -> None:
     session = await program.session("ann", "echo", participant_ids=["bob"])
-    ann = await program.join("ann", session)
-    bob = await program.join("bob", session)
-    heard: list[Frame] = [ann.connected]
+    heard: list[Frame] = []
+    ann = recorded(await program.join("ann", session), heard)
+    bob = recorded(await program.join("bob", session), heard)
     said = {frame["type"]: frame for frame in frames(PAGE, "json said")}
 
     async def say(kind: str, socket: Socket = ann, **instead: Any) -> Frame:
@@ -82,45 +95,35 @@ async def test_the_server_says_what_the_page_says(program: Chat) -> None:
         return await socket.next(patience=LONG, reply_to=sent["id"])
 
     mine = await say("message")
-    run, _, end = await answer_of(bob)
-    heard += [mine, end, await say("read", message_id=mine["message_id"]), await say("ping")]
+    run, _, _ = await answer_of(bob)
+    await say("read", message_id=mine["message_id"])
+    await say("ping")
     await say("typing")
-    heard.append(await bob.next("typing"))
-    heard.append(await say("regenerate", message_id=run))
-    heard.append(await say("choose", message_id=run))
-    heard.append(await say("handover"))
+    await bob.next("typing")
+    await say("regenerate", message_id=run)
+    await say("choose", message_id=run)
+    await say("handover")
     assert (await say("stop", message_id=run))["type"] == "stream_end"
-    other = await program.session("ann", "careful", participant_ids=["bob"])
-    room = await program.join("ann", other)
+    other = await program.session("ann", "careful")
+    room = recorded(await program.join("ann", other), heard)
     await room.send("message", content="well?")
     asked = await room.next("approval_request", patience=LONG)
     place = {"message_id": asked["message_id"], "request_id": asked["request_id"]}
-    heard += [asked, await say("approval_answer", room, **place)]
+    await say("approval_answer", room, **place)
     thinking = await program.session("ann", "thinker")
-    steps = await program.join("ann", thinking)
+    steps = recorded(await program.join("ann", thinking), heard)
     await steps.send("message", content="life")
     await answer_of(steps)
     await bob.close()
     await ann.next("system", event="user_left", patience=LONG)
-    for socket in (ann, bob, room, steps):
-        heard += socket.waiting
-    async with asyncio.timeout(LONG):
-        heard.append(await bob_comes(program, session, ann))
     shown = frames(PAGE, "json told")
     for frame in shown:
         alike = [one for one in heard if one["type"] == frame["type"]]
         if frame["type"] == "system":
             alike = [one for one in heard if one.get("event") == frame["event"]]
-            if frame["event"] == "user_left":
-                continue  # As who comes, and waited for above.
         if frame["type"] == "run_step":
             alike = [one for one in alike if one["kind"] == frame["kind"]]
         assert any(shape(frame) == shape(one) - {"so_far"} for one in alike), (frame, alike[:2])
-
-
-async def bob_comes(program: Chat, session: str, ann: Socket) -> Frame:
-    await program.join("bob", session)
-    return await ann.next("system", event="user_joined", patience=LONG)
 
 
 async def test_an_agent_outside_may_say_all_that_the_page_shows(program: Chat) -> None:
@@ -142,7 +145,7 @@ async def test_an_agent_outside_may_say_all_that_the_page_shows(program: Chat) -
 
 
 async def test_a_stream_is_as_the_page_shows_it(program: Chat) -> None:
-    (shown,) = (block for block in blocks(PAGE, "") if "id: " in block and "data: " in block)
+    (shown,) = blocks(PAGE, "sse")
     parts = shown.strip().split("\n\n")
     numbers = [re.search(r"^id: \S+:(-?\d+)$", part, re.MULTILINE) for part in parts]
     session = await program.session("ann")

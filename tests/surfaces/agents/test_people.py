@@ -210,3 +210,23 @@ async def answer_of_with_steps(ann: Socket) -> tuple[str, str, Frame]:
             assert thought == "Let me think of life"
             assert [steps[number]["status"] for number in (0, 1)] == ["complete"] * 2
             return run, text, frame
+
+
+async def test_whoever_writes_by_the_messenger_is_answered_too(program: Chat) -> None:
+    """One log, whatever surface: the answer is a message there, whole at its end."""
+    session = await program.session("ann", "echo")
+    phone = await program.house.device("ann")
+    ann = await program.join("ann", session)
+    await phone.send("message.send", conversation_id=session, content="by phone")
+    _, text, _ = await answer_of(ann)
+    assert text == "by phone"
+    begun = await phone.next("message.new", data={"message_type": "stream"}, patience=LONG)
+    assert begun["data"]["metadata"]["status"] == "streaming"
+    ended = await phone.next("run.ended", patience=LONG)
+    assert (ended["status"], ended["data"]["content"]) == ("complete", "by phone")
+    assert ended["message_id"] == begun["data"]["id"]
+    back = await program.house.device("ann", live=False)
+    await back.send("resume", cursor=begun["cursor"] - 1)
+    again = await back.next("message.new", patience=LONG)
+    assert again["data"]["content"] == "by phone"  # As it is now.
+    assert (await back.next("run.ended"))["cursor"] == ended["cursor"]
