@@ -16,11 +16,13 @@ from madang.bus.memory import MemoryBus, MemoryEnd
 from madang.clock import SystemClock
 from madang.compose import Madang
 from madang.hub.frame import Form
+from madang.model.identity import Identity
 from madang.model.runs import own_agent
 from madang.ports.bus import Bus, RunTold
 from madang.services.messages import SendMessage
 from madang.services.sessions import CreateSession
 from madang.settings import Settings
+from madang.surfaces.agents.seats import Seat, Seats
 from madang.testing import JumpingClock
 from tests.conftest import eventually
 from tests.delivery.conftest import PATIENCE
@@ -105,16 +107,13 @@ async def ask(app: Madang, room: str) -> str:
 
 async def watch(app: Madang, room: str) -> Viewer:
     """A viewer who comes in as the WebSocket brings them in."""
-    from madang.model.identity import Identity
-    from madang.surfaces.agents.seats import Seat, Seats
-
     user = await app.members.get(ORG, "ann")
     viewer = Viewer()
     viewer.identity = Identity("ann", ORG, None, None, frozenset(), 2**62)
     app.hub.attach_beside(user, viewer)
     assert viewer.member is not None
     seat = Seat(viewer, room, user, viewer.member, None)
-    seats = Seats(app.hub, app.store, app.agents.streams, app.clock)
+    seats = Seats(app.hub, app.delivery, app.store, app.agents.streams, app.clock)
     async with asyncio.timeout(PATIENCE):
         assert await seats.enter(seat, lambda *_: None)
     return viewer
@@ -292,7 +291,7 @@ async def test_five_hundred_who_refresh_have_it_to_the_byte(cluster: Callable[..
 async def test_a_node_that_is_gone_leaves_its_runs_to_the_others(
     cluster: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("madang.agents.runner.LEASE_SECONDS", 1.5)
+    monkeypatch.setattr("madang.agents.keeping.LEASE_SECONDS", 1.5)
     here, there = await cluster(lambda told: False)
     typed, room = Typed(here), await session(here)
     viewer = await watch(there, room)
@@ -314,3 +313,40 @@ async def test_a_node_that_is_gone_leaves_its_runs_to_the_others(
     await eventually(lambda: run not in here.agents.runner._running, PATIENCE)
     again = await there.store.message(ORG, run, "ann")
     assert again is not None and again.content == kept.content
+
+
+async def test_a_long_answer_reaches_who_comes_late_however_many_there_are(
+    cluster: Callable[..., Any],
+) -> None:
+    """More is under way than a connection may have unsent: it comes in pieces, whole."""
+    here, there = await cluster(lambda told: False)
+    texts = ["안녕🌊" * 60_000, "x" * 190_000, "🌊" * 199_999]
+
+    async def long(run: AgentRun) -> AsyncIterator[Said]:
+        yield texts[len(run.question) - 1]
+        await asyncio.sleep(3600)
+
+    here.agent("typed")(long)
+    opened = await here.writer.write(
+        CreateSession(ORG, "ann", own_agent("typed"), when_busy="parallel")
+    )
+    room = opened.conversation.id
+    first = await watch(here, room)
+    runs = {}
+    for number, text in enumerate(texts, 1):
+        done = await here.writer.write(SendMessage(ORG, room, "ann", "?" * number))
+        runs[done.runs[0]] = text
+    await eventually(lambda: len(first.chunks()) >= 3, PATIENCE)
+
+    def texts_of(viewer: Viewer) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for chunk in viewer.chunks():
+            before = found.get(chunk["message_id"], "")
+            assert chunk["offset"] == len(before)
+            found[chunk["message_id"]] = before + chunk["content"]
+        return found
+
+    for node in (here, there):
+        late = await watch(node, room)
+        await eventually(lambda: texts_of(late) == runs, PATIENCE)  # noqa: B023
+        assert max(len(chunk["content"]) for chunk in late.chunks()) <= 65_536

@@ -1,57 +1,39 @@
 """Running agents: whoever commits a run runs it, here, to its one durable end.
 
-While it runs, its text is checked every half second (the text so far on disk, and a sign that
-somebody goes on with it), and its lease on the bus says which node that is. A run whose node is
-gone is ended as `interrupted` by whichever node notices first.
+While it runs, `keeping` has its text so far on disk and its lease on the bus; a run whose node is
+gone is ended as `interrupted` by whichever node notices first. What it asks people is `people`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
 from madang.agents.catalog import Catalog
 from madang.agents.history import turns_of
-from madang.agents.protocol import (
-    AgentFailed,
-    AgentRun,
-    Answer,
-    AskPerson,
-    Said,
-    Step,
-    Usage,
-)
+from madang.agents.keeping import Keeping
+from madang.agents.people import People
+from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step, Usage
+from madang.agents.running import Running, lease_name
 from madang.agents.speech import Speech, TooLong
 from madang.agents.tracing import span
 from madang.clock import Clock
-from madang.delivery.streams import Stream, Streams
+from madang.delivery.streams import Streams
 from madang.metrics import SECONDS, Histogram, Tally
-from madang.model.ids import uuid7
 from madang.model.nouns import Batch, Event, Message
 from madang.model.runs import ANYBODY, RunEnd, agent_name, is_own_agent
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import MadangError, NotFound, Unavailable
-from madang.services.runs import AskApproval, Checkpoint, Ended, EndRun, Sofar, approvals_of
+from madang.services.runs import Ended, EndRun
 from madang.services.sessions import HandOver
 from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-CHECK_SECONDS = 0.5
-"""Between two checkpoints: what is said in between is lost with the node."""
-SIGN_SECONDS = 2.0
-"""Between two signs of life of a run that says nothing."""
-LEASE_SECONDS = 8.0
-"""How long a run that nobody checks is taken for one under way."""
-SWEEP_SECONDS = 1.0
-AT_ONCE = 100
-"""Abandoned runs that are ended in one look."""
 MOST_TRIES = 3
 LONGEST_RETRY = 20.0
 """Seconds that a busy agent is waited for."""
@@ -60,42 +42,9 @@ SAYS_A_TURN = 64
 END_SECONDS = 60.0
 """How long it is tried to write an end while the store is away."""
 STOP_SECONDS = 5.0
-LOOK_SECONDS = 5.0
-"""Between two looks whether a person has answered: the bus may have lost it."""
-
-STOP, ANSWERED = "run.stop", "run.answered"
-"""The topics on which a run's node is asked to stop it, and told of a person's answer."""
-
-
-@dataclass(eq=False, slots=True)
-class Running:
-    """A run that this node goes on with. `task` is None for one of an agent outside, which says
-    what it says over its own connection."""
-
-    org_id: str
-    session_id: str
-    message_id: str
-    agent_id: str
-    trace_id: str
-    stream: Stream
-    speech: Speech
-    begun: float
-    done: asyncio.Future[Ended | None]
-    task: asyncio.Task[None] | None = None
-    end: RunEnd | None = None
-    """How it is to end, once it is cancelled."""
-    tokens: int | None = None
-    said: int = 0
-    first_ms: int | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    checked: tuple[int, int] = (-1, -1)
-    signed: float = 0.0
-    limit: asyncio.Timeout | None = None
-    asked: dict[str, asyncio.Future[Answer]] = field(default_factory=dict)
-
-    @property
-    def state(self) -> tuple[int, int]:
-        return self.stream.length + self.stream.waiting_length, len(self.speech.told)
+RETRY_SECONDS = 0.5
+STOP = "run.stop"
+"""The topic on which a run's node is asked to stop it."""
 
 
 class Runner:
@@ -138,6 +87,8 @@ class Runner:
         self._closing = False
         self.ended = Tally()
         """Runs that ended here, by status."""
+        self.people = People(self._running, store, writer, bus, clock, streams, idle_seconds)
+        self.keeping = Keeping(self._running, store, writer, bus, clock, self.cancel, self.ended)
         self.first_seconds = Histogram(SECONDS)
         """From a run's start until its agent said the first of it."""
 
@@ -164,7 +115,7 @@ class Runner:
             elif event.type == "message.deleted":
                 self._tasks.start(self._stop_quietly(event.org_id, message.id))
             elif event.type == "approval_answer":
-                self._tasks.start(self._pass_on(message, event.data["request_id"]))
+                self._tasks.start(self.people.pass_on(message, event.data["request_id"]))
 
     def _hold(self, message: Message) -> Running:
         stream = self._streams.own(message)
@@ -193,7 +144,7 @@ class Runner:
         running = self._running.get(message.id)
         if running is None:
             running = self._hold(message)
-            self._tasks.start(self._lease(running))
+            self._tasks.start(self.keeping.hold(running))
         return running
 
     # One run.
@@ -210,7 +161,7 @@ class Runner:
             structlog.contextvars.bound_contextvars(**about),
             span("agent run", running.trace_id, traced) as told,
         ):
-            lease = self._tasks.start(self._lease(running))
+            lease = self._tasks.start(self.keeping.hold(running))
             status: RunEnd
             try:
                 status = await self._answer(running, message)
@@ -223,12 +174,6 @@ class Runner:
             told({"madang.status": status, "gen_ai.usage.output_tokens": running.tokens or 0})
             await self.finish(running, status)
             await lease
-
-    async def _lease(self, running: Running) -> None:
-        try:
-            await self._bus.acquire(_lease_name(running.message_id), LEASE_SECONDS)
-        except Unavailable:
-            pass  # Others ask the store how far it is.
 
     async def _answer(self, running: Running, message: Message) -> RunEnd:
         offered = self.catalog.get(agent_name(running.agent_id))
@@ -283,7 +228,7 @@ class Runner:
             turns,
             "" if question is None else question.content,
             {} if session is None else session.view.conversation.metadata,
-            self._asking(running),
+            self.people.asking(running),
         )
 
     async def _listen(self, running: Running, said: Any) -> RunEnd:
@@ -349,80 +294,6 @@ class Runner:
         running.metadata["error"] = text
         return "failed"
 
-    # Asking people.
-
-    def _asking(self, running: Running) -> Any:
-        async def ask(
-            question: str, options: Sequence[str], details: Mapping[str, Any] | None
-        ) -> Answer:
-            request_id = uuid7(self._clock.now())
-            answered = running.asked[request_id] = asyncio.get_running_loop().create_future()
-            limit = running.limit
-            if limit is not None:
-                limit.reschedule(None)
-            try:
-                self._streams.flush(running.stream)
-                await self._writer.write(
-                    AskApproval(
-                        running.org_id,
-                        running.message_id,
-                        running.agent_id,
-                        request_id,
-                        question,
-                        tuple(options),
-                        details,
-                    )
-                )
-                return await self._answered(running, request_id, answered)
-            finally:
-                del running.asked[request_id]
-                if limit is not None:
-                    now = asyncio.get_running_loop().time()
-                    limit.reschedule(now + self._idle_seconds)
-
-        return ask
-
-    async def _answered(
-        self, running: Running, request_id: str, answered: asyncio.Future[Answer]
-    ) -> Answer:
-        while True:
-            try:
-                return await asyncio.wait_for(asyncio.shield(answered), LOOK_SECONDS)
-            except TimeoutError:
-                pass
-            try:
-                message = await self._store.message(
-                    running.org_id, running.message_id, running.agent_id
-                )
-            except Unavailable:
-                continue
-            if message is not None:
-                self._hear_answer(message.id, request_id, approvals_of(message).get(request_id))
-
-    def _hear_answer(
-        self, message_id: str, request_id: str, found: Mapping[str, Any] | None
-    ) -> bool:
-        running = self._running.get(message_id)
-        if running is None or found is None or "answer" not in found:
-            return running is not None
-        waiting = running.asked.get(request_id)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(Answer(found["answer"], found["by"], found.get("note")))
-        return True
-
-    async def _pass_on(self, message: Message, request_id: str) -> None:
-        """A person has answered here what a run asks, here or on another node."""
-        found = approvals_of(message).get(request_id)
-        if self._hear_answer(message.id, request_id, found):
-            return
-        told = {"message_id": message.id, "request_id": request_id, "found": found}
-        try:
-            owner = await self._bus.owner(_lease_name(message.id))
-            if owner is not None and owner != self._bus.node:
-                await self._bus.ask(owner, ANSWERED, told, STOP_SECONDS)
-        except Unavailable:
-            pass  # Its node looks for itself.
-
     # Ends.
 
     async def finish(self, running: Running, status: RunEnd) -> Ended | None:
@@ -434,7 +305,7 @@ class Runner:
             self._streams.write(running.stream, rest)
             self._streams.flush(running.stream)
         stream = running.stream
-        metadata = {**running.metadata, **self._beside(running)}
+        metadata = {**running.metadata, **running.beside}
         write = EndRun(
             running.org_id,
             running.message_id,
@@ -457,7 +328,7 @@ class Runner:
                     if self._closing or self._clock.monotonic() - begun > END_SECONDS:
                         log.warning("a run's end could not be written", run=running.message_id)
                         break
-                    await self._clock.sleep(CHECK_SECONDS)
+                    await self._clock.sleep(RETRY_SECONDS)
         except MadangError as error:
             log.warning("a run's end was refused", run=running.message_id, why=error.text)
         finally:
@@ -465,23 +336,8 @@ class Runner:
             self._streams.drop(running.message_id)
             if not running.done.done():
                 running.done.set_result(ended)
-            self._tasks.start(self._release(running.message_id))
+            self._tasks.start(self.keeping.let_go(running.message_id))
         return ended
-
-    async def _release(self, message_id: str) -> None:
-        try:
-            await self._bus.release(_lease_name(message_id))
-        except Unavailable:
-            pass  # It runs out.
-
-    def _beside(self, running: Running) -> dict[str, Any]:
-        """What its message's metadata say of a run."""
-        beside: dict[str, Any] = {}
-        if running.speech.told:
-            beside["steps"] = list(running.speech.told.values())
-        if running.first_ms is not None:
-            beside["first_token_ms"] = running.first_ms
-        return beside
 
     def cancel(self, running: Running, end: RunEnd) -> None:
         """End it soon, so."""
@@ -515,13 +371,13 @@ class Runner:
                 self.cancel(running, "cancelled")
                 async with asyncio.timeout(STOP_SECONDS):
                     return await asyncio.shield(running.done) is not None
-            owner = await self._bus.owner(_lease_name(message_id))
+            owner = await self._bus.owner(lease_name(message_id))
             if owner is None or owner == self._bus.node:
                 return False
             await self._bus.ask(owner, STOP, {"message_id": message_id}, STOP_SECONDS)
             waited = 0.0
             while waited < STOP_SECONDS:
-                if await self._bus.owner(_lease_name(message_id)) != owner:
+                if await self._bus.owner(lease_name(message_id)) != owner:
                     return True  # It lets go when the end is written.
                 await self._clock.sleep(0.02)
                 waited += 0.02
@@ -543,99 +399,12 @@ class Runner:
         self.cancel(running, "cancelled")
         return True
 
-    def answered_here(self, told: Any) -> Any:
-        """Another node tells that a person has answered a run of this one."""
-        self._hear_answer(told["message_id"], told["request_id"], told["found"])
-        return True
-
-    # What is done every so often.
-
-    async def keep_on(self) -> None:
-        """Check the runs of this node."""
-        since_lease = 0.0
-        while True:
-            await self._clock.sleep(CHECK_SECONDS)
-            since_lease += CHECK_SECONDS
-            try:
-                self.check()
-                if since_lease >= LEASE_SECONDS / 3:
-                    since_lease = 0.0
-                    names = [_lease_name(message_id) for message_id in self._running]
-                    await asyncio.gather(
-                        *(self._bus.acquire(name, LEASE_SECONDS) for name in names)
-                    )
-            except Unavailable:
-                pass  # Next time.
-            except Exception:
-                log.exception("runs could not be checked")
-
-    def check(self) -> None:
-        """Write how far the runs are that went on since, and that the others live."""
-        now = self._clock.monotonic()
-        by_org: dict[str, list[Sofar]] = {}
-        for running in self._running.values():
-            if running.end is not None:
-                continue
-            state = running.state
-            if state != running.checked or now - running.signed >= SIGN_SECONDS:
-                running.checked, running.signed = state, now
-                stream = running.stream
-                by_org.setdefault(running.org_id, []).append(
-                    Sofar(
-                        running.message_id,
-                        stream.whole,
-                        stream.whole_ends,
-                        self._beside(running),
-                    )
-                )
-        for org_id, runs in by_org.items():
-            self._writer.submit(Checkpoint(org_id, runs), self._checked)
-
-    def _checked(self, over: Any, error: MadangError | None) -> None:
-        for message_id in over or ():
-            running = self._running.get(message_id)
-            if running is not None:
-                self.cancel(running, "cancelled")
-
-    async def sweep(self) -> None:
-        """End what nobody goes on with."""
-        while True:
-            await self._clock.sleep(SWEEP_SECONDS)
-            try:
-                await self.look_for_abandoned()
-            except Unavailable:
-                pass  # Next time.
-            except Exception:
-                log.exception("abandoned runs could not be ended")
-
-    async def look_for_abandoned(self) -> None:
-        """One look. Where there are no other nodes, whatever does not run here runs nowhere."""
-        alone = not self._bus.shared
-        before = self._clock.now() - round((1.0 if alone else LEASE_SECONDS) * 1_000_000)
-        for org_id, message_id in await self._store.unchecked_runs(before, AT_ONCE):
-            if message_id in self._running or self._closing:
-                continue
-            name = _lease_name(message_id)
-            if not await self._bus.acquire(name, LEASE_SECONDS):
-                continue
-            try:
-                await self._writer.write(
-                    EndRun(org_id, message_id, "interrupted", unless_checked_since=before)
-                )
-                self.ended.add("interrupted")
-            finally:
-                await self._bus.release(name)
-
     async def close(self) -> None:
         """End the runs of this node as `interrupted`, with all they have said."""
-        self._closing = True
+        self._closing = self.keeping.closing = True
         running = list(self._running.values())
         for one in running:
             self.cancel(one, "interrupted")
         if running:
             await asyncio.wait([one.done for one in running], timeout=STOP_SECONDS)
         await self._tasks.close()
-
-
-def _lease_name(message_id: str) -> str:
-    return f"run:{message_id}"

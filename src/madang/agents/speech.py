@@ -11,10 +11,13 @@ import orjson
 from madang.agents.protocol import Step
 
 MOST_STEPS = 200
-MOST_STEP_TEXT = 65_536
+MOST_STEP_TEXT = 32_768
 """Characters of a step's text; what is more is not kept."""
-MOST_STEP_JSON = 16_384
+MOST_STEP_JSON = 8_192
 """Bytes of a step's input or output as JSON."""
+MOST_OF_STEPS = 200_000
+"""Characters of the texts of all steps together, and of what goes in and out of tools: they are
+kept beside the answer, and told to everybody who comes to it."""
 
 
 class TooLong(Exception):
@@ -37,6 +40,7 @@ class Speech:
         self._most = most
         self._at: dict[str, int] = {}
         self._half = ""
+        self._steps_left = MOST_OF_STEPS
         self._steps: dict[str, Step] = {}
         self.told: dict[str, dict[str, Any]] = {}
         """Each step as it is now, by its id."""
@@ -76,23 +80,33 @@ class Speech:
     def step(self, step: Step) -> Mapping[str, Any]:
         """A step, or more of one: what is told of it now. Its text is told as it goes on, with the
         offset where the new part begins."""
+        step = replace(
+            step,
+            id=_clean(step.id)[:100],
+            kind=_clean(step.kind)[:50],
+            name=None if step.name is None else _clean(step.name)[:200],
+            input=self._paid(step.input),
+            output=self._paid(step.output),
+        )
         before = self._steps.get(step.id)
         if before is None and len(self._steps) >= MOST_STEPS:
             raise TooLong("")
-        text = None if step.content is None else _clean(step.content)
-        offset = 0
+        had = "" if before is None or before.content is None else before.content
+        text = None
+        if step.content is not None or (before is not None and before.content is not None):
+            room = min(MOST_STEP_TEXT - len(had), self._steps_left)
+            more = _clean(step.content or "")[: max(0, room)]
+            self._steps_left -= len(more)
+            text = had + more
+        offset = len(had)
+        step = replace(step, content=text)
         if before is not None:
-            offset = len(before.content or "")
-            whole = None if text is None and before.content is None else (before.content or "")
             step = replace(
                 step,
                 name=step.name or before.name,
-                content=None if whole is None else (whole + (text or ""))[:MOST_STEP_TEXT],
                 input=before.input if step.input is None else step.input,
                 output=before.output if step.output is None else step.output,
             )
-        else:
-            step = replace(step, content=None if text is None else text[:MOST_STEP_TEXT])
         self._steps[step.id] = step
         number = list(self._steps).index(step.id)
         at = self._at.setdefault(step.id, self._most - self._left)
@@ -101,6 +115,20 @@ class Speech:
         if step.content is None:
             return whole_step
         return {**whole_step, "content": step.content[offset:], "offset": offset}
+
+    def _paid(self, value: Any) -> Any:
+        """A value as JSON has it, as far as there is room."""
+        if value is None:
+            return None
+        try:
+            text = orjson.dumps(value)
+        except (TypeError, ValueError):
+            return "…"
+        most = min(MOST_STEP_JSON, self._steps_left)
+        self._steps_left -= min(len(text), most)
+        if len(text) <= most:
+            return orjson.loads(text)
+        return text[: max(0, most)].decode("utf-8", "ignore") + "…"
 
 
 def step_told(number: int, step: Step) -> dict[str, Any]:
@@ -117,18 +145,8 @@ def step_told(number: int, step: Step) -> dict[str, Any]:
         told["content"] = step.content
     for name, value in (("input", step.input), ("output", step.output)):
         if value is not None:
-            told[name] = _bounded(value)
+            told[name] = value
     return told
-
-
-def _bounded(value: Any) -> Any:
-    try:
-        text = orjson.dumps(value)
-    except (TypeError, ValueError):
-        return "…"
-    if len(text) <= MOST_STEP_JSON:
-        return orjson.loads(text)
-    return text[:MOST_STEP_JSON].decode("utf-8", "ignore") + "…"
 
 
 def _clean(text: str) -> str:

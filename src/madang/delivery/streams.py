@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import orjson
 import structlog
 
-from madang.clock import Clock, Timer
+from madang.clock import Clock
+from madang.delivery.stream import Stream, chunk_frame, further, step_frame, stream_of
 from madang.hub.frame import Dialect, Frame
 from madang.hub.hub import Hub
 from madang.model.nouns import Event, Message
@@ -44,90 +44,6 @@ class Log(Protocol):
     """How far this node has told an org's log: `Delivery`."""
 
     def behind(self, org_id: str) -> bool: ...
-
-
-class Stream:
-    """One run, as far as this node knows it.
-
-    `text` is what was told here; `ends` are the offsets at which its chunks end. `own`: this node
-    writes it. `begun`: its message was told here, so its chunks may be. `waiting` is what its agent
-    said and was not told yet; `ahead`, of another node's run, what came before something that is
-    missing.
-    """
-
-    __slots__ = (
-        "_parts",
-        "agent_id",
-        "ahead",
-        "asking",
-        "begun",
-        "channel",
-        "conversation_id",
-        "ends",
-        "length",
-        "message_id",
-        "org_id",
-        "own",
-        "question_id",
-        "steps",
-        "timer",
-        "told_at",
-        "waiting",
-        "waiting_length",
-    )
-
-    def __init__(
-        self,
-        org_id: str,
-        conversation_id: str,
-        message_id: str,
-        agent_id: str,
-        question_id: str | None,
-        *,
-        own: bool,
-    ) -> None:
-        self.org_id = org_id
-        self.question_id = question_id
-        self.conversation_id = conversation_id
-        self.message_id = message_id
-        self.agent_id = agent_id
-        self.own = own
-        self.begun = False
-        self.length = 0
-        self.ends: list[int] = []
-        self.steps: dict[int, Mapping[str, Any]] = {}
-        self.waiting: list[str] = []
-        self.waiting_length = 0
-        self.ahead: dict[int, RunTold] = {}
-        self.asking = False
-        self.told_at = 0.0
-        self.timer: Timer | None = None
-        self.channel: object = None
-        self._parts: list[str] = []
-
-    @property
-    def text(self) -> str:
-        """What was told."""
-        if len(self._parts) > 1:
-            self._parts = ["".join(self._parts)]
-        return self._parts[0] if self._parts else ""
-
-    @property
-    def whole(self) -> str:
-        """What was told, and what waits to be."""
-        return self.text + "".join(self.waiting)
-
-    @property
-    def whole_ends(self) -> tuple[int, ...]:
-        """As if what waits were told now as one chunk."""
-        if not self.waiting_length:
-            return tuple(self.ends)
-        return (*self.ends, self.length + self.waiting_length)
-
-    def append(self, text: str) -> None:
-        """It was told."""
-        self._parts.append(text)
-        self.length += len(text)
 
 
 class Streams:
@@ -192,7 +108,7 @@ class Streams:
         """A run that this node writes, by its message."""
         stream = self._streams.get(message.id)
         if stream is None:
-            stream = self._add(_stream(message, own=True))
+            stream = self._add(stream_of(message, own=True))
         stream.own = True
         return stream
 
@@ -202,20 +118,25 @@ class Streams:
             return
         stream.waiting.append(text)
         stream.waiting_length += len(text)
+        self._tell_soon(stream)
+
+    def step(self, stream: Stream, step: Mapping[str, Any]) -> None:
+        """A step of the run, as it is now: told behind what the agent said before it, and with
+        what becomes of it meanwhile."""
+        last = stream.waiting[-1] if stream.waiting else None
+        if isinstance(last, Mapping) and last["step"] == step["step"]:
+            stream.waiting[-1] = further(last, step)
+        else:
+            stream.waiting.append(step)
+        self._tell_soon(stream)
+
+    def _tell_soon(self, stream: Stream) -> None:
         if stream.timer is None:
             due = stream.told_at + self._pause(stream) - self._clock.monotonic()
-            if due <= 0 or not stream.ends:
+            if due <= 0:
                 self._tell_waiting(stream)
             else:
                 self._wake(stream, due)
-
-    def step(self, stream: Stream, step: Mapping[str, Any]) -> None:
-        """A step of the run, as it is now. What the agent said before it goes out before it."""
-        self._tell_waiting(stream)
-        self._tell_step(stream, step)
-        if self._bus.shared:
-            told = RunTold(stream.conversation_id, stream.message_id, -1, stream.length, "", step)
-            self._bus.tell_run(stream.org_id, told)
 
     def flush(self, stream: Stream) -> None:
         """Tell what waits, if it may be told now. The end tells it otherwise."""
@@ -262,14 +183,26 @@ class Streams:
         return stream.begun or self._hub.channels.get(stream.conversation_id) is None
 
     def _tell_waiting(self, stream: Stream) -> None:
-        if not stream.waiting_length:
+        if not stream.waiting:
             return
         if not self._may_tell(stream):
             self._wake(stream, self._interval)
             return
-        text = "".join(stream.waiting)
-        stream.waiting.clear()
-        stream.waiting_length = 0
+        waiting, stream.waiting, stream.waiting_length = stream.waiting, [], 0
+        texts: list[str] = []
+        for said in waiting:
+            if isinstance(said, str):
+                texts.append(said)
+                continue
+            self._tell_own("".join(texts), stream)
+            texts.clear()
+            self._tell_step(stream, said)
+            if self._bus.shared:
+                told = RunTold(stream.conversation_id, stream.message_id, -1, 0, "", said)
+                self._bus.tell_run(stream.org_id, told)
+        self._tell_own("".join(texts), stream)
+
+    def _tell_own(self, text: str, stream: Stream) -> None:
         for start in range(0, len(text), self._chunk):
             part = text[start : start + self._chunk]
             index, offset = len(stream.ends), stream.length
@@ -291,7 +224,9 @@ class Streams:
             self._hub.signal(stream.conversation_id, frame, dialect=Dialect.AGENT)
 
     def _tell_step(self, stream: Stream, step: Mapping[str, Any]) -> None:
-        stream.steps[step["step"]] = _whole_step(stream.steps.get(step["step"]), step)
+        before = stream.steps.get(step["step"])
+        stream.steps[step["step"]] = step if before is None else further(before, step)
+        stream.told_at = self._clock.monotonic()
         if stream.begun and self._hub.channels.get(stream.conversation_id) is not None:
             frame = Frame(step_frame(stream.message_id, step))
             self._hub.signal(stream.conversation_id, frame, dialect=Dialect.AGENT)
@@ -319,14 +254,14 @@ class Streams:
         if stream is None:
             if event.conversation_id not in self._hub.channels:
                 return
-            stream = self._add(_stream(message, own=False))
+            stream = self._add(stream_of(message, own=False))
         # After this event, and after what this turn still has to say.
         stream.begun = True
         stream.channel = self._hub.channels.get(event.conversation_id)
         early = self._early.pop(message.id, ())
         for told in early:
             self._put(stream, told)
-        if stream.ahead or stream.waiting_length:
+        if stream.ahead or stream.waiting:
             self._wake(stream, 0)
 
     def _end(self, event: Event) -> None:
@@ -482,56 +417,3 @@ class Streams:
             "ends": stream.ends,
             "steps": list(stream.steps.values()),
         }
-
-
-def _stream(message: Message, *, own: bool) -> Stream:
-    return Stream(
-        message.org_id,
-        message.conversation_id,
-        message.id,
-        message.sender_id,
-        message.reply_to_id,
-        own=own,
-    )
-
-
-def chunk_frame(message_id: str, text: str, index: int, offset: int) -> bytes:
-    return orjson.dumps(
-        {
-            "type": "stream_chunk",
-            "message_id": message_id,
-            "content": text,
-            "index": index,
-            "offset": offset,
-        }
-    )
-
-
-def step_frame(message_id: str, step: Mapping[str, Any]) -> bytes:
-    return orjson.dumps({"type": "run_step", "message_id": message_id, **step})
-
-
-def so_far(stream: Stream, offset: int = 0) -> list[Frame]:
-    """What somebody is told who comes now and has had the text up to `offset`: the steps as they
-    are, and the rest of the text as one chunk."""
-    frames = [
-        Frame(step_frame(stream.message_id, {**step, "so_far": True}))
-        for step in stream.steps.values()
-    ]
-    if offset < stream.length:
-        text = stream.text[offset:]
-        index = max(0, len(stream.ends) - 1)
-        frames.append(Frame(chunk_frame(stream.message_id, text, index, offset)))
-    return frames
-
-
-def _whole_step(before: Mapping[str, Any] | None, step: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A step as it is after this was told of it: its text goes on, everything else is as said."""
-    if before is None:
-        return step
-    whole = {**before, **step}
-    if "content" in before and "content" in step:
-        at = step.get("offset", 0)
-        whole["content"] = before["content"][:at] + step["content"]
-        whole["offset"] = 0
-    return whole

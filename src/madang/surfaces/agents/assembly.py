@@ -7,8 +7,9 @@ from typing import Any
 from fastapi import APIRouter
 
 from madang.agents.catalog import Catalog, Register, open_catalog
+from madang.agents.people import ANSWERED
 from madang.agents.protocol import Agent
-from madang.agents.runner import ANSWERED, STOP, Runner
+from madang.agents.runner import STOP, Runner
 from madang.clock import Clock
 from madang.delivery.delivery import Delivery
 from madang.delivery.members import Members
@@ -87,7 +88,7 @@ class Agents:
         delivery.pass_runs_on(self.streams)
         delivery.answer(RUN_TEXT, self.streams.text_of)
         delivery.answer(STOP, self.runner.stop_here)
-        delivery.answer(ANSWERED, self.runner.answered_here)
+        delivery.answer(ANSWERED, self.runner.people.answered_here)
         self.socket = SessionSocket(
             admission=admission,
             hub=hub,
@@ -95,7 +96,7 @@ class Agents:
             store=store,
             writer=writer,
             clock=clock,
-            seats=Seats(hub, store, self.streams, clock),
+            seats=Seats(hub, delivery, store, self.streams, clock),
             runner=self.runner,
             messages_limit=messages_limit,
             signals_limit=signals_limit,
@@ -111,6 +112,7 @@ class Agents:
             self.runner,
             Watching(
                 hub,
+                delivery,
                 store,
                 self.streams,
                 members,
@@ -169,8 +171,8 @@ class Agents:
         self.runner.committed(batch)
 
     def start(self) -> None:
-        self._tasks.start(self.runner.keep_on(), "runs: checkpoints")
-        self._tasks.start(self.runner.sweep(), "runs: abandoned ones")
+        self._tasks.start(self.runner.keeping.keep_on(), "runs: checkpoints")
+        self._tasks.start(self.runner.keeping.sweep(), "runs: abandoned ones")
 
     async def finish(self) -> None:
         """End what this node's agents are saying, while it can still be written."""

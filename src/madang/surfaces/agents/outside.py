@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from madang.agents.protocol import Step
-from madang.agents.runner import Runner, Running
+from madang.agents.runner import Runner
+from madang.agents.running import Running
 from madang.agents.speech import TooLong
 from madang.hub.frame import Frame
 from madang.model.ids import parse_uuid, uuid7

@@ -126,6 +126,8 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
     async def create_session(caller: Caller, body: bodies.NewSession) -> Any:
         """A session with an agent. Without a title, the first message gives it one."""
         agent = parts.agent_user(body.agent_id)
+        if any(map(is_own_agent, body.participant_ids or ())):
+            raise Invalid("participant_ids: agents come in by agent_ids of /participants")
         parts.count(caller)
         opened = await writer.write(
             CreateSession(

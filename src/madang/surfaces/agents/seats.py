@@ -1,8 +1,9 @@
 """A connection's seat in a session: how it comes in, so that it misses nothing and gets nothing
 twice, whatever happens meanwhile.
 
-Nothing is told to it until it is caught up; then, in one turn, it is given every answer under way
-as far as the channel was told of it, and joins the channel.
+Nothing is told to it until it is caught up; then it is given every answer under way as far as the
+channel was told of it (a long one in pieces, as fast as the connection takes them), and in the
+turn in which that is all it joins the channel.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from typing import Any
 import orjson
 
 from madang.clock import Clock
-from madang.delivery.streams import Streams, chunk_frame, so_far
+from madang.delivery.catchup import ToldLog
+from madang.delivery.stream import chunk_frame, rest_of, steps_so_far
+from madang.delivery.streams import Streams
 from madang.hub.connection import Connection
 from madang.hub.frame import Frame
 from madang.hub.hub import Hub, Member
@@ -29,6 +32,11 @@ PAGE = 500
 MOST_MISSED = 5_000
 """Events that a connection is sent when it comes back; a longer gap is the history's to fill."""
 MOST_EARLY = 64
+PIECE = 64 * 1024
+"""Characters of answers under way that are written before the connection has taken what was."""
+DRAIN_SECONDS = 0.01
+PATIENCE_SECONDS = 60.0
+"""How long a connection may take for the text so far."""
 NO_SESSION = "Session not found"
 
 
@@ -52,8 +60,11 @@ class Seat:
 class Seats:
     """Brings connections in."""
 
-    def __init__(self, hub: Hub, store: Store, streams: Streams, clock: Clock) -> None:
+    def __init__(
+        self, hub: Hub, log: ToldLog, store: Store, streams: Streams, clock: Clock
+    ) -> None:
         self._hub = hub
+        self._log = log
         self._store = store
         self._streams = streams
         self._clock = clock
@@ -70,6 +81,8 @@ class Seats:
         """
         connection, org_id, room = seat.connection, seat.own.org_id, seat.session_id
         seen = None
+        if not self._hub.is_in(seat.user, room):
+            await self._log.reach(org_id, None)  # They may have come in on another node just now.
         if self._hub.is_in(seat.user, room):
             seen = await self._store.session(org_id, room, seat.user.user_id)
         if seen is None:
@@ -82,7 +95,9 @@ class Seats:
             at = told
         if connection.open:
             welcome(seat, seen, told, recovered)
-        while connection.open:
+        had: dict[str, int] = {}
+        patience = PATIENCE_SECONDS
+        while connection.open and patience > 0:
             while at < told and connection.open:
                 page = await self._store.events_of_conversation(org_id, room, at, told, PAGE)
                 if not self._hub.is_in(seat.user, room):
@@ -99,28 +114,41 @@ class Seats:
                 return False
             self._hub.flush()
             channel = self._hub.channels[room]
-            if channel.last_seq <= told:
-                self._sit_down(seat)
+            if channel.last_seq > told:
+                told = channel.last_seq  # More happened meanwhile.
+            elif self._tell_so_far(seat, had):
+                self._hub.join(seat.own, room)
+                seat.ready = True
                 return connection.open
-            told = channel.last_seq  # More happened meanwhile.
+            else:
+                while connection.open and connection.unsent > PIECE and patience > 0:
+                    await self._clock.sleep(DRAIN_SECONDS)
+                    patience -= DRAIN_SECONDS
+        if connection.open:
+            connection.close(CloseCode.TOO_SLOW, "Too slow: reconnect and resume")
         return False
 
-    def _sit_down(self, seat: Seat) -> None:
-        connection = seat.connection
+    def _tell_so_far(self, seat: Seat, had: dict[str, int]) -> bool:
+        """Write the next piece of what the answers under way have said, from what this connection
+        `had` on. Whether that is now all of it."""
+        room = PIECE
         for stream in self._streams.of(seat.session_id):
             if not stream.begun:
                 continue
-            connection.write(
-                Frame(
-                    orjson.dumps(
-                        frames.start_of(stream.message_id, stream.agent_id, stream.question_id)
-                    )
-                )
-            )
-            for frame in so_far(stream):
-                connection.write(frame)
-        self._hub.join(seat.own, seat.session_id)
-        seat.ready = True
+            if stream.message_id not in had:
+                had[stream.message_id] = 0
+                start = frames.start_of(stream.message_id, stream.agent_id, stream.question_id)
+                seat.connection.write(Frame(orjson.dumps(start)))
+                for frame in steps_so_far(stream):
+                    seat.connection.write(frame)
+            offset = had[stream.message_id]
+            if offset < stream.length:
+                seat.connection.write(rest_of(stream, offset, room))
+                had[stream.message_id] = min(stream.length, offset + room)
+                room -= had[stream.message_id] - offset
+                if room <= 0:
+                    return False
+        return True
 
 
 def _missed(event: Event) -> list[bytes]:

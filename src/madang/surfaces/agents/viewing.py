@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import orjson
+import structlog
 from sse_starlette import ServerSentEvent
 
 from madang.clock import Clock
+from madang.delivery.catchup import ToldLog
 from madang.delivery.members import Members
-from madang.delivery.streams import Streams, so_far
+from madang.delivery.stream import so_far
+from madang.delivery.streams import Streams
 from madang.gateways.entrance import Entrance
 from madang.gateways.sse import SseConnection
 from madang.hub.frame import Form, Frame
@@ -21,10 +24,12 @@ from madang.model.identity import Identity
 from madang.model.ids import parse_uuid
 from madang.model.runs import Run
 from madang.ports.store import Store
-from madang.protocol.errors import Invalid, NotFound, Unavailable
+from madang.protocol.errors import Invalid, MadangError, NotFound, Unavailable
 from madang.services.runs import approvals_of
 from madang.surfaces.admission import Admission
 from madang.surfaces.agents import frames
+
+log = structlog.get_logger(__name__)
 
 TOLD = frozenset({"stream_start", "stream_chunk", "stream_end", "run_step", "approval_request"})
 BEFORE_ALL = -1
@@ -138,6 +143,7 @@ class Watching:
     def __init__(
         self,
         hub: Hub,
+        log: ToldLog,
         store: Store,
         streams: Streams,
         members: Members,
@@ -147,6 +153,7 @@ class Watching:
         output_limit: int,
     ) -> None:
         self._hub = hub
+        self._log = log
         self._store = store
         self._streams = streams
         self._members = members
@@ -170,7 +177,12 @@ class Watching:
         self._entrance.entered(viewer)
         try:
             self._admission.enter(viewer, user, beside=True)
-            await self._attach(viewer, user, runs, place)
+            try:
+                await self._attach(viewer, user, runs, place)
+            except MadangError as error:
+                # The answer has begun: its client comes back, and is told why then.
+                log.info("a stream could not begin", why=error.text)
+                return
             async for content in viewer.told():
                 yield content
         finally:
@@ -182,6 +194,8 @@ class Watching:
         self, viewer: RunViewer, user: Member, runs: Sequence[Run], place: int | None
     ) -> None:
         room = runs[0].conversation_id
+        if not self._hub.is_in(user, room):
+            await self._log.reach(user.org_id, None)  # They may have come in just now, elsewhere.
         while True:
             channel = self._hub.channels.get(room)
             seq = None if channel is None else channel.last_seq
