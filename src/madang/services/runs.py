@@ -12,7 +12,7 @@ from typing import Any
 
 from madang.model.ids import uuid7
 from madang.model.nouns import Event, Message
-from madang.model.runs import Run, RunEnd, agent_name, is_own_agent
+from madang.model.runs import Run, RunEnd, is_own_agent
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Forbidden, Invalid, NotAParticipant, NotFound
 from madang.services import access, asking
@@ -81,7 +81,7 @@ class EndRun:
     """The end of a run. What waited for it starts.
 
     `text` None keeps what was checked last. `unless_checked_since` (microseconds): nothing
-    happens if somebody went on with it since. `user_id`: who asks for it must be in the session.
+    happens if somebody went on with it since. Whoever asks for it was found to be in the session.
     """
 
     org_id: str
@@ -93,7 +93,6 @@ class EndRun:
     latency_ms: int | None = None
     metadata: Mapping[str, Any] | None = None
     unless_checked_since: int | None = None
-    user_id: str | None = None
 
     @property
     def size(self) -> int:
@@ -105,9 +104,7 @@ class EndRun:
 
     def apply(self, tx: Transaction) -> Ended:
         run = tx.run(self.message_id)
-        if run is None or (
-            self.user_id is not None and tx.participant(run.conversation_id, self.user_id) is None
-        ):
+        if run is None:
             raise NotFound("Message not found")
         message = tx.message(self.message_id)
         since = self.unless_checked_since
@@ -412,7 +409,3 @@ class AnswerApproval:
         )
         return changed, event
 
-
-def wire_agent(run: Run) -> str:
-    """A run's agent as `agent_id` says it."""
-    return agent_name(run.agent_id)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from tests.surfaces.agents.conftest import Program
+from tests.postgres import Postgres
+from tests.surfaces.agents.conftest import Program, TwoPrograms
 from tests.surfaces.agents.sessions import LONG, Api, Chat, answer_of, words
+from tests.surfaces.conftest import SHORT
 from tests.surfaces.people import House, problem
+from tests.valkey import Valkey
 
 
 async def wait_for_end(api: Api, message_id: str) -> dict[str, Any]:
@@ -308,3 +312,40 @@ async def test_a_stopped_server_keeps_all_that_was_said(
         kept = (await chat.rest("ann").messages(session))[-1]
         assert kept["metadata"]["status"] == "interrupted"
         assert kept["content"].startswith(text)
+
+
+async def test_a_killed_node_among_two_is_noticed_by_the_other(
+    tmp_path: Path, postgres: Postgres, valkey_session: Valkey
+) -> None:
+    """Whoever watches on the other node is told the end, and the next answer is that node's."""
+    cluster = TwoPrograms(tmp_path / "killed", postgres, valkey_session, **SHORT)
+    cluster.start()
+    try:
+        one, other = cluster.nodes
+        async with House(one) as here, House(other, here.org) as there:
+            chat, beside = Chat(here), Chat(there)
+            session = await chat.session("ann", "numbers")
+            viewer = await beside.join("ann", session)
+            asked = await chat.rest("ann").post(
+                f"/sessions/{session}/messages", {"content": "100000"}
+            )
+            (run,) = asked.json()["runs"]
+            text = ""
+            while len(text) < 5000:
+                chunk = await viewer.next("stream_chunk", patience=LONG)
+                assert chunk["offset"] == len(text)
+                text += chunk["content"]
+            one.kill()
+            end = await viewer.next("stream_end", patience=2 * LONG, message_id=run)
+            assert end["status"] == "interrupted"
+            kept = (await beside.rest("ann").messages(session))[-1]
+            assert "".join(f"{n} " for n in range(100_000)).startswith(kept["content"])
+            assert kept["content"] and end["length"] == len(kept["content"])
+            await viewer.send("message", content="3")
+            start = await viewer.next("stream_start", patience=LONG)
+            while start["message_id"] == run:
+                start = await viewer.next("stream_start", patience=LONG)
+            viewer.waiting.insert(0, start)
+            assert (await answer_of(viewer, start["message_id"]))[1] == "0 1 2 "
+    finally:
+        cluster.stop()
