@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import uvloop
 from redis.asyncio import Redis
@@ -25,7 +26,7 @@ from madang.bus.redis_link import packed
 from madang.clock import SystemClock
 from madang.model.ids import uuid7
 from madang.model.nouns import Batch, Event, Message
-from madang.ports.bus import Lease, Note, PresenceTold, SignalTold
+from madang.ports.bus import Lease, Note, PresenceTold, RunTold, SignalTold
 from tests.valkey import Valkey
 
 MESSAGES = 100_000
@@ -68,6 +69,8 @@ class Counting:
 
     def heard_signals(self, org_id: str, signals: Sequence[SignalTold]) -> None: ...
     def heard_presence(self, org_id: str, changes: Sequence[PresenceTold]) -> None: ...
+    def heard_run(self, org_id: str, told: RunTold) -> None: ...
+    def asked(self, topic: str, content: Any) -> Any: ...
     def in_touch(self) -> None: ...
 
     def lost_touch(self) -> None:

@@ -28,6 +28,8 @@ SHARED = {
     "RATE_LIMIT_ENABLED",
     "RATE_LIMIT_MESSAGES_PER_MINUTE",
     "CORS_ORIGINS",
+    "STREAM_CHUNK_SIZE",
+    "STREAM_DELAY_MS",
 }
 """The names that are read without the prefix, and no others."""
 
@@ -64,7 +66,18 @@ def test_every_setting_has_a_sentence(row: object) -> None:
 
 
 def test_numbers_say_their_unit() -> None:
-    units = ("second", "byte", "event", "message", "connection", "port", "minute", "upload")
+    units = (
+        "second",
+        "byte",
+        "event",
+        "message",
+        "connection",
+        "port",
+        "minute",
+        "upload",
+        "character",
+        "answer",
+    )
     for name, field in Settings.model_fields.items():
         if field.annotation in (int, float):
             text = f"{name} {field.description}".lower()

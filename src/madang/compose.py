@@ -55,6 +55,8 @@ from madang.store.writer import GroupWriter
 from madang.surfaces import problems
 from madang.surfaces import search as search_rest
 from madang.surfaces.admission import Admission
+from madang.surfaces.agents import frames as agents_frames
+from madang.surfaces.agents.assembly import Agents, run_limits
 from madang.surfaces.events import frames as events_frames
 from madang.surfaces.events import rest as events_rest
 from madang.surfaces.events.session import EventsSession
@@ -108,7 +110,13 @@ class Madang(Library):
         self._rooms = Rooms()
         told = LiveFrames(self._rooms.here)
         self.hub = Hub(
-            (frames.event, events_frames.encode_event, told.participant, told.host),
+            (
+                frames.event,
+                events_frames.encode_event,
+                told.participant,
+                told.host,
+                agents_frames.encode_event,
+            ),
             self.clock.now,
             asides,
         )
@@ -200,6 +208,7 @@ class Madang(Library):
             max_message=settings.ws_message_size_limit,
             dev=settings.dev,
         )
+        self.run_limits = run_limits(settings)
         self.messenger = Messenger(
             frames=frames,
             admission=self.admission,
@@ -212,6 +221,7 @@ class Madang(Library):
             clock=clock,
             messages_limit=self.messages_limit,
             signals_limit=signals_limit,
+            run_limits=self.run_limits,
             max_content=settings.ws_message_size_limit,
             typing_seconds=settings.typing_timeout,
             heartbeat=round(settings.ws_heartbeat_interval),
@@ -227,6 +237,21 @@ class Madang(Library):
             clock=clock,
             signals_limit=signals_limit,
         )
+        self.agents = Agents(
+            settings,
+            hub=hub,
+            delivery=self.delivery,
+            bus=self.bus,
+            store=self.store,
+            writer=self.writer,
+            clock=clock,
+            members=self.members,
+            admission=self.admission,
+            entrance=self.entrance,
+            messages_limit=self.messages_limit,
+            signals_limit=signals_limit,
+        )
+        self.agent = self.agents.agent
         self._anyone = MessengerPath(self.messenger, None)
         self._websocket = AsgiGateway(
             self.entrance,
@@ -264,6 +289,10 @@ class Madang(Library):
         self.delivery.committed(batch)
         self.files.committed(batch)
 
+    def _committed(self, batch: Batch) -> None:
+        self.delivery.committed(batch)
+        self.agents.committed(batch)
+
     # Where things are.
 
     def _route(self, path: str) -> Surface | None:
@@ -274,7 +303,9 @@ class Madang(Library):
         if path.startswith(_MESSENGER + "/"):
             claimed = path.removeprefix(_MESSENGER + "/")
             return MessengerPath(self.messenger, claimed) if "/" not in claimed else None
-        return self.live.path(path.removeprefix(live.PATH)) if path.startswith(live.PATH) else None
+        if path.startswith(live.PATH):
+            return self.live.path(path.removeprefix(live.PATH))
+        return self.agents.route(path)
 
     def _http(self) -> FastAPI:
         app = FastAPI(
@@ -295,6 +326,7 @@ class Madang(Library):
                     self.presence,
                     self.entrance,
                     self.messages_limit,
+                    self.run_limits,
                     self.settings.ws_message_size_limit,
                 )
             )
@@ -319,6 +351,8 @@ class Madang(Library):
             app.include_router(search_rest.router(self.search))
         for router in self.files.routers():
             app.include_router(router)
+        for routes in self.agents.routers():
+            app.include_router(routes)
         measured = Measured(
             _node_name(self.settings),
             madang.__version__,
@@ -330,6 +364,7 @@ class Madang(Library):
             self.catchup,
             self.bus,
             self.answers,
+            self.agents,
         )
         own_routes.add(
             app,
@@ -385,6 +420,7 @@ class Madang(Library):
             if self.settings.search_enabled:
                 self._tasks.start(self.follower.run(), "search index")
             self.files.start()
+            self.agents.start()
             self._started = True
 
     async def _agree(self) -> None:
@@ -418,11 +454,13 @@ class Madang(Library):
         self.entrance.draining = True
         if self._started:
             await self.drain()
+            await self.agents.finish()
             await self.writer.close()
             self.hub.flush()
             self.entrance.stop()
         # Whatever still reads or writes ends before the store does.
         await self._tasks.close()
+        await self.agents.close()
         await self.live.close()
         await self.files.close()
         await self.thumbnails.close()
@@ -492,7 +530,15 @@ def _with_middleware(app: FastAPI, settings: Settings) -> ASGIApp:
                 "Range",
                 *tus.REQUEST_HEADERS,
             ],
-            expose_headers=["Content-Disposition", "Content-Range", "ETag", *tus.HEADERS],
+            expose_headers=[
+                "Content-Disposition",
+                "Content-Range",
+                "ETag",
+                "RateLimit",
+                "RateLimit-Policy",
+                "Retry-After",
+                *tus.HEADERS,
+            ],
         )
     return stack
 

@@ -32,6 +32,7 @@ from madang.ports.bus import Bus
 from madang.protocol.codes import CloseCode
 from madang.store.sql_store import SqlStore
 from madang.store.writer import GroupWriter
+from madang.surfaces.agents.assembly import Agents
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 CONNECTIONS_A_TURN = 2000
@@ -53,6 +54,7 @@ class Measured:
     bus: Bus
     answers: Tally
     """HTTP answers by class of status."""
+    agents: Agents
 
 
 async def exposition(measured: Measured) -> bytes:
@@ -155,6 +157,15 @@ def _families(
         "From a commit on another node until this one was told of it, by both clocks.",
         delivery.lag_seconds,
     )
+    runner, streams = measured.agents.runner, measured.agents.streams
+    yield _gauge("runs", "Answers of agents that this node writes now.", len(runner))
+    yield _by("runs_ended", "Answers that ended here, by status.", "status", runner.ended)
+    yield _histogram(
+        "first_token_seconds",
+        "From a run's start until its agent said the first of it.",
+        runner.first_seconds,
+    )
+    yield _counter("stream_chunks", "Pieces of answers told to sessions here.", streams.chunks)
     yield _by("http_responses", "HTTP answers, by class of status.", "status", measured.answers)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from madang.model.identity import DEFAULT_ORG
 from madang.model.nouns import Event, Message
 from madang.ports.store import Writer
+from madang.services.asking import RunLimits
 from madang.services.messages import SendMessage
 from madang.services.publishing import PublishEvent, check_type
 
@@ -18,6 +19,7 @@ class Library(ABC):
     """A server's side that faces the program it runs in. Both calls start it if need be."""
 
     writer: Writer
+    run_limits: RunLimits
 
     @abstractmethod
     async def start(self) -> None:
@@ -73,6 +75,7 @@ class Library(ABC):
                 sender_type,
                 client_id=client_id,
                 metadata=metadata,
+                run_limits=self.run_limits,
             )
         )
         message: Message = done.message

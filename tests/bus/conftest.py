@@ -12,7 +12,8 @@ from madang.bus.memory import MemoryBus, MemoryEnd
 from madang.bus.redis import RedisBus
 from madang.clock import Clock, SystemClock
 from madang.model.nouns import Batch, Event
-from madang.ports.bus import Note, PresenceTold, SignalTold
+from madang.ports.bus import Note, PresenceTold, RunTold, SignalTold
+from madang.protocol.errors import Unavailable
 from tests.valkey import Valkey
 
 End = MemoryEnd | RedisBus
@@ -44,6 +45,15 @@ class Heard:
     def heard_presence(self, org_id: str, changes: Sequence[PresenceTold]) -> None:
         for change in changes:
             self._add("presence", (org_id, change))
+
+    def heard_run(self, org_id: str, told: RunTold) -> None:
+        self._add("run", (org_id, told))
+
+    def asked(self, topic: str, content: Any) -> Any:
+        self._add("asked", (topic, content))
+        if topic == "nothing":
+            raise Unavailable
+        return {"echo": content}
 
     def lost_touch(self) -> None:
         self._add("lost", None)

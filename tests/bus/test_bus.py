@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from madang.model.nouns import Event
-from madang.ports.bus import Lease, Note, PresenceTold, SignalTold, Turn
+from madang.ports.bus import Lease, Note, PresenceTold, RunTold, SignalTold, Turn
+from madang.protocol.errors import Unavailable
 from tests.bus.conftest import Ends, commit, confirmed, event
 
 
@@ -123,6 +126,35 @@ async def test_signals_go_to_the_conversation_and_presence_to_the_org(ends: Ends
     await heard.until(lambda: len(heard.all) == 3)
     assert heard.of("signal") == [("org", typing), ("org", progress)]
     assert heard.of("presence") == [("org", change)]
+
+
+async def test_chunks_of_a_run_go_to_the_conversation(ends: Ends) -> None:
+    one, own = await ends.start()
+    other, heard = await ends.start()
+    for end in (one, other):
+        end.follow_conversation("c1")
+        await confirmed(end)
+    first = RunTold("c1", "m1", 0, 0, '말 "\\"\u2028')
+    second = RunTold("c1", "m1", 1, 6, "", {"step": 1, "kind": "thinking"})
+    one.tell_run("org", RunTold("c2", "m2", 0, 0, "elsewhere"))
+    one.tell_run("org", first)
+    one.tell_run("org", second)
+    await heard.until(lambda: len(heard.all) == 2)
+    assert heard.of("run") == [("org", first), ("org", second)]
+    assert own.all == []
+
+
+async def test_one_node_asks_another(ends: Ends) -> None:
+    one, _ = await ends.start()
+    other, heard = await ends.start()
+    await confirmed(other)
+    asked = [one.ask(other.node, "text", {"n": number, "말": "씀"}, 10) for number in range(20)]
+    assert await asyncio.gather(*asked) == [{"echo": {"n": n, "말": "씀"}} for n in range(20)]
+    assert heard.of("asked")[0] == ("text", {"n": 0, "말": "씀"})
+    with pytest.raises(Unavailable):
+        await one.ask(other.node, "nothing", None, 10)
+    with pytest.raises(Unavailable):
+        await one.ask("no such node", "text", None, 0.05)
 
 
 async def test_the_best_lease_of_all_nodes_is_how_a_user_is(ends: Ends) -> None:

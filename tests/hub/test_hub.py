@@ -511,3 +511,27 @@ async def test_a_message_that_is_hidden_by_now_is_not_told_from_memory() -> None
     told.hub.tell(changed)
     kept = told.hub.channels["room"].recent or ()
     assert [item.event.message is changed.message for item in kept if item.event] == [True, True]
+
+
+async def test_a_connection_beside_its_user_hears_one_conversation(yard: Yard) -> None:
+    (phone,) = yard.member("ann", "room", "hall")
+    user = yard.hub.members["org", "ann"]
+    watching, waiting = Recorder(), Recorder()
+    own = yard.hub.attach_beside(user, watching)
+    yard.hub.attach_beside(user, waiting)
+    yard.hub.join(own, "room")
+    assert (yard.hub.beside_in(user, "room"), yard.hub.beside_in(user, "hall")) == ([own], [])
+    yard.tell("room", 1)
+    yard.tell("hall", 1)
+    yard.hub.signal("room", Frame(b'{"type":"for nobody"}'), dialect=Form.EVENTS >> 1)
+    await turn()
+    assert places(phone.events()) == [("room", 1), ("hall", 1)]
+    assert places(watching.told()) == [("room", 1)]
+    assert waiting.told() == []
+    yard.hub.detach(watching)
+    yard.hub.detach(waiting)
+    assert user.beside == ()
+    yard.tell("room", 2)
+    await turn()
+    assert len(watching.told()) == 1
+    assert yard.hub.members["org", "ann"] is user and yard.hub.is_in(user, "room")

@@ -121,3 +121,31 @@ async def test_stopping_the_app_sends_clients_away_and_keeps_what_was_acked(shop
         await log.until("replay_complete")
         assert [event["payload"] for event in log.events()] == [{"order": 1}]
     assert "Traceback" not in shop.log
+
+
+async def test_the_agent_of_the_example_asks_and_answers(tmp_path: Path) -> None:
+    class Weather(Server):
+        def command(self) -> list[str]:
+            options = ["--app-dir", str(EXAMPLES), "--port", str(self.port)]
+            return [sys.executable, "-m", "uvicorn", *options, "weather_agent:app"]
+
+    running = Weather(tmp_path / "weather")
+    running.settings["dev"] = "true"
+    running.start()
+    try:
+        async with running.rest("ann") as rest:
+            made = await rest.post("/api/chat/sessions", json={"agent_id": "weather"})
+            session = made.json()["session_id"]
+            address = f"ws://127.0.0.1:{running.port}/api/chat/ws/{session}"
+            async with calling(address, running.token("ann")) as ann:
+                await ann.send("message", content="Rain?")
+                asked = await ann.until("approval_request")
+                place = {"message_id": asked["message_id"], "request_id": asked["request_id"]}
+                await ann.send("approval_answer", **place, answer="yes")
+                assert (await ann.until("stream_end"))["status"] == "complete"
+            (_, told) = (await rest.get(f"/api/chat/sessions/{session}/messages")).json()[
+                "messages"
+            ]
+        assert told["content"] == "No rain, ann. You asked: Rain? "
+    finally:
+        running.stop()

@@ -151,7 +151,10 @@ def test_a_time_must_be_a_time(verifier: TokenVerifier, exp: object) -> None:
 # --- whom it is from and for --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sub", [None, "", " \n", "a\x00b", "x" * 101, True, 1.5, ["alice"], {}])
+@pytest.mark.parametrize(
+    "sub",
+    [None, "", " \n", "a\x00b", "x" * 101, True, 1.5, ["alice"], {}, "agent:echo"],
+)
 def test_a_subject_must_be_a_user_id(verifier: TokenVerifier, sub: object) -> None:
     assert refusal(verifier, token(sub=sub)).text == "Invalid token"
 

@@ -21,7 +21,7 @@ from madang.store.tables import metadata
 from madang.store.writer import GroupWriter
 from tests.postgres import Postgres
 from tests.store.conftest import SteppedClock
-from tests.store.writes import Create, Leave, React, Send, Upload
+from tests.store.writes import Create, Leave, React, Send, StartRun, Upload
 
 ROOM, OTHER = "room-1", "room-2"
 TABLES = (
@@ -33,8 +33,10 @@ TABLES = (
     "devices",
     "users",
     "files",
+    "sessions",
+    "runs",
 )
-PRIVATE = ("conversations", "messages", "reactions", "events", "files")
+PRIVATE = ("conversations", "messages", "reactions", "events", "files", "sessions", "runs")
 """The tables that hold what is said, and where."""
 
 
@@ -60,6 +62,8 @@ async def writer(store: PostgresStore, clock: SteppedClock) -> AsyncIterator[Gro
             await opened.write(React(message.id, sender, "👍", org_id=org))
             await opened.write(Upload(f"{place}-file", place, sender, org_id=org))
         await opened.write(Leave(other, "dan", org_id=org))
+        await opened.write(StartRun(room, f"{org}-run", org_id=org))
+        await opened.write(StartRun(other, f"{org}-other-run", "cat", org_id=org))
         await store.save_ack(org, "ann", "phone", 1, 1)
         await store.save_last_seen(org, {"ann": 1})
     yield opened
@@ -208,6 +212,9 @@ async def test_all_orgs_is_heads_and_nothing_else(
     for table in TABLES:
         assert await store._read(ALL_ORGS, _count, table) == 0
     assert await store._read(ALL_ORGS, _count, "orgs") == 2
+    # And which runs are under way: their ids.
+    found = await store.unchecked_runs(2**62, 10)
+    assert {org for org, _ in found} == {"default", "rival"}
 
 
 async def test_requests_of_many_orgs_at_once_do_not_mix(

@@ -16,6 +16,7 @@ from madang.model.nouns import (
     Participant,
     Role,
 )
+from madang.model.runs import Run, RunStatus, Session
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, NotAParticipant, NotFound
 
@@ -418,3 +419,76 @@ def _roster(tx: Transaction, conversation_id: str) -> Sequence[Participant]:
     assert first == [people[:1], people[:3]]
     assert admins == [person for person in people if person.role == "admin"]
     return people
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """A session of a conversation that is there, and a run in it."""
+
+    conversation_id: str
+    message_id: str
+    asked_by: str = "ann"
+    org_id: str = "default"
+    status: RunStatus = "streaming"
+
+    @property
+    def size(self) -> int:
+        return SIZE
+
+    def needs(self, needs: Needs) -> None:
+        needs.conversations.add(self.conversation_id)
+
+    def apply(self, tx: Transaction) -> Run:
+        place = (self.message_id, self.org_id, self.conversation_id)
+        if tx.session(self.conversation_id) is None:
+            tx.add_session(Session(self.conversation_id, self.org_id, "agent:echo", "0" * 32))
+        run = Run(*place, "agent:echo", self.asked_by, None, self.status, tx.now, tx.now)
+        tx.add_run(run)
+        return run
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRun:
+    """A run in another state."""
+
+    message_id: str
+    status: RunStatus
+    org_id: str = "default"
+    ends: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        return SIZE
+
+    def needs(self, needs: Needs) -> None:
+        needs.runs.add(self.message_id)
+
+    def apply(self, tx: Transaction) -> Run:
+        run = tx.run(self.message_id)
+        if run is None:
+            raise NotFound("Message not found")
+        over = self.status not in ("waiting", "streaming")
+        ended = tx.now if over else None
+        changed = replace(
+            run, status=self.status, checked_at=tx.now, ended_at=ended, ends=self.ends
+        )
+        tx.save_run(changed)
+        return changed
+
+
+@dataclass(frozen=True, slots=True)
+class CountRuns:
+    """How many are under way, as the commit knows it."""
+
+    asked_by: str
+    org_id: str = "default"
+
+    @property
+    def size(self) -> int:
+        return SIZE
+
+    def needs(self, needs: Needs) -> None:
+        """Nothing."""
+
+    def apply(self, tx: Transaction) -> tuple[int, int]:
+        return tx.run_counts(self.asked_by)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
 
 from madang.bus.parts import parts_of
 from madang.clock import Clock
 from madang.model.ids import uuid7
 from madang.model.nouns import Batch, Event
 from madang.model.presence import best
-from madang.ports.bus import Lease, Listener, Note, PresenceTold, SignalTold, Turn
+from madang.ports.bus import Lease, Listener, Note, PresenceTold, RunTold, SignalTold, Turn
+from madang.protocol.errors import MadangError, Unavailable
 
 
 class MemoryBus:
@@ -112,6 +116,24 @@ class MemoryEnd:
         for end in self._others():
             if end._listener is not None and org_id in end._orgs:
                 end._listener.heard_presence(org_id, changes)
+
+    def tell_run(self, org_id: str, told: RunTold) -> None:
+        for end in self._others():
+            if end._listener is not None and told.conversation_id in end._conversations:
+                end._listener.heard_run(org_id, told)
+
+    # Asking one node.
+
+    async def ask(self, node: str, topic: str, content: Any, seconds: float) -> Any:
+        end = self._bus.ends.get(node)
+        if end is None or end._listener is None:
+            raise Unavailable
+        try:
+            return orjson.loads(
+                orjson.dumps(end._listener.asked(topic, orjson.loads(orjson.dumps(content))))
+            )
+        except MadangError as error:
+            raise Unavailable from error
 
     # Shared by all nodes.
 

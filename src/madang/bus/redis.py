@@ -6,15 +6,16 @@ three are made anew together when one is lost, everything followed is followed a
 the listener knows that it has missed something.
 
 Channels, under the prefix: `conversation:{id}`, `user:{id}` (of all orgs: the payload says which),
-`org:{org}`; in another database than 0 with `db{number}:` before it. Payloads are in
-`madang.bus.wire`, keys in `madang.bus.redis_leases`; `rate:{key}` are shared limits, and what is
-acquired stands under its own name.
+`org:{org}`, `node:{node}` (what one node is asked, and answered); in another database than 0 with
+`db{number}:` before it. Payloads are in `madang.bus.wire`, keys in `madang.bus.redis_leases`;
+`rate:{key}` are shared limits, and what is acquired stands under its own name.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import structlog
@@ -32,8 +33,8 @@ from madang.bus.redis_touch import Touch
 from madang.clock import Clock
 from madang.model.ids import uuid7
 from madang.model.nouns import Batch, Event
-from madang.ports.bus import Lease, Listener, PresenceTold, SignalTold, Turn
-from madang.protocol.errors import Unavailable
+from madang.ports.bus import Lease, Listener, PresenceTold, RunTold, SignalTold, Turn
+from madang.protocol.errors import MadangError, Unavailable
 from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -102,6 +103,9 @@ class RedisBus:
         self._beat_seconds = min(BEAT_SECONDS, renew_seconds, lease_seconds / 3)
         self._listener: Listener | None = None
         self._following = Following()
+        self._asked = count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        """Questions to other nodes that are not answered yet."""
         self._told: list[tuple[bytes, bytes]] = []
         self._told_size = 0
         self._flushing = False
@@ -125,6 +129,7 @@ class RedisBus:
         if self._unusable is not None:
             raise self._unusable
         self._listener = listener
+        self._following.follow(self._channel("node", self.node))
         await self._touch.start()
         self._tasks.start(self._renew(), "bus: renew leases")
 
@@ -236,6 +241,10 @@ class RedisBus:
         channel = self._channel("org", org_id)
         self._tell(channel, wire.encode_presence, self._mark, self._clock.now(), org_id, changes)
 
+    def tell_run(self, org_id: str, told: RunTold) -> None:
+        channel = self._channel("conversation", told.conversation_id)
+        self._tell(channel, wire.encode_run, self._mark, self._clock.now(), org_id, told)
+
     def _tell(self, channel: bytes, encode: Callable[..., bytes], *arguments: Any) -> None:
         if self._touch.servers is None or self._told_size > LARGEST_BACKLOG:
             self.dropped += 1
@@ -249,6 +258,42 @@ class RedisBus:
         self._told.append((channel, payload))
         self._told_size += len(payload)
         self._flush_soon()
+
+    # Asking one node.
+
+    async def ask(self, node: str, topic: str, content: Any, seconds: float) -> Any:
+        if self._touch.servers is None:
+            raise Unavailable(AWAY)
+        number = next(self._asked)
+        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        channel = self._channel("node", node)
+        self._tell(channel, wire.encode_ask, self._mark, self._clock.now(), number, topic, content)
+        try:
+            async with asyncio.timeout(seconds):
+                return await answer
+        except TimeoutError as error:
+            raise Unavailable("A node does not answer") from error
+        finally:
+            del self._waiting[number]
+
+    def _heard_ask(self, node: str, number: int, topic: str, content: Any) -> None:
+        answer, is_one = None, True
+        try:
+            answer = None if self._listener is None else self._listener.asked(topic, content)
+        except MadangError:
+            is_one = False
+        channel = self._channel("node", node)
+        at = self._clock.now()
+        self._tell(channel, wire.encode_answer, self._mark, at, number, answer, is_one)
+
+    def _heard_answer(self, number: int, content: Any, is_one: bool) -> None:
+        waiting = self._waiting.get(number)
+        if waiting is None or waiting.done():
+            return
+        if is_one:
+            waiting.set_result(content)
+        else:
+            waiting.set_exception(Unavailable())
 
     # Once a turn.
 
@@ -309,15 +354,23 @@ class RedisBus:
         self.heard += 1
         self.lag = max(0, self._clock.now() - at) / 1_000_000
         listener = self._listener
-        if listener is None or not self._following.heeds(channel, org_id):
+        if listener is None:
             return
         try:
-            if kind == "events":
+            if kind == "ask":
+                self._heard_ask(org_id, *content)
+            elif kind == "answer":
+                self._heard_answer(*content)
+            elif not self._following.heeds(channel, org_id):
+                return
+            elif kind == "events":
                 listener.heard_events(org_id, content)
             elif kind == "note":
                 listener.heard_note(content)
             elif kind == "signal":
                 listener.heard_signals(org_id, [content])
+            elif kind == "run":
+                listener.heard_run(org_id, content)
             else:
                 listener.heard_presence(org_id, content)
         except Exception:

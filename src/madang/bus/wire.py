@@ -5,7 +5,10 @@ The outer object has names, for whoever looks with `redis-cli`:
     {"node": ID, "v": 1, "at": MICROSECONDS, "org": ORG, "events": [[...], ...]}
     {"node": ID, "v": 1, "at": MICROSECONDS, "org": ORG,
      "note": {"after": C, "until": C, "conversations": [[ID, COUNT], ...], "users": [[ID, CURSOR]]}}
-    ... "signal": [CONVERSATION, TEXT, OMITTED USER OR null, ONLY USER OR null]
+    ... "signal": [CONVERSATION, TEXT, OMITTED USER OR null, ONLY USER OR null, DIALECT OR null]
+    ... "run": [CONVERSATION, MESSAGE, INDEX, OFFSET, TEXT, STEP OR null]
+    ... "ask": [NUMBER, TOPIC, CONTENT]
+    ... "answer": [NUMBER, CONTENT, WHETHER THERE IS AN ANSWER]
     ... "presence": [[USER, TEXT, [CONVERSATION, ...]], ...]
 
 Events, messages and views are arrays in the order of their nouns' fields, without what their place
@@ -31,14 +34,14 @@ from madang.model.nouns import (
     Participant,
     SenderType,
 )
-from madang.ports.bus import Note, PresenceTold, SignalTold
+from madang.ports.bus import Note, PresenceTold, RunTold, SignalTold
 
 VERSION = 1
 """Raised when an older node could read a payload wrongly; what has another is ignored."""
 
 _NOTHING: Mapping[str, Any] = {}
 
-Kind = Literal["events", "note", "signal", "presence"]
+Kind = Literal["events", "note", "signal", "presence", "run", "ask", "answer"]
 
 
 class Unreadable(Exception):
@@ -70,6 +73,7 @@ def encode_signal(mark: bytes, at: int, org_id: str, signal: SignalTold) -> byte
         signal.text.decode(),
         signal.omit_user_id,
         signal.only_user_id,
+        signal.dialect,
     )
     return _encode(mark, at, org_id, b"signal", told)
 
@@ -77,6 +81,19 @@ def encode_signal(mark: bytes, at: int, org_id: str, signal: SignalTold) -> byte
 def encode_presence(mark: bytes, at: int, org_id: str, changes: Sequence[PresenceTold]) -> bytes:
     told = [(one.user_id, one.text.decode(), list(one.conversation_ids)) for one in changes]
     return _encode(mark, at, org_id, b"presence", told)
+
+
+def encode_run(mark: bytes, at: int, org_id: str, run: RunTold) -> bytes:
+    told = (run.conversation_id, run.message_id, run.index, run.offset, run.text, run.step)
+    return _encode(mark, at, org_id, b"run", told)
+
+
+def encode_ask(mark: bytes, at: int, number: int, topic: str, content: Any) -> bytes:
+    return _encode(mark, at, "", b"ask", (number, topic, content))
+
+
+def encode_answer(mark: bytes, at: int, number: int, content: Any, is_one: bool) -> bytes:
+    return _encode(mark, at, "", b"answer", (number, content, is_one))
 
 
 def _encode(mark: bytes, at: int, org_id: str, name: bytes, told: Any) -> bytes:
@@ -163,7 +180,8 @@ def _view(view: ConversationView) -> tuple[Any, ...]:
 
 def decode(payload: bytes) -> tuple[Kind, str, int, Any]:
     """A payload as (kind, org_id, when it was told in microseconds, what was told): a list of
-    `Event`, a `Note`, a `SignalTold` or a list of `PresenceTold`.
+    `Event`, a `Note`, a `SignalTold`, a list of `PresenceTold`, a `RunTold`; of a question, in the
+    place of the org, the node that asks.
 
     Raises:
         Unreadable: it is not one, or one of another version.
@@ -181,6 +199,14 @@ def decode(payload: bytes) -> tuple[Kind, str, int, Any]:
             return "note", org_id, at, _note_of(org_id, outer["note"])
         if "signal" in outer:
             return "signal", org_id, at, _signal_of(outer["signal"])
+        if "run" in outer:
+            return "run", org_id, at, _run_of(outer["run"])
+        if "ask" in outer:
+            number, topic, content = _list(outer["ask"])[:3]
+            return "ask", outer["node"], at, (_number(number), _text(topic), content)
+        if "answer" in outer:
+            number, content, is_one = _list(outer["answer"])[:3]
+            return "answer", org_id, at, (_number(number), content, is_one is True)
         return "presence", org_id, at, [_presence_of(row) for row in _list(outer["presence"])]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise Unreadable(f"{type(error).__name__}: {error}") from error
@@ -298,12 +324,27 @@ def _note_of(org_id: str, told: Mapping[str, Any]) -> Note:
 
 
 def _signal_of(row: Sequence[Any]) -> SignalTold:
-    conversation_id, text, omit, only = (*_list(row), None)[:4]
+    conversation_id, text, omit, only, dialect = (*_list(row), None, None)[:5]
     return SignalTold(
         _text(conversation_id),
         _text(text).encode(),
         None if omit is None else _text(omit),
         None if only is None else _text(only),
+        None if dialect is None else _number(dialect),
+    )
+
+
+def _run_of(row: Sequence[Any]) -> RunTold:
+    conversation_id, message_id, index, offset, text, step = _list(row)[:6]
+    if step is not None and type(step) is not dict:
+        raise Unreadable("a step is none")
+    return RunTold(
+        _text(conversation_id),
+        _text(message_id),
+        _number(index),
+        _number(offset),
+        _text(text),
+        step,
     )
 
 

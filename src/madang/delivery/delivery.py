@@ -7,6 +7,7 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
+from typing import Any, Protocol
 
 import structlog
 
@@ -21,10 +22,10 @@ from madang.hub.hub import Channel, Hub, Member
 from madang.metrics import SECONDS, Histogram
 from madang.model.nouns import Batch, Event
 from madang.model.times import MICROSECONDS
-from madang.ports.bus import Bus, Note, PresenceTold, SignalTold
+from madang.ports.bus import Bus, Note, PresenceTold, RunTold, SignalTold
 from madang.ports.store import Store
 from madang.protocol.codes import CloseCode
-from madang.protocol.errors import Unavailable
+from madang.protocol.errors import NotFound, Unavailable
 from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -40,6 +41,12 @@ FARTHEST_MICROSECONDS = 24 * 3600 * 1_000_000
 """How far ahead of this node's clock a cursor may be: clocks differ by hours, not by more."""
 AWAY_CHECK_SECONDS = 0.3
 """How often heads are checked while there is no bus."""
+
+
+class HearsRuns(Protocol):
+    """Who hears of runs on other nodes."""
+
+    def heard(self, org_id: str, told: RunTold) -> None: ...
 
 
 class Delivery:
@@ -73,12 +80,22 @@ class Delivery:
         self._tasks = Tasks()
         self._watchers: list[Callable[[Event], None]] = []
         self._presence: Presence | None = None
+        self._runs: HearsRuns | None = None
+        self._answers: dict[str, Callable[[Any], Any]] = {}
         hub.watch_channels(bus.follow_conversation, bus.unfollow_conversation)
         members.watch_orgs(self)
 
     def pass_on(self, presence: Presence) -> None:
         """Who hears what other nodes tell of users."""
         self._presence = presence
+
+    def pass_runs_on(self, runs: HearsRuns) -> None:
+        """Who hears what other nodes tell of runs."""
+        self._runs = runs
+
+    def answer(self, topic: str, answer: Callable[[Any], Any]) -> None:
+        """What other nodes ask about `topic` is answered so; it may raise `MadangError`."""
+        self._answers[topic] = answer
 
     def watch(self, watcher: Callable[[Event], None]) -> None:
         """Call `watcher` with every event, in log order, before it is delivered here."""
@@ -195,6 +212,18 @@ class Delivery:
         if self._presence is not None:
             self._presence.heard(org_id, changes)
 
+    def heard_run(self, org_id: str, told: RunTold) -> None:
+        """See `ports.bus.Listener`."""
+        if self._runs is not None:
+            self._runs.heard(org_id, told)
+
+    def asked(self, topic: str, content: Any) -> Any:
+        """See `ports.bus.Listener`."""
+        answer = self._answers.get(topic)
+        if answer is None:
+            raise NotFound("Nothing is known of that here")
+        return answer(content)
+
     def lost_touch(self) -> None:
         """See `ports.bus.Listener`. Heads are checked more often meanwhile."""
         self._tasks.start(self._check_soon())
@@ -282,6 +311,12 @@ class Delivery:
 
     # Signals.
 
+    def behind(self, org_id: str) -> bool:
+        """Whether there is more of the org's log than was told here: somebody may have been
+        removed by it, so signals wait."""
+        orglog = self._logs.get(org_id)
+        return orglog is not None and orglog.waits
+
     def signal(self, org_id: str, signal: SignalTold) -> None:
         """Say something in a conversation that is not kept, on every node."""
         self._signal(org_id, signal)
@@ -310,8 +345,9 @@ class Delivery:
         omit: tuple[Member, ...] = ()
         if signal.omit_user_id is not None:
             member = self._hub.members.get((org_id, signal.omit_user_id))
-            omit = () if member is None else (member,)
-        self._hub.signal(signal.conversation_id, Frame(signal.text), omit=omit)
+            omit = () if member is None else (member, *member.beside)
+        frame = Frame(signal.text)
+        self._hub.signal(signal.conversation_id, frame, omit=omit, dialect=signal.dialect)
 
     def _signal_one(self, org_id: str, signal: SignalTold, user_id: str) -> None:
         member = self._hub.members.get((org_id, user_id))

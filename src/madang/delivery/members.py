@@ -16,6 +16,7 @@ from madang.hub.hub import Hub, Member
 from madang.model.nouns import Event
 from madang.ports.bus import Bus
 from madang.ports.store import Store
+from madang.protocol.codes import CloseCode
 from madang.protocol.errors import MadangError, Unavailable
 from madang.tasks import Tasks
 
@@ -176,6 +177,11 @@ class Members:
                     assert forgotten is not None, "only events end a membership"
                     member.since = max(member.since, forgotten.cursor - 1)
             self._hub.leave(member, event.conversation_id)
+            for beside in self._hub.beside_in(member, event.conversation_id):
+                # What it was there for has ended.
+                self._hub.leave(beside, event.conversation_id)
+                for connection in beside.connections:
+                    connection.close(CloseCode.ACCESS_REMOVED, "Access removed")
         elif key in self._loading:
             self._loading[key].changes.append((event.conversation_id, False))
 
@@ -189,7 +195,7 @@ class Members:
     def sweep(self, now: int) -> None:
         """Forget members that have had no connection for a while."""
         for member, since in list(self._idle.items()):
-            if member.connections:
+            if member.connections or member.beside:
                 del self._idle[member]
             elif since is None:
                 self._idle[member] = now

@@ -27,6 +27,7 @@ class Dialect(IntEnum):
     EVENTS = 1
     LIVE = 2
     LIVE_HOST = 3
+    AGENT = 4
 
 
 class Form(IntEnum):
@@ -40,6 +41,8 @@ class Form(IntEnum):
     LIVE_DEFLATED = 5
     LIVE_HOST = 6
     LIVE_HOST_DEFLATED = 7
+    AGENT = 8
+    AGENT_DEFLATED = 9
 
 
 def form_of(dialect: int, *, deflated: bool) -> int:
@@ -107,6 +110,10 @@ class Frame:
         return self._deflated
 
 
+_SIGNALLED = (Dialect.MESSENGER, Dialect.LIVE, Dialect.LIVE_HOST)
+"""Who is told a signal of no dialect in particular: a conversation speaks one of these. Who reads
+the log is told no signals."""
+
 _SILENCE = Frame(b"")
 """Stands where an encoder was asked and had no word for the event."""
 
@@ -140,6 +147,7 @@ class Outgoing:
         event: Event | None = None,
         encoders: Sequence[Encoder] = (),
         signal: Frame | None = None,
+        dialect: int | None = None,
         instead: Mapping[Connection, Reply] | None = None,
         omit: Collection[Member] = (),
         aside: Aside | None = None,
@@ -152,8 +160,10 @@ class Outgoing:
         self.aside = aside
         self.size = 0
         self._encoders = encoders
-        # Who reads the log is told no signals; all others are, in the words of their conversation.
-        self._frames: list[Frame | None] = [signal, None, signal, signal]
+        self._frames: list[Frame | None] = [None] * len(Dialect)
+        if signal is not None:
+            for told in _SIGNALLED if dialect is None else (dialect,):
+                self._frames[told] = signal
 
     def frame(self, dialect: int) -> Frame | None:
         """The frame in a dialect, encoded when first asked for; None where it has no word for
@@ -176,7 +186,7 @@ class Outgoing:
             self.event = replace(event, conversation=replace(view, last_message=message))
         else:
             return
-        self._frames = [None, None, None, None]
+        self._frames = [None] * len(Dialect)
 
     def frame_for(self, connection: Connection) -> Frame | None:
         """The frame that this one connection gets, if any."""
@@ -197,7 +207,7 @@ class Outgoing:
         """Let go of what can be made again and count what stays: the event and its texts."""
         self.size = _EVENT_BYTES
         for frame in self._frames:
-            if frame is not None:
+            if frame is not None and frame is not _SILENCE:
                 self.size += 2 * len(frame.text)
                 frame.let_go()
         return self.size
@@ -215,7 +225,7 @@ class Batch:
     def __init__(self, outgoing: Sequence[Outgoing]) -> None:
         self.outgoing = outgoing
         self.events = sum([item.event is not None for item in outgoing])
-        self._wires: list[bytes | None] = [None, None, None, None, None, None, None, None]
+        self._wires: list[bytes | None] = [None] * len(Form)
 
     def wire(self, form: int) -> bytes:
         """All frames as they go to every connection of this form."""

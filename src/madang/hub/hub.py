@@ -39,6 +39,7 @@ CHANGES = frozenset(
         "question.changed",
         "poll.changed",
         "poll.closed",
+        "run.ended",
     }
 )
 """Events after which their message is told as it is now, wherever it is still to be told."""
@@ -49,9 +50,11 @@ class Member:
 
     `since` is the cursor from which on this node has seen every event about the user; `departed`
     are the events since then that ended a membership. `presence` is what others were told.
+    `beside` stand for those of the user's connections that hear one conversation only.
     """
 
     __slots__ = (
+        "beside",
         "channels",
         "connections",
         "departed",
@@ -69,6 +72,7 @@ class Member:
         self.connections: tuple[Connection, ...] = ()
         self.channels: tuple[Channel, ...] | set[Channel] = ()
         self.departed: tuple[Outgoing, ...] = ()
+        self.beside: tuple[Member, ...] = ()
         self.presence: Status = "offline"
         self.stamp = 0
 
@@ -247,6 +251,22 @@ class Hub:
                 del self._orgs[member.org_id]
         member.connections = tuple(kept for kept in member.connections if kept is not connection)
         self.connections -= 1
+        user = self.members.get((member.org_id, member.user_id))
+        if user is not None and member in user.beside:
+            user.beside = tuple(kept for kept in user.beside if kept is not member)
+            self.forget(member)
+
+    def attach_beside(self, user: Member, connection: Connection) -> Member:
+        """The connection hears what its own member, which this returns, is made to `join`: one of
+        the user's conversations instead of all."""
+        member = Member(user.org_id, user.user_id, user.since)
+        user.beside = (*user.beside, member)
+        self.attach(member, connection)
+        return member
+
+    def beside_in(self, user: Member, conversation_id: str) -> Sequence[Member]:
+        """Those beside the user that hear this conversation."""
+        return [member for member in user.beside if self.is_in(member, conversation_id)]
 
     def follow_org(self, connection: Connection) -> None:
         """The connection gets every event of its org, instead of its user's own."""
@@ -320,13 +340,24 @@ class Hub:
             self._remembering.appendleft((channel, one))
         self._forget_too_much()
 
-    def signal(self, conversation_id: str, frame: Frame, *, omit: Collection[Member] = ()) -> None:
-        """Tell the members of a conversation something that is not kept."""
+    def signal(
+        self,
+        conversation_id: str,
+        frame: Frame,
+        *,
+        omit: Collection[Member] = (),
+        dialect: int | None = None,
+    ) -> None:
+        """Tell the members of a conversation something that is not kept: those of one dialect, or
+        (None) all who are told signals."""
         channel = self.channels.get(conversation_id)
         if channel is not None:
             self._order += 1
             self.signals += 1
-            self._enqueue(channel, Outgoing(self._order, conversation_id, signal=frame, omit=omit))
+            self._enqueue(
+                channel,
+                Outgoing(self._order, conversation_id, signal=frame, dialect=dialect, omit=omit),
+            )
 
     def _enqueue(self, channel: Channel, outgoing: Outgoing) -> None:
         if channel.pending is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from madang.model.nouns import Batch, Event
 from madang.model.presence import Status
@@ -34,13 +34,27 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class SignalTold:
-    """Something said in a conversation that is not kept: its frame, and whom not to tell, or whom
-    alone."""
+    """Something said in a conversation that is not kept: its frame, whom not to tell, or whom
+    alone, and the dialect of those who are told (None: everybody who is told signals)."""
 
     conversation_id: str
     text: bytes
     omit_user_id: str | None = None
     only_user_id: str | None = None
+    dialect: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunTold:
+    """More of an agent's answer: a chunk with its number and the offset (characters) where it
+    begins, or a step as it is now. A chunk that is lost leaves a gap between offsets."""
+
+    conversation_id: str
+    message_id: str
+    index: int
+    offset: int
+    text: str
+    step: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +102,12 @@ class Listener(Protocol):
     def heard_signals(self, org_id: str, signals: Sequence[SignalTold]) -> None: ...
 
     def heard_presence(self, org_id: str, changes: Sequence[PresenceTold]) -> None: ...
+
+    def heard_run(self, org_id: str, told: RunTold) -> None: ...
+
+    def asked(self, topic: str, content: Any) -> Any:
+        """Another node asks this one; the answer, as JSON. Raises `MadangError`: it has none."""
+        ...
 
     def lost_touch(self) -> None:
         """The bus went away: what is told until `in_touch` is not heard."""
@@ -148,6 +168,18 @@ class Bus(Protocol):
 
     def tell_signal(self, org_id: str, signal: SignalTold) -> None: ...
     def tell_presence(self, org_id: str, changes: Sequence[PresenceTold]) -> None: ...
+    def tell_run(self, org_id: str, told: RunTold) -> None: ...
+
+    # Asking one node.
+
+    async def ask(self, node: str, topic: str, content: Any, seconds: float) -> Any:
+        """What the listener of another node answers, as JSON.
+
+        Raises:
+            Unavailable: the bus is away, or there is no such node, or it has not answered within
+                so many seconds, or it has no answer.
+        """
+        ...
 
     # Shared by all nodes. These raise `Unavailable` while the bus is away.
 

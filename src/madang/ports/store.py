@@ -21,6 +21,7 @@ from madang.model.nouns import (
 from madang.ports.live import LiveStore
 from madang.ports.paging import Page
 from madang.ports.room_rows import LiveNeeds, LiveTransaction
+from madang.model.runs import Run, Session, SessionView
 from madang.protocol.errors import MadangError
 
 __all__ = ["Loss", "Missed", "Needs", "Page", "Store", "Transaction", "Write", "Writer"]
@@ -50,6 +51,8 @@ class Needs:
     files: set[str] = field(default_factory=set)
     message_files: set[str] = field(default_factory=set)
     """Ids of messages: the files that are part of them."""
+    runs: set[str] = field(default_factory=set)
+    """By their message. Sessions, and the runs under way in them, are read with conversations."""
 
 
 class Transaction(Protocol):
@@ -110,6 +113,24 @@ class Transaction(Protocol):
     def pending_files(self, owner_id: str) -> int:
         """How many files of this owner are part of no message: unfinished, unsent or deleted."""
         ...
+
+    def session(self, conversation_id: str) -> Session | None:
+        """What a conversation of the kind `agent` has besides."""
+        ...
+
+    def run(self, message_id: str) -> Run | None: ...
+    def runs_under_way(self, conversation_id: str) -> Sequence[Run]:
+        """Those of a session that wait or stream, oldest first."""
+        ...
+
+    def run_counts(self, asked_by: str) -> tuple[int, int]:
+        """How many runs under way this user has asked for, and everybody in the org."""
+        ...
+
+    def add_session(self, session: Session) -> None: ...
+    def save_session(self, session: Session) -> None: ...
+    def add_run(self, run: Run) -> None: ...
+    def save_run(self, run: Run) -> None: ...
 
     def add_conversation(
         self, conversation: Conversation, participants: Sequence[Participant]
@@ -398,4 +419,44 @@ class Store(Protocol):
 
     async def counts(self, org_id: str, active_since: int) -> Mapping[str, int]:
         """{active_conversations (updated since), conversations, messages, events, users}."""
+        ...
+
+    async def session(self, org_id: str, conversation_id: str, user_id: str) -> SessionView | None:
+        """None where it does not exist, is none, or the user is not in it."""
+        ...
+
+    async def sessions(
+        self,
+        org_id: str,
+        user_id: str,
+        *,
+        status: str | None = None,
+        agent_id: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> tuple[Sequence[SessionView], int]:
+        """A part of the user's sessions, newest activity first, and how many there are in all."""
+        ...
+
+    async def message_count(self, org_id: str, conversation_id: str, user_id: str) -> int:
+        """Messages in the conversation, deleted ones too; 0 where the user is not in it."""
+        ...
+
+    async def run(self, org_id: str, message_id: str, user_id: str) -> Run | None:
+        """None where it does not exist or the user is not in its session."""
+        ...
+
+    async def runs_answering(
+        self, org_id: str, conversation_id: str, question_id: str
+    ) -> Sequence[Run]:
+        """The runs that a message has asked for, oldest first."""
+        ...
+
+    async def runs_under_way(self, org_id: str, conversation_id: str) -> Sequence[Run]:
+        """Those of a session that wait or stream, oldest first."""
+        ...
+
+    async def unchecked_runs(self, before: int, limit: int) -> Sequence[tuple[str, str]]:
+        """Of all orgs: runs that stream and were last checked before this time, each as
+        (org_id, message_id)."""
         ...

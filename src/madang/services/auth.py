@@ -33,6 +33,7 @@ from joserfc.jws import JWSRegistry
 
 from madang.model.identity import DEFAULT_ORG, GLOBAL_ROLES, Identity
 from madang.model.ids import is_user_id
+from madang.model.runs import AGENT_PREFIX, is_own_agent
 from madang.model.times import MICROSECONDS
 from madang.protocol.errors import Unauthorized
 
@@ -287,6 +288,8 @@ def mint(
     """
     if not is_user_id(user_id):
         raise ValueError("a user id is 1 to 100 printable characters")
+    if is_own_agent(user_id):
+        raise ValueError(f"user ids that begin with {AGENT_PREFIX} are the server's own agents")
     unknown = sorted(set(roles) - GLOBAL_ROLES)
     if unknown:
         raise ValueError(
@@ -335,6 +338,9 @@ def _subject(value: object) -> str:
         value = str(value)
     if not isinstance(value, str) or not is_user_id(value):
         raise InvalidToken("sub is not a user id")
+    if is_own_agent(value):
+        # It would be let into every session that the agent is in.
+        raise InvalidToken("sub is a name that the server's own agents have")
     return value
 
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from madang.model.ids import uuid7
 from madang.model.nouns import (
-    PARTICIPANTS_TOLD,
     Conversation,
     ConversationView,
     Event,
@@ -20,6 +19,7 @@ from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Forbidden, Invalid, NotFound
 from madang.services import access
 from madang.services.sizes import PERSON, SMALL, json_size
+from madang.services.viewing import seen_by_all
 
 MAX_PARTICIPANTS = 50_000
 """In one conversation; a commit that adds them all stays under a second."""
@@ -46,17 +46,6 @@ def direct_key(user_id: str, other_id: str) -> str:
 def inbox_key(user_id: str) -> str:
     """The key of a user's inbox."""
     return f"inbox:{user_id}"
-
-
-def seen_by_all(conversation: Conversation, tx: Transaction) -> ConversationView:
-    """The conversation as an event tells of it: nobody's view in particular."""
-    last_message_id = conversation.last_message_id
-    last_message = tx.message(last_message_id) if last_message_id is not None else None
-    people = tuple(tx.longest_there(conversation.id, PARTICIPANTS_TOLD))
-    count = len(people)
-    if count == PARTICIPANTS_TOLD:
-        count = tx.participant_count(conversation.id)
-    return ConversationView(conversation, people, last_message, 0, False, count)
 
 
 def _new(

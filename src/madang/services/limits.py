@@ -10,6 +10,7 @@ Every node decides by itself and at once; what was used is added up on the bus a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import ceil
 
 from madang.clock import Clock
 from madang.ports.bus import Bus
@@ -63,6 +64,15 @@ class RateLimit:
         early = self._due.get((org_id, user_id), 0.0) + interval - now - _SECONDS
         if early > 1e-9:
             raise RateLimited(self.text, retry_after=max(1, round(early * 1000)))
+
+    def left(self, org_id: str, user_id: str, now: float) -> tuple[int, int] | None:
+        """How many more would pass now, and the seconds until it is a whole minute's worth again;
+        None where everything passes."""
+        if self.per_minute is None:
+            return None
+        ahead = max(0.0, self._due.get((org_id, user_id), 0.0) - now)
+        passing = int((_SECONDS - ahead) * self.per_minute / _SECONDS + 1e-6)
+        return max(0, passing), ceil(ahead)
 
     async def share(self, bus: Bus | None, clock: Clock) -> None:
         """Add what was used here to what was used everywhere, and go by the sum. Without a bus

@@ -15,7 +15,8 @@ from madang.model.ids import uuid7
 from madang.model.nouns import Event, Message, MessageType, SenderType
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Forbidden, NotFound
-from madang.services import access, files
+from madang.services import access, asking, files
+from madang.services.asking import USUAL_LIMITS, RunLimits
 from madang.services.sizes import SMALL, json_size
 
 MAX_REACTION_KINDS = 50
@@ -31,6 +32,8 @@ class Done:
 
     message: Message
     event: Event | None
+    runs: tuple[str, ...] = ()
+    """The answers that it asked for, of the server's agents: their message ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class SendMessage:
     reply_to_id: str | None = None
     attachments: tuple[Mapping[str, Any], ...] = ()
     metadata: Mapping[str, Any] | None = None
+    run_limits: RunLimits = USUAL_LIMITS
+    """For the runs that it starts in a session."""
 
     @property
     def size(self) -> int:
@@ -84,6 +89,11 @@ class SendMessage:
         if attachments:
             sent = files.check_attached(tx, conversation_id, sender_id, attachments)
             attachments = files.attach(tx, sent, message_id, attachments)
+        planned = None
+        if conversation.kind == "agent":
+            planned = asking.plan(
+                tx, conversation, sender_id, self.sender_type, self.content, self.run_limits
+            )
         message = Message(
             message_id,
             self.org_id,
@@ -100,7 +110,13 @@ class SendMessage:
             tx.now,
         )
         tx.add_message(message)
-        return Done(message, tx.append(conversation_id, "message.new", sender_id, message=message))
+        if planned is None:
+            event = tx.append(conversation_id, "message.new", sender_id, message=message)
+            return Done(message, event)
+        event = tx.append(
+            conversation_id, "message.new", sender_id, message=message, data=planned.data
+        )
+        return Done(message, event, asking.begin(tx, conversation, planned, message))
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ RESERVED_PREFIXES = (
     "poll_",
     "run_",
     "upload.",
+    "run.",
+    "approval_",
     "chat_",
     "session_",
 )

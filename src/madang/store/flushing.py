@@ -82,6 +82,7 @@ class Flushing(Loading):
         if self._event_rows:
             bulk.insert(connection, events, self._event_rows)
             connection.execute(_SAVE_CURSOR, {"org": self.org_id, "cursor": self._cursor})
+        self.flush_runs()
 
     def _message(self, message_id: str) -> Message:
         message = self._messages[message_id]

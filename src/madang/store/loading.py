@@ -10,6 +10,7 @@ from madang.model.files import file_ids
 from madang.model.nouns import Conversation, Event, File, Message, Participant
 from madang.ports.store import Needs
 from madang.store import bulk, rows
+from madang.store.running import Running
 from madang.store.tables import conversations, events, files, messages, participants
 
 _ROSTER = select(participants).where(
@@ -39,11 +40,12 @@ class Counters:
         self.updated_at = conversation.updated_at
 
 
-class Loading:
+class Loading(Running):
     """The reading half of `ports.Transaction`: maps of what was read, None where nothing was
     found. Changes go into the same maps, so that a later write sees what an earlier one did."""
 
     def __init__(self, connection: Connection, org_id: str) -> None:
+        super().__init__(connection, org_id)
         self.org_id = org_id
         self._connection = connection
         self._conversations: dict[str, Counters | None] = {}
@@ -77,6 +79,10 @@ class Loading:
             if found is not None:
                 needs.files.update(file_ids(found.attachments))
         self._load_files(needs.files)
+        self.load_runs(needs.runs)
+        self.load_sessions(
+            i for i in needs.conversations if (c := self.conversation(i)) and c.kind == "agent"
+        )
 
     def _load_messages(self, ids: set[str]) -> None:
         wanted = [(i,) for i in ids if i not in self._messages]

@@ -27,7 +27,8 @@ from madang.store.pooling import (
     is_lost,
     is_storage,
 )
-from madang.store.sql_store import Scope, SqlStore
+from madang.store.run_reads import RunReads
+from madang.store.sql_store import Scope
 from madang.store.writer import Committed
 
 P = ParamSpec("P")
@@ -55,7 +56,7 @@ _LAST_EVENT = (
 _log = structlog.get_logger(__name__)
 
 
-class PostgresStore(SqlStore):
+class PostgresStore(RunReads):
     """`ports.Store` on PostgreSQL, and the committer of `GroupWriter`.
 
     `url` is any that libpq would take, of a login that is a member of the role `madang_app`;

@@ -25,7 +25,8 @@ from madang.clock import Clock
 from madang.ports.store import Write
 from madang.protocol.errors import Unavailable
 from madang.store.commits import commit_batch
-from madang.store.sql_store import Scope, SqlStore
+from madang.store.run_reads import RunReads
+from madang.store.sql_store import Scope
 from madang.store.writer import Committed
 
 _log = structlog.get_logger(__name__)
@@ -218,7 +219,7 @@ class _Checkpoints:
             self._connection.close()
 
 
-class SqliteStore(SqlStore):
+class SqliteStore(RunReads):
     """`ports.Store` on a SQLite file (`sqlite:///path`), and the committer of `GroupWriter`.
 
     The schema must be there: see `madang.store.migrate`.

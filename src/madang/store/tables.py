@@ -419,3 +419,59 @@ Index(
     sqlite_where=files.c.expires_at.is_not(None),
     postgresql_where=files.c.expires_at.is_not(None),
 )
+
+# What a conversation of the kind `agent` has besides.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("conversation_id", Id, primary_key=True),
+    Column("org_id", Name, nullable=False),
+    Column("agent_id", Name, nullable=False),
+    Column("trace_id", _by_bytes(String, 32), nullable=False),
+    Column("handler", Name),
+    Column("when_busy", _by_bytes(String, 16), nullable=False),
+    Column("answers", _by_bytes(String, 16), nullable=False),
+    Column("choices", Words, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Answers of agents. No word of them stands here: the text so far is its message's content.
+runs = Table(
+    "runs",
+    metadata,
+    Column("message_id", Id, primary_key=True),
+    Column("org_id", Name, nullable=False),
+    Column("conversation_id", Id, nullable=False),
+    Column("agent_id", Name, nullable=False),
+    Column("asked_by", Name, nullable=False),
+    Column("question_id", Id),
+    Column("status", _by_bytes(String, 16), nullable=False),
+    Column("created_at", Micros, nullable=False),
+    Column("checked_at", Micros, nullable=False),
+    Column("ended_at", Micros),
+    Column("tokens_used", BigInteger),
+    Column("latency_ms", BigInteger),
+    Column("ends", Words, nullable=False),
+    Index(None, "conversation_id", "status"),
+    sqlite_with_rowid=False,
+)
+# Those under way, by user.
+Index(
+    "ix_runs_under_way",
+    runs.c.org_id,
+    runs.c.asked_by,
+    sqlite_where=runs.c.ended_at.is_(None),
+    postgresql_where=runs.c.ended_at.is_(None),
+)
+
+# Runs that are being written, and when their node last said so. Apart, because whoever looks for
+# those that nobody goes on with looks at all orgs: ids and times, and nothing of what they are.
+run_leases = Table(
+    "run_leases",
+    metadata,
+    Column("message_id", Id, primary_key=True),
+    Column("org_id", Name, nullable=False),
+    Column("checked_at", Micros, nullable=False),
+    Index(None, "checked_at"),
+    sqlite_with_rowid=False,
+)

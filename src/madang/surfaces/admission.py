@@ -96,6 +96,7 @@ class Admission:
         received: Callable[[Connection, str], None],
         *,
         whole_org: bool = False,
+        beside: bool = False,
     ) -> None:
         """Attach the connection to its user and call `welcome`, or close it with 1008.
 
@@ -103,6 +104,7 @@ class Admission:
             claimed: the user id in the path, which a token must agree with.
             received: called after `welcome` with what the client sent before.
             whole_org: it gets every event of its org, if its token may, instead of its user's.
+            beside: it gets what it is made to join: one conversation, instead of its user's all.
         """
         self._early[connection] = _Early()
         token = upgrade.token
@@ -175,7 +177,7 @@ class Admission:
                 connection.close(CloseCode.TRY_LATER, error.text if error else "")
                 return
             try:
-                self.enter(connection, member, whole_org=whole_org)
+                self.enter(connection, member, whole_org=whole_org, beside=beside)
                 welcome(connection, member)
                 for text in early.frames:
                     received(connection, text)
@@ -185,9 +187,20 @@ class Admission:
 
         self._members.want(identity.org, identity.user_id, ready)
 
-    def enter(self, connection: Connection, member: Member, *, whole_org: bool = False) -> None:
+    def enter(
+        self,
+        connection: Connection,
+        member: Member,
+        *,
+        whole_org: bool = False,
+        beside: bool = False,
+    ) -> None:
         """Attach it. It counts as one of its user's devices, whichever surface it speaks; not so
-        if it reads the whole org, which is a backend's work and nobody's presence."""
+        if it reads the whole org, which is a backend's work and nobody's presence, or watches one
+        conversation only."""
+        if beside:
+            self._hub.attach_beside(member, connection)
+            return
         self._hub.attach(member, connection)
         if whole_org:
             self._hub.follow_org(connection)
@@ -203,8 +216,13 @@ class Admission:
         if member is None:
             return
         self._hub.detach(connection)
-        if self._hub.members.get((member.org_id, member.user_id)) is not member:
-            return  # One that follows the org stands beside its user, who may well be here.
+        user = self._hub.members.get((member.org_id, member.user_id))
+        if user is not member:
+            # One that follows the org, or one conversation, stands beside its user, who may well
+            # be here.
+            if user is not None and not user.connections and not user.beside:
+                self._members.idle(user, self._entrance.now)
+            return
         self._presence.closed(member, grace)
         if not member.connections:
             self._members.idle(member, self._entrance.now)

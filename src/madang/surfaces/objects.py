@@ -137,6 +137,23 @@ def event_fields(event: Event) -> dict[str, Any]:
             assert event.user_id is not None
             fields["user_id"] = wire_user_id(event.user_id)
             fields["by"] = wire_user_id(event.data["by"])
+        case "run.ended":
+            assert about is not None
+            fields["message_id"] = about.id
+            fields["data"] = message(about)
+            fields["status"] = event.data["status"]
+        case "run.chosen" | "approval_request" | "approval_answer":
+            # What is asked and answered stands in the message.
+            assert about is not None
+            fields["message_id"] = about.id
+            fields["data"] = message(about)
+            fields["user_id"] = wire_user_id(event.actor_id)
+            fields.update(event.data)
+        case "handover":
+            to = event.data.get("to")
+            fields["to"] = None if to is None else wire_user_id(to)
+            fields["by"] = wire_user_id(event.actor_id)
+            fields["note"] = event.data.get("note")
         case _:
             if event.user_id is not None:
                 fields["user_id"] = wire_user_id(event.user_id)

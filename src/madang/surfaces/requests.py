@@ -133,7 +133,8 @@ async def _caller(
 ) -> Identity:
     # The second argument is there for /docs, which learns from it where the token goes.
     callers: Callers = request.app.state.callers
-    return await callers(request)
+    identity = request.state.caller = await callers(request)
+    return identity
 
 
 Caller = Annotated[Identity, Depends(_caller)]
@@ -147,6 +148,8 @@ def needs_role(identity: Identity, *roles: str) -> None:
 
 
 def uuid_named(name: str) -> Any:
+    """A path parameter that is an id; for `Annotated[str, …]`."""
+
     # Not `Annotated`: its text would be read where `name` is not known.
     def parse(text: str = Path(alias=name)) -> str:
         found = parse_uuid(text)

@@ -55,21 +55,22 @@ _UNREAD = (
     f"AND u.sender_id <> p.user_id AND u.deleted_at IS NULL LIMIT {MAX_UNREAD}) AS unread"
 )
 _COUNT = "SELECT count(*) FROM participants AS n WHERE n.conversation_id = c.id"
-_VIEW = (
+VIEW = (
     f"{columns('c', conversations)}, {columns('p', participants)}, ({_UNREAD}), ({_COUNT}), "
     f"{JOINED_MESSAGE}"
 )
-_SEEN = (
+VIEW_WIDTH = rows.CONVERSATION_WIDTH + rows.PARTICIPANT_WIDTH + 2 + rows.MESSAGE_WIDTH + 1
+SEEN = (
     "FROM participants AS p JOIN conversations AS c ON c.id = p.conversation_id "
     "LEFT JOIN messages AS m ON m.id = c.last_message_id "
 )
 _CONVERSATION = rows_query(
-    _VIEW,
-    _SEEN + "WHERE p.conversation_id = :conversation AND p.user_id = :user AND p.org_id = :org",
+    VIEW,
+    SEEN + "WHERE p.conversation_id = :conversation AND p.user_id = :user AND p.org_id = :org",
 )
 _CONVERSATIONS = rows_query(
-    _VIEW,
-    _SEEN + "WHERE p.org_id = :org AND p.user_id = :user AND c.kind IN ('direct', 'group') "
+    VIEW,
+    SEEN + "WHERE p.org_id = :org AND p.user_id = :user AND c.kind IN ('direct', 'group') "
     "AND (c.updated_at, c.id) < (:updated_at, :id) "
     "ORDER BY c.updated_at DESC, c.id DESC LIMIT :limit",
 )
@@ -104,11 +105,12 @@ def _rosters(
     return found
 
 
-def _views(
+def views(
     connection: Connection, org_id: str, user_id: str, found: Sequence[Row], now: int
 ) -> tuple[ConversationView, ...]:
+    """The rows of a query of `VIEW`, as the user sees them."""
     rosters = _rosters(connection, org_id, [row[0] for row in found])
-    views = []
+    made = []
     for row in found:
         me = rows.participant_of(row[rows.CONVERSATION_WIDTH :])
         roster = rosters[row[0]]
@@ -116,7 +118,7 @@ def _views(
             roster.append(me)
         unread_at = rows.CONVERSATION_WIDTH + rows.PARTICIPANT_WIDTH
         last = row[unread_at + 2 :]
-        views.append(
+        made.append(
             ConversationView(
                 conversation=rows.conversation_of(row),
                 participants=tuple(roster),
@@ -127,15 +129,15 @@ def _views(
                 participant_count=row[unread_at + 1],
             )
         )
-    return tuple(views)
+    return tuple(made)
 
 
 def conversation(
     connection: Connection, org_id: str, conversation_id: str, user_id: str, now: int
 ) -> ConversationView | None:
     found = fetch(connection, _CONVERSATION, org=org_id, conversation=conversation_id, user=user_id)
-    views = _views(connection, org_id, user_id, found, now) if found else ()
-    return views[0] if views else None
+    seen = views(connection, org_id, user_id, found, now) if found else ()
+    return seen[0] if seen else None
 
 
 def conversations_of(
@@ -156,7 +158,7 @@ def conversations_of(
         id=last_id,
         limit=limit + 1,
     )
-    return Page(_views(connection, org_id, user_id, found[:limit], now), len(found) > limit)
+    return Page(views(connection, org_id, user_id, found[:limit], now), len(found) > limit)
 
 
 _TOLD = rows_query(

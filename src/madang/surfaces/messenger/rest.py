@@ -17,6 +17,7 @@ from madang.model.nouns import PARTICIPANTS_TOLD, ConversationView, Message, Par
 from madang.model.times import iso, parse_iso
 from madang.ports.store import Page, Store, Writer
 from madang.protocol.errors import Invalid, NotAParticipant, NotFound, invalid_id
+from madang.services.asking import RunLimits
 from madang.services.conversations import (
     AddParticipants,
     ArchiveConversation,
@@ -59,6 +60,7 @@ class Parts:
     presence: Presence
     entrance: Entrance
     messages_limit: RateLimit
+    run_limits: RunLimits
     max_content: int
 
 
@@ -237,6 +239,7 @@ def _add_messages(routes: APIRouter, parts: Parts) -> None:
                 body.reply_to_id,
                 tuple(body.attachments or ()),
                 body.metadata,
+                parts.run_limits,
             )
         )
         return JsonResponse(objects.message(done.message), 201 if done.event else 200)

@@ -27,6 +27,7 @@ from madang.model.times import iso
 from madang.ports.bus import SignalTold
 from madang.ports.store import Write, Writer
 from madang.protocol.errors import Invalid, InvalidJson, MadangError, NotAParticipant
+from madang.services.asking import RunLimits
 from madang.services.limits import RateLimit
 from madang.services.messages import (
     AddReaction,
@@ -67,6 +68,7 @@ class Messenger:
         clock: Clock,
         messages_limit: RateLimit,
         signals_limit: RateLimit,
+        run_limits: RunLimits,
         max_content: int,
         typing_seconds: float,
         heartbeat: int,
@@ -82,6 +84,7 @@ class Messenger:
         self._clock = clock
         self._messages_limit = messages_limit
         self._signals_limit = signals_limit
+        self._run_limits = run_limits
         self._max_content = max_content
         self._heartbeat = heartbeat
         self._epoch = epoch
@@ -239,6 +242,7 @@ class Messenger:
             command.reply_to_id,
             tuple(command.attachments or ()),
             command.metadata,
+            self._run_limits,
         )
         self._submit(connection, write, command.id, self._answer_sent)
 

@@ -1,0 +1,167 @@
+"""Keeping on: the text so far of this node's runs on disk, their leases on the bus, and an end for
+what nobody keeps on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from madang.agents.running import Running, lease_name
+from madang.clock import Clock
+from madang.metrics import Tally
+from madang.model.runs import RunEnd
+from madang.ports.bus import Bus
+from madang.ports.store import Store, Writer
+from madang.protocol.errors import MadangError, Unavailable
+from madang.services.runs import Checkpoint, EndRun, Sofar
+
+log = structlog.get_logger(__name__)
+
+CHECK_SECONDS = 0.5
+"""Between two checkpoints: what is said in between is lost with the node."""
+CHECK_CHARACTERS = 1_000_000
+"""Of the texts that are written at once."""
+SIGN_SECONDS = 2.0
+"""Between two signs of life of a run that says nothing."""
+LEASE_SECONDS = 8.0
+"""How long a run that nobody checks is taken for one under way."""
+SWEEP_SECONDS = 1.0
+AT_ONCE = 100
+"""Abandoned runs that are ended in one look."""
+
+
+class Keeping:
+    """Checks the runs of this node, and looks for those of nodes that are gone.
+
+    Args:
+        running: the runs of this node.
+        cancel: ends one of them soon, so.
+        ended: counts ends by status.
+    """
+
+    def __init__(
+        self,
+        running: Mapping[str, Running],
+        store: Store,
+        writer: Writer,
+        bus: Bus,
+        clock: Clock,
+        cancel: Callable[[Running, RunEnd], None],
+        ended: Tally,
+    ) -> None:
+        self._running = running
+        self._store = store
+        self._writer = writer
+        self._bus = bus
+        self._clock = clock
+        self._cancel = cancel
+        self._ended = ended
+        self.closing = False
+
+    async def hold(self, running: Running) -> None:
+        """Say on the bus that this node goes on with it."""
+        try:
+            await self._bus.acquire(lease_name(running.message_id), LEASE_SECONDS)
+        except Unavailable:
+            pass  # Others ask the store how far it is.
+
+    async def let_go(self, message_id: str) -> None:
+        """Say that it does not any more."""
+        try:
+            await self._bus.release(lease_name(message_id))
+        except Unavailable:
+            pass  # It runs out.
+
+    async def keep_on(self) -> None:
+        """Check the runs of this node."""
+        since_lease = 0.0
+        while True:
+            await self._clock.sleep(CHECK_SECONDS)
+            since_lease += CHECK_SECONDS
+            try:
+                self.check()
+                if since_lease >= LEASE_SECONDS / 3:
+                    since_lease = 0.0
+                    names = [lease_name(message_id) for message_id in self._running]
+                    await asyncio.gather(
+                        *(self._bus.acquire(name, LEASE_SECONDS) for name in names)
+                    )
+            except Unavailable:
+                pass  # Next time.
+            except Exception:
+                log.exception("runs could not be checked")
+
+    def check(self) -> None:
+        """Write how far the runs are that went on since, and that the others live."""
+        now = self._clock.monotonic()
+        by_org: dict[str, list[Sofar]] = {}
+        for running in self._running.values():
+            if running.end is not None:
+                continue
+            state = running.state
+            if state != running.checked or now - running.signed >= SIGN_SECONDS:
+                running.checked, running.signed = state, now
+                stream = running.stream
+                by_org.setdefault(running.org_id, []).append(
+                    Sofar(
+                        running.message_id,
+                        stream.whole,
+                        stream.whole_ends,
+                        running.beside,
+                    )
+                )
+        for org_id, runs in by_org.items():
+            for some in _pieces(runs):
+                self._writer.submit(Checkpoint(org_id, some), self._checked)
+
+    def _checked(self, over: Any, error: MadangError | None) -> None:
+        for message_id in over or ():
+            running = self._running.get(message_id)
+            if running is not None:
+                self._cancel(running, "cancelled")
+
+    async def sweep(self) -> None:
+        """End what nobody goes on with."""
+        while True:
+            await self._clock.sleep(SWEEP_SECONDS)
+            try:
+                await self.look_for_abandoned()
+            except Unavailable:
+                pass  # Next time.
+            except Exception:
+                log.exception("abandoned runs could not be ended")
+
+    async def look_for_abandoned(self) -> None:
+        """One look. Where there are no other nodes, whatever does not run here runs nowhere."""
+        alone = not self._bus.shared
+        before = self._clock.now() - round((1.0 if alone else LEASE_SECONDS) * 1_000_000)
+        for org_id, message_id in await self._store.unchecked_runs(before, AT_ONCE):
+            if message_id in self._running or self.closing:
+                continue
+            name = lease_name(message_id)
+            if not await self._bus.acquire(name, LEASE_SECONDS):
+                continue
+            try:
+                await self._writer.write(
+                    EndRun(org_id, message_id, "interrupted", unless_checked_since=before)
+                )
+                self._ended.add("interrupted")
+            finally:
+                await self._bus.release(name)
+
+
+def _pieces(runs: Sequence[Sofar]) -> Iterator[list[Sofar]]:
+    """Parts of a checkpoint: what one commit can hold beside what people write."""
+    part: list[Sofar] = []
+    size = 0
+    for one in runs:
+        part.append(one)
+        size += len(one.text)
+        if size >= CHECK_CHARACTERS:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part

@@ -1,0 +1,127 @@
+"""Asking people: a run waits for whoever is in its session, and is told the first answer wherever
+that is given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from madang.agents.protocol import Answer
+from madang.agents.running import Running, lease_name
+from madang.clock import Clock
+from madang.delivery.streams import Streams
+from madang.model.ids import uuid7
+from madang.model.nouns import Message
+from madang.ports.bus import Bus
+from madang.ports.store import Store, Writer
+from madang.protocol.errors import Unavailable
+from madang.services.runs import AskApproval, approvals_of
+
+LOOK_SECONDS = 5.0
+"""Between two looks whether a person has answered: the bus may have lost it."""
+PASS_ON_SECONDS = 5.0
+ANSWERED = "run.answered"
+"""The topic on which a run's node is told of a person's answer."""
+
+
+class People:
+    """Whom this node's runs ask.
+
+    Args:
+        running: the runs of this node.
+        idle_seconds: how long an agent may say nothing once it is answered.
+    """
+
+    def __init__(
+        self,
+        running: Mapping[str, Running],
+        store: Store,
+        writer: Writer,
+        bus: Bus,
+        clock: Clock,
+        streams: Streams,
+        idle_seconds: float,
+    ) -> None:
+        self._running = running
+        self._store = store
+        self._writer = writer
+        self._bus = bus
+        self._clock = clock
+        self._streams = streams
+        self._idle_seconds = idle_seconds
+
+    def asking(self, running: Running) -> Any:
+        async def ask(
+            question: str, options: Sequence[str], details: Mapping[str, Any] | None
+        ) -> Answer:
+            request_id = uuid7(self._clock.now())
+            answered = running.asked[request_id] = asyncio.get_running_loop().create_future()
+            limit = running.limit
+            if limit is not None:
+                limit.reschedule(None)
+            try:
+                self._streams.flush(running.stream)
+                await self._writer.write(
+                    AskApproval(
+                        running.org_id,
+                        running.message_id,
+                        running.agent_id,
+                        request_id,
+                        question,
+                        tuple(options),
+                        details,
+                    )
+                )
+                return await self._answered(running, request_id, answered)
+            finally:
+                del running.asked[request_id]
+                if limit is not None:
+                    now = asyncio.get_running_loop().time()
+                    limit.reschedule(now + self._idle_seconds)
+
+        return ask
+
+    async def _answered(
+        self, running: Running, request_id: str, answered: asyncio.Future[Answer]
+    ) -> Answer:
+        while True:
+            try:
+                return await asyncio.wait_for(asyncio.shield(answered), LOOK_SECONDS)
+            except TimeoutError:
+                pass
+            try:
+                message = await self._store.message(
+                    running.org_id, running.message_id, running.agent_id
+                )
+            except Unavailable:
+                continue
+            if message is not None:
+                self.hear(message.id, request_id, approvals_of(message).get(request_id))
+
+    def hear(self, message_id: str, request_id: str, found: Mapping[str, Any] | None) -> bool:
+        running = self._running.get(message_id)
+        if running is None or found is None or "answer" not in found:
+            return running is not None
+        waiting = running.asked.get(request_id)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(Answer(found["answer"], found["by"], found.get("note")))
+        return True
+
+    async def pass_on(self, message: Message, request_id: str) -> None:
+        """A person has answered here what a run asks, here or on another node."""
+        found = approvals_of(message).get(request_id)
+        if self.hear(message.id, request_id, found):
+            return
+        told = {"message_id": message.id, "request_id": request_id, "found": found}
+        try:
+            owner = await self._bus.owner(lease_name(message.id))
+            if owner is not None and owner != self._bus.node:
+                await self._bus.ask(owner, ANSWERED, told, PASS_ON_SECONDS)
+        except Unavailable:
+            pass  # Its node looks for itself.
+
+    def answered_here(self, told: Any) -> Any:
+        """Another node tells that a person has answered a run of this one."""
+        self.hear(told["message_id"], told["request_id"], told["found"])
+        return True

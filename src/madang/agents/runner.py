@@ -1,0 +1,410 @@
+"""Running agents: whoever commits a run runs it, here, to its one durable end.
+
+While it runs, `keeping` has its text so far on disk and its lease on the bus; a run whose node is
+gone is ended as `interrupted` by whichever node notices first. What it asks people is `people`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+import structlog
+
+from madang.agents.catalog import Catalog
+from madang.agents.history import turns_of
+from madang.agents.keeping import Keeping
+from madang.agents.people import People
+from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step, Usage
+from madang.agents.running import Running, lease_name
+from madang.agents.speech import Speech, TooLong
+from madang.agents.tracing import span
+from madang.clock import Clock
+from madang.delivery.streams import Streams
+from madang.metrics import SECONDS, Histogram, Tally
+from madang.model.nouns import Batch, Event, Message
+from madang.model.runs import ANYBODY, RunEnd, agent_name, is_own_agent
+from madang.ports.bus import Bus
+from madang.ports.store import Store, Writer
+from madang.protocol.errors import MadangError, NotFound, Unavailable
+from madang.services.runs import Ended, EndRun
+from madang.services.sessions import HandOver
+from madang.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+MOST_TRIES = 3
+LONGEST_RETRY = 20.0
+"""Seconds that a busy agent is waited for."""
+SAYS_A_TURN = 64
+"""Pieces of text taken from one agent before others get their turn."""
+END_SECONDS = 60.0
+"""How long it is tried to write an end while the store is away."""
+STOP_SECONDS = 5.0
+RETRY_SECONDS = 0.5
+STOP = "run.stop"
+"""The topic on which a run's node is asked to stop it."""
+
+
+class Runner:
+    """The runs of this node.
+
+    Args:
+        most_text: characters of one answer.
+        run_seconds, idle_seconds: how long an agent may take in all, and say nothing; waiting for
+            a person does not count.
+        history: messages of a session that its agent is given.
+        streams: where what agents say is told.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: Store,
+        writer: Writer,
+        bus: Bus,
+        clock: Clock,
+        streams: Streams,
+        *,
+        most_text: int,
+        run_seconds: float,
+        idle_seconds: float,
+        history: int,
+    ) -> None:
+        self.catalog = catalog
+        self._store = store
+        self._writer = writer
+        self._bus = bus
+        self._clock = clock
+        self._streams = streams
+        self._most_text = most_text
+        self._run_seconds = run_seconds
+        self._idle_seconds = idle_seconds
+        self._history = history
+        self._running: dict[str, Running] = {}
+        self._tasks = Tasks()
+        self._closing = False
+        self.ended = Tally()
+        """Runs that ended here, by status."""
+        self.people = People(self._running, store, writer, bus, clock, streams, idle_seconds)
+        self.keeping = Keeping(self._running, store, writer, bus, clock, self.cancel, self.ended)
+        self.first_seconds = Histogram(SECONDS)
+        """From a run's start until its agent said the first of it."""
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def get(self, message_id: str) -> Running | None:
+        return self._running.get(message_id)
+
+    # What was committed here.
+
+    def committed(self, batch: Batch) -> None:
+        """This node has committed these events: what they start is run here, what they stop is
+        stopped wherever it is."""
+        for event in batch.events:
+            for message_id in event.data.get("stop") or ():
+                self._tasks.start(self._stop_quietly(event.org_id, message_id))
+            message = event.message
+            if message is None or message.message_type != "stream":
+                continue
+            if event.type == "message.new" and message.metadata.get("status") == "streaming":
+                if is_own_agent(message.sender_id) and not self._closing:
+                    self._start(event, message)
+            elif event.type == "message.deleted":
+                self._tasks.start(self._stop_quietly(event.org_id, message.id))
+            elif event.type == "approval_answer":
+                self._tasks.start(self.people.pass_on(message, event.data["request_id"]))
+
+    def _hold(self, message: Message) -> Running:
+        stream = self._streams.own(message)
+        running = Running(
+            message.org_id,
+            message.conversation_id,
+            message.id,
+            message.sender_id,
+            str(message.metadata.get("trace_id", "")),
+            stream,
+            Speech(self._most_text),
+            self._clock.monotonic(),
+            asyncio.get_running_loop().create_future(),
+        )
+        self._running[message.id] = running
+        return running
+
+    def _start(self, event: Event, message: Message) -> None:
+        if message.id in self._running:
+            return
+        running = self._hold(message)
+        running.task = self._tasks.start(self._run(running, message), f"run {message.id}")
+
+    def adopt(self, message: Message) -> Running:
+        """A run of an agent outside, which is connected here."""
+        running = self._running.get(message.id)
+        if running is None:
+            running = self._hold(message)
+            self._tasks.start(self.keeping.hold(running))
+        return running
+
+    # One run.
+
+    async def _run(self, running: Running, message: Message) -> None:
+        about = {"trace_id": running.trace_id, "run": running.message_id}
+        traced = {
+            "madang.org": running.org_id,
+            "madang.session_id": running.session_id,
+            "madang.message_id": running.message_id,
+            "gen_ai.agent.name": agent_name(running.agent_id),
+        }
+        with (
+            structlog.contextvars.bound_contextvars(**about),
+            span("agent run", running.trace_id, traced) as told,
+        ):
+            lease = self._tasks.start(self.keeping.hold(running))
+            status: RunEnd
+            try:
+                status = await self._answer(running, message)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None:
+                    task.uncancel()
+                status = running.end or "interrupted"
+            log.info("run ended", status=status, tokens=running.tokens or running.said)
+            told({"madang.status": status, "gen_ai.usage.output_tokens": running.tokens or 0})
+            await self.finish(running, status)
+            await lease
+
+    async def _answer(self, running: Running, message: Message) -> RunEnd:
+        offered = self.catalog.get(agent_name(running.agent_id))
+        if offered is None or offered.agent is None:
+            return self._fail(running, "The agent is not on offer any more")
+        try:
+            run = await self._given(running, message)
+            for tries in range(1, MOST_TRIES + 1):
+                try:
+                    async with aclosing(offered.agent(run)) as said:  # type: ignore[type-var]
+                        return await self._listen(running, said)
+                except AgentFailed as failure:
+                    wait = failure.retry_after
+                    if wait is None or wait > LONGEST_RETRY or running.said or tries == MOST_TRIES:
+                        return self._fail(running, failure.text)
+                    await self._clock.sleep(wait)
+        except TooLong:
+            return self._fail(running, "The answer is too long")
+        except TimeoutError:
+            return self._fail(running, "The agent said nothing for too long")
+        except Unavailable as error:
+            return self._fail(running, error.text)
+        except Exception:
+            log.exception("an agent failed", agent=running.agent_id)
+            return self._fail(running, "The agent failed")
+        return "complete"
+
+    async def _given(self, running: Running, message: Message) -> AgentRun:
+        session = await self._store.session(running.org_id, running.session_id, running.agent_id)
+        question = None
+        if message.reply_to_id is not None:
+            question = await self._store.message(
+                running.org_id, message.reply_to_id, running.agent_id
+            )
+        until = message.seq if question is None else question.seq + 1
+        page = await self._store.messages(
+            running.org_id,
+            running.session_id,
+            running.agent_id,
+            before_seq=until,
+            limit=self._history,
+        )
+        choices = {} if session is None else session.session.choices or {}
+        turns = turns_of([] if page is None else page.items, running.agent_id, choices)
+        return AgentRun(
+            running.message_id,
+            running.session_id,
+            running.org_id,
+            agent_name(running.agent_id),
+            "" if question is None else question.sender_id,
+            running.trace_id,
+            turns,
+            "" if question is None else question.content,
+            {} if session is None else session.view.conversation.metadata,
+            self.people.asking(running),
+        )
+
+    async def _listen(self, running: Running, said: Any) -> RunEnd:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._run_seconds
+        nothing: Any = object()
+        count = 0
+        while True:
+            due = min(loop.time() + self._idle_seconds, deadline)
+            async with asyncio.timeout_at(due) as limit:
+                running.limit = limit
+                before = loop.time()
+                one: Any = await anext(said, nothing)
+                if limit.when() is None or (limit.when() or 0.0) > due:
+                    deadline += loop.time() - before  # A person was waited for.
+            running.limit = None
+            if one is nothing:
+                return "complete"
+            await self._take(running, one)
+            count += 1
+            if count % SAYS_A_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _take(self, running: Running, one: Said) -> None:
+        match one:
+            case str():
+                self.say(running, one)
+            case Step():
+                self._streams.step(running.stream, running.speech.step(one))
+            case Usage():
+                running.tokens = one.tokens
+            case AskPerson():
+                write = HandOver(
+                    running.org_id, running.session_id, running.agent_id, ANYBODY, one.note
+                )
+                await self._writer.write(write)
+            case _:
+                raise TypeError(f"an agent yields text, Step, Usage or AskPerson, not {type(one)}")
+
+    def say(self, running: Running, text: str) -> None:
+        """More of the answer.
+
+        Raises:
+            TooLong: as much as may be said was said; that much is told.
+        """
+        if running.first_ms is None:
+            first = self._clock.monotonic() - running.begun
+            running.first_ms = round(first * 1000)
+            self.first_seconds.observe(first)
+        running.said += 1
+        try:
+            clean = running.speech.take(text)
+        except TooLong as error:
+            self._streams.write(running.stream, error.fits)
+            raise
+        self._streams.write(running.stream, clean)
+
+    def step(self, running: Running, step: Step) -> None:
+        """A step of the answer."""
+        self._streams.step(running.stream, running.speech.step(step))
+
+    def _fail(self, running: Running, text: str) -> RunEnd:
+        running.metadata["error"] = text
+        return "failed"
+
+    # Ends.
+
+    async def finish(self, running: Running, status: RunEnd) -> Ended | None:
+        """The one durable end of a run of this node; None where it could not be written, and
+        somebody ends it later."""
+        self._streams.flush(running.stream)
+        rest = running.speech.rest()
+        if rest:
+            self._streams.write(running.stream, rest)
+            self._streams.flush(running.stream)
+        stream = running.stream
+        metadata = {**running.metadata, **running.beside}
+        write = EndRun(
+            running.org_id,
+            running.message_id,
+            status,
+            stream.whole,
+            stream.whole_ends,
+            running.said if running.tokens is None else running.tokens,
+            round((self._clock.monotonic() - running.begun) * 1000),
+            metadata,
+        )
+        ended: Ended | None = None
+        begun = self._clock.monotonic()
+        try:
+            while True:
+                try:
+                    ended = await self._writer.write(write)
+                    self.ended.add(status)
+                    break
+                except Unavailable:
+                    if self._closing or self._clock.monotonic() - begun > END_SECONDS:
+                        log.warning("a run's end could not be written", run=running.message_id)
+                        break
+                    await self._clock.sleep(RETRY_SECONDS)
+        except MadangError as error:
+            log.warning("a run's end was refused", run=running.message_id, why=error.text)
+        finally:
+            self._running.pop(running.message_id, None)
+            self._streams.drop(running.message_id)
+            if not running.done.done():
+                running.done.set_result(ended)
+            self._tasks.start(self.keeping.let_go(running.message_id))
+        return ended
+
+    def cancel(self, running: Running, end: RunEnd) -> None:
+        """End it soon, so."""
+        if running.end is None:
+            running.end = end
+            if running.task is not None:
+                running.task.cancel()
+            else:
+                self._tasks.start(self.finish(running, end))
+
+    async def stop(self, org_id: str, message_id: str) -> None:
+        """End a run as `cancelled`, wherever it is. Returns when that is so; for one that is over
+        already, at once. Whoever asks must have been found to be in its session.
+
+        Raises:
+            NotFound: there is no such run.
+            Unavailable: the store is away.
+        """
+        if await self._stop_where_it_runs(message_id):
+            return
+        write = EndRun(org_id, message_id, "cancelled")
+        await self._writer.write(write)
+        running = self._running.get(message_id)
+        if running is not None:
+            self.cancel(running, "cancelled")
+
+    async def _stop_where_it_runs(self, message_id: str) -> bool:
+        running = self._running.get(message_id)
+        try:
+            if running is not None:
+                self.cancel(running, "cancelled")
+                async with asyncio.timeout(STOP_SECONDS):
+                    return await asyncio.shield(running.done) is not None
+            owner = await self._bus.owner(lease_name(message_id))
+            if owner is None or owner == self._bus.node:
+                return False
+            await self._bus.ask(owner, STOP, {"message_id": message_id}, STOP_SECONDS)
+            waited = 0.0
+            while waited < STOP_SECONDS:
+                if await self._bus.owner(lease_name(message_id)) != owner:
+                    return True  # It lets go when the end is written.
+                await self._clock.sleep(0.02)
+                waited += 0.02
+        except (Unavailable, TimeoutError):
+            pass
+        return False
+
+    async def _stop_quietly(self, org_id: str, message_id: str) -> None:
+        try:
+            await self.stop(org_id, message_id)
+        except MadangError as error:
+            log.info("a run was not stopped", run=message_id, why=error.text)
+
+    def stop_here(self, asked: Any) -> Any:
+        """Another node asks to stop a run of this one. Raises `NotFound`."""
+        running = self._running.get(asked["message_id"])
+        if running is None:
+            raise NotFound("Not run here")
+        self.cancel(running, "cancelled")
+        return True
+
+    async def close(self) -> None:
+        """End the runs of this node as `interrupted`, with all they have said."""
+        self._closing = self.keeping.closing = True
+        running = list(self._running.values())
+        for one in running:
+            self.cancel(one, "interrupted")
+        if running:
+            await asyncio.wait([one.done for one in running], timeout=STOP_SECONDS)
+        await self._tasks.close()

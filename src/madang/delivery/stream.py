@@ -1,0 +1,162 @@
+"""One answer while it is written, as a node knows it, and the frames that tell of it."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from madang.clock import Timer
+from madang.hub.frame import Frame
+from madang.model.nouns import Message
+from madang.ports.bus import RunTold
+
+
+class Stream:
+    """One run, as far as this node knows it.
+
+    `text` is what was told here; `ends` are the offsets at which its chunks end. `own`: this node
+    writes it. `begun`: its message was told here, so its chunks may be. `waiting` is what its agent
+    said and was not told yet; `ahead`, of another node's run, what came before something that is
+    missing.
+    """
+
+    __slots__ = (
+        "_parts",
+        "agent_id",
+        "ahead",
+        "asking",
+        "begun",
+        "channel",
+        "conversation_id",
+        "ends",
+        "length",
+        "message_id",
+        "org_id",
+        "own",
+        "question_id",
+        "steps",
+        "timer",
+        "told_at",
+        "waiting",
+        "waiting_length",
+    )
+
+    def __init__(
+        self,
+        org_id: str,
+        conversation_id: str,
+        message_id: str,
+        agent_id: str,
+        question_id: str | None,
+        *,
+        own: bool,
+    ) -> None:
+        self.org_id = org_id
+        self.question_id = question_id
+        self.conversation_id = conversation_id
+        self.message_id = message_id
+        self.agent_id = agent_id
+        self.own = own
+        self.begun = False
+        self.length = 0
+        self.ends: list[int] = []
+        self.steps: dict[int, Mapping[str, Any]] = {}
+        self.waiting: list[str | Mapping[str, Any]] = []
+        self.waiting_length = 0
+        self.ahead: dict[int, RunTold] = {}
+        self.asking = False
+        self.told_at = -math.inf
+        self.timer: Timer | None = None
+        self.channel: object = None
+        self._parts: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """What was told."""
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return self._parts[0] if self._parts else ""
+
+    @property
+    def whole(self) -> str:
+        """What was told, and what waits to be."""
+        return self.text + "".join([said for said in self.waiting if isinstance(said, str)])
+
+    @property
+    def whole_ends(self) -> tuple[int, ...]:
+        """As if what waits were told now as one chunk."""
+        if not self.waiting_length:
+            return tuple(self.ends)
+        return (*self.ends, self.length + self.waiting_length)
+
+    def append(self, text: str) -> None:
+        """It was told."""
+        self._parts.append(text)
+        self.length += len(text)
+
+
+def stream_of(message: Message, *, own: bool) -> Stream:
+    return Stream(
+        message.org_id,
+        message.conversation_id,
+        message.id,
+        message.sender_id,
+        message.reply_to_id,
+        own=own,
+    )
+
+
+def chunk_frame(message_id: str, text: str, index: int, offset: int) -> bytes:
+    return orjson.dumps(
+        {
+            "type": "stream_chunk",
+            "message_id": message_id,
+            "content": text,
+            "index": index,
+            "offset": offset,
+        }
+    )
+
+
+def step_frame(message_id: str, step: Mapping[str, Any]) -> bytes:
+    return orjson.dumps({"type": "run_step", "message_id": message_id, **step})
+
+
+def so_far(stream: Stream, offset: int = 0, most: int | None = None) -> list[Frame]:
+    """What somebody is told who comes now and has had the text up to `offset`: the steps as they
+    are, and the rest of the text as one chunk (or `most` characters of it)."""
+    frames = [] if offset else steps_so_far(stream)
+    if offset < stream.length:
+        frames.append(rest_of(stream, offset, most))
+    return frames
+
+
+def steps_so_far(stream: Stream) -> list[Frame]:
+    return [
+        Frame(step_frame(stream.message_id, {**step, "so_far": True}))
+        for step in stream.steps.values()
+    ]
+
+
+def rest_of(stream: Stream, offset: int, most: int | None = None) -> Frame:
+    """The text from `offset` on, as one chunk; it has the number of the last that is whole in
+    it."""
+    end = stream.length if most is None else min(stream.length, offset + most)
+    index = max(0, bisect_right(stream.ends, end) - 1)
+    return Frame(chunk_frame(stream.message_id, stream.text[offset:end], index, offset))
+
+
+def further(before: Mapping[str, Any], step: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A step as it is after more was told of it: its text goes on where the new part says,
+    everything else is as said last."""
+    whole = {**before, **step}
+    if "content" in before and "content" in step:
+        begins = before.get("offset", 0)
+        kept = before["content"][: max(0, step.get("offset", 0) - begins)]
+        whole["content"] = kept + step["content"]
+        whole["offset"] = begins
+    return whole

@@ -1,0 +1,419 @@
+"""Answers while they are written: the text so far of each run that this node writes or somebody
+here watches, and the telling of it, chunk by chunk.
+
+The node that writes a run merges what its agent says into chunks, at most one in `interval`
+seconds, the first at once, and numbers them: every viewer, wherever, gets the same chunks. What is
+told carries its offset, so a node that lost something of it knows; it asks the writing node for
+what is missing, and tells that as one chunk. Nothing is left out and nothing told twice: what the
+channel was told is always the text up to `length`, and who comes into the channel is given exactly
+that. The end is an event of the log with the whole text, so what was lost last is told before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from madang.clock import Clock
+from madang.delivery.stream import Stream, chunk_frame, further, step_frame, stream_of
+from madang.hub.frame import Dialect, Frame
+from madang.hub.hub import Hub
+from madang.model.nouns import Event, Message
+from madang.model.runs import Run
+from madang.ports.bus import Bus, RunTold
+from madang.ports.store import Store
+from madang.protocol.errors import NotFound, Unavailable
+from madang.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+ASK_SECONDS = 2.0
+AGAIN_SECONDS = 0.5
+"""After which a question that was not answered is asked again."""
+MOST_EARLY = 2_000
+"""Chunks of runs whose beginning has not been told here."""
+LONGEST_INTERVAL = 1.0
+"""Between two chunks of one run, however many run beside it in its session."""
+RUN_TEXT = "run.text"
+"""The topic under which a run's node is asked for its text."""
+
+
+class Log(Protocol):
+    """How far this node has told an org's log: `Delivery`."""
+
+    def behind(self, org_id: str) -> bool: ...
+
+
+class Streams:
+    """The runs that this node writes, and those it hears of.
+
+    Args:
+        interval: seconds between two chunks of a run, at least.
+        chunk: characters of a chunk, at most. What catches up is one chunk, however long.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        log: Log,
+        bus: Bus,
+        store: Store,
+        clock: Clock,
+        *,
+        interval: float,
+        chunk: int,
+    ) -> None:
+        self.chunks = 0
+        """Chunks told here."""
+        self.asked = 0
+        """Questions to other nodes for what was missing."""
+        self._hub = hub
+        self._log = log
+        self._bus = bus
+        self._store = store
+        self._clock = clock
+        self._interval = interval
+        self._chunk = chunk
+        self._streams: dict[str, Stream] = {}
+        self._of: dict[str, int] = {}
+        self._early: dict[str, list[RunTold]] = {}
+        self._early_count = 0
+        self._tasks = Tasks()
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def get(self, message_id: str) -> Stream | None:
+        """The run, if this node knows it and it has not ended."""
+        return self._streams.get(message_id)
+
+    def of(self, conversation_id: str) -> list[Stream]:
+        """The runs of a session that this node knows and that have not ended, oldest first."""
+        if conversation_id not in self._of:
+            return []
+        found = [s for s in self._streams.values() if s.conversation_id == conversation_id]
+        return sorted(found, key=lambda stream: stream.message_id)
+
+    async def close(self) -> None:
+        for stream in self._streams.values():
+            if stream.timer is not None:
+                stream.timer.cancel()
+        await self._tasks.close()
+
+    # Writing one.
+
+    def own(self, message: Message) -> Stream:
+        """A run that this node writes, by its message."""
+        stream = self._streams.get(message.id)
+        if stream is None:
+            stream = self._add(stream_of(message, own=True))
+        stream.own = True
+        return stream
+
+    def write(self, stream: Stream, text: str) -> None:
+        """The agent has said more. The first of it goes out at once."""
+        if not text:
+            return
+        stream.waiting.append(text)
+        stream.waiting_length += len(text)
+        self._tell_soon(stream)
+
+    def step(self, stream: Stream, step: Mapping[str, Any]) -> None:
+        """A step of the run, as it is now: told behind what the agent said before it, and with
+        what becomes of it meanwhile."""
+        last = stream.waiting[-1] if stream.waiting else None
+        if isinstance(last, Mapping) and last["step"] == step["step"]:
+            stream.waiting[-1] = further(last, step)
+        else:
+            stream.waiting.append(step)
+        self._tell_soon(stream)
+
+    def _tell_soon(self, stream: Stream) -> None:
+        if stream.timer is None:
+            due = stream.told_at + self._pause(stream) - self._clock.monotonic()
+            if due <= 0:
+                self._tell_waiting(stream)
+            else:
+                self._wake(stream, due)
+
+    def flush(self, stream: Stream) -> None:
+        """Tell what waits, if it may be told now. The end tells it otherwise."""
+        self._tell_waiting(stream)
+
+    def drop(self, message_id: str) -> None:
+        """The run is over."""
+        stream = self._streams.pop(message_id, None)
+        if stream is None:
+            return
+        if stream.timer is not None:
+            stream.timer.cancel()
+        left = self._of[stream.conversation_id] - 1
+        if left:
+            self._of[stream.conversation_id] = left
+        else:
+            del self._of[stream.conversation_id]
+
+    def _add(self, stream: Stream) -> Stream:
+        self._streams[stream.message_id] = stream
+        self._of[stream.conversation_id] = self._of.get(stream.conversation_id, 0) + 1
+        stream.channel = self._hub.channels.get(stream.conversation_id)
+        return stream
+
+    def _pause(self, stream: Stream) -> float:
+        """Those who watch a session get so many frames a second, however many runs are in it."""
+        return min(self._interval * self._of[stream.conversation_id], LONGEST_INTERVAL)
+
+    def _wake(self, stream: Stream, seconds: float) -> None:
+        def wake() -> None:
+            stream.timer = None
+            if self._streams.get(stream.message_id) is stream:
+                if stream.own:
+                    self._tell_waiting(stream)
+                else:
+                    self._go_on(stream)
+
+        if stream.timer is None:
+            stream.timer = self._clock.call_later(max(0.0, seconds), wake)
+
+    def _may_tell(self, stream: Stream) -> bool:
+        if self._log.behind(stream.org_id):
+            return False
+        return stream.begun or self._hub.channels.get(stream.conversation_id) is None
+
+    def _tell_waiting(self, stream: Stream) -> None:
+        if not stream.waiting:
+            return
+        if not self._may_tell(stream):
+            self._wake(stream, self._interval)
+            return
+        waiting, stream.waiting, stream.waiting_length = stream.waiting, [], 0
+        texts: list[str] = []
+        for said in waiting:
+            if isinstance(said, str):
+                texts.append(said)
+                continue
+            self._tell_own("".join(texts), stream)
+            texts.clear()
+            self._tell_step(stream, said)
+            if self._bus.shared:
+                told = RunTold(stream.conversation_id, stream.message_id, -1, 0, "", said)
+                self._bus.tell_run(stream.org_id, told)
+        self._tell_own("".join(texts), stream)
+
+    def _tell_own(self, text: str, stream: Stream) -> None:
+        for start in range(0, len(text), self._chunk):
+            part = text[start : start + self._chunk]
+            index, offset = len(stream.ends), stream.length
+            self._tell(stream, part, index)
+            if self._bus.shared:
+                told = RunTold(stream.conversation_id, stream.message_id, index, offset, part)
+                self._bus.tell_run(stream.org_id, told)
+
+    def _tell(self, stream: Stream, text: str, index: int) -> None:
+        """Tell the channel here what comes next, as the chunk with this number."""
+        offset = stream.length
+        stream.append(text)
+        stream.told_at = self._clock.monotonic()
+        if len(stream.ends) <= index:
+            stream.ends.extend([stream.length] * (index + 1 - len(stream.ends)))
+        if self._hub.channels.get(stream.conversation_id) is not None:
+            self.chunks += 1
+            frame = Frame(chunk_frame(stream.message_id, text, index, offset))
+            self._hub.signal(stream.conversation_id, frame, dialect=Dialect.AGENT)
+
+    def _tell_step(self, stream: Stream, step: Mapping[str, Any]) -> None:
+        before = stream.steps.get(step["step"])
+        stream.steps[step["step"]] = step if before is None else further(before, step)
+        stream.told_at = self._clock.monotonic()
+        if stream.begun and self._hub.channels.get(stream.conversation_id) is not None:
+            frame = Frame(step_frame(stream.message_id, step))
+            self._hub.signal(stream.conversation_id, frame, dialect=Dialect.AGENT)
+
+    # Hearing of one.
+
+    def watched(self, event: Event) -> None:
+        """An event, before it is told here."""
+        message = event.message
+        if message is None or message.message_type != "stream":
+            return
+        if event.type == "message.new" and message.metadata.get("status") == "streaming":
+            self._begin(event)
+        elif event.type == "run.ended":
+            self._end(event)
+        elif event.type == "message.deleted":
+            stream = self._streams.get(message.id)
+            if stream is not None and not stream.own:
+                self.drop(message.id)
+
+    def _begin(self, event: Event) -> None:
+        message = event.message
+        assert message is not None
+        stream = self._streams.get(message.id)
+        if stream is None:
+            if event.conversation_id not in self._hub.channels:
+                return
+            stream = self._add(stream_of(message, own=False))
+        # After this event, and after what this turn still has to say.
+        stream.begun = True
+        stream.channel = self._hub.channels.get(event.conversation_id)
+        early = self._early.pop(message.id, ())
+        for told in early:
+            self._put(stream, told)
+        if stream.ahead or stream.waiting:
+            self._wake(stream, 0)
+
+    def _end(self, event: Event) -> None:
+        message = event.message
+        assert message is not None
+        stream = self._streams.get(message.id)
+        self._early.pop(message.id, None)
+        if stream is None:
+            return
+        rest = message.content[stream.length :]
+        if rest and stream.begun:
+            last = event.data.get("index")
+            index = last if isinstance(last, int) else len(stream.ends)
+            self._tell(stream, rest, max(index, len(stream.ends)))
+        self.drop(message.id)
+
+    def heard(self, org_id: str, told: RunTold) -> None:
+        """Another node writes."""
+        stream = self._streams.get(told.message_id)
+        if stream is None:
+            if told.conversation_id in self._hub.channels:
+                self._keep_early(told)
+            return
+        if stream.own or stream.org_id != org_id:
+            return
+        self._put(stream, told)
+        self._go_on(stream)
+
+    def _keep_early(self, told: RunTold) -> None:
+        self._early_count += 1
+        if self._early_count > MOST_EARLY:
+            # Whoever it was for asks for what is missing.
+            self._early.clear()
+            self._early_count = 1
+        self._early.setdefault(told.message_id, []).append(told)
+
+    def _put(self, stream: Stream, told: RunTold) -> None:
+        if told.step is not None:
+            self._tell_step(stream, told.step)
+        elif told.offset + len(told.text) > stream.length and len(stream.ahead) < MOST_EARLY:
+            stream.ahead[told.offset] = told
+
+    def _go_on(self, stream: Stream) -> None:
+        """Tell what follows what was told; ask for what is missing before the rest."""
+        if not stream.ahead:
+            return
+        if not stream.begun or self._log.behind(stream.org_id):
+            self._wake(stream, self._interval)
+            return
+        for offset in sorted(stream.ahead):
+            if offset > stream.length:
+                break
+            told = stream.ahead.pop(offset)
+            rest = told.text[stream.length - offset :]
+            if rest:
+                self._tell(stream, rest, told.index)
+        if stream.ahead:
+            self._ask_soon(stream)
+
+    # Coming late.
+
+    async def join(self, run: Run) -> Stream:
+        """A run that is under way, for somebody who came late to it: known here as soon as its node
+        has said how far it is. Where that node is silent, as far as it is on disk."""
+        stream = self._streams.get(run.message_id)
+        channel = self._hub.channels.get(run.conversation_id)
+        if stream is None:
+            stream = self._add(
+                Stream(
+                    run.org_id,
+                    run.conversation_id,
+                    run.message_id,
+                    run.agent_id,
+                    run.question_id,
+                    own=False,
+                )
+            )
+            stream.begun = True
+            self._early.pop(run.message_id, None)
+            await self._catch_up(stream)
+        elif not stream.own and (stream.channel is not channel or not stream.begun):
+            # Nobody was here for a while, and nothing was heard.
+            stream.begun = True
+            stream.channel = channel
+            await self._catch_up(stream)
+        stream.begun = True
+        return stream
+
+    def _ask_soon(self, stream: Stream) -> None:
+        if not stream.asking:
+            stream.asking = True
+            self._tasks.start(self._ask(stream), "streams: what is missing")
+
+    async def _ask(self, stream: Stream) -> None:
+        try:
+            while self._streams.get(stream.message_id) is stream and stream.ahead:
+                if not await self._catch_up(stream):
+                    await self._clock.sleep(AGAIN_SECONDS)
+                self._go_on(stream)
+        finally:
+            stream.asking = False
+
+    async def _catch_up(self, stream: Stream) -> bool:
+        """Bring it to where its node is. Whether that answered."""
+        self.asked += 1
+        try:
+            owner = await self._bus.owner(f"run:{stream.message_id}")
+            if owner is None or owner == self._bus.node:
+                raise Unavailable("Nobody writes it")
+            wanted = {"message_id": stream.message_id, "offset": stream.length}
+            answer = await self._bus.ask(owner, RUN_TEXT, wanted, ASK_SECONDS)
+            self._caught_up(stream, answer["offset"], answer["text"], answer["ends"])
+            for step in answer["steps"]:
+                self._tell_step(stream, step)
+            return True
+        except Unavailable:
+            await self._read(stream)
+            return False
+
+    async def _read(self, stream: Stream) -> None:
+        """What is on disk of it."""
+        try:
+            message = await self._store.message(stream.org_id, stream.message_id, stream.agent_id)
+            run = await self._store.run(stream.org_id, stream.message_id, stream.agent_id)
+        except Unavailable:
+            return
+        if message is not None and run is not None:
+            ends = [end for end in run.ends if end <= len(message.content)]
+            self._caught_up(stream, 0, message.content, ends)
+
+    def _caught_up(self, stream: Stream, offset: int, text: str, ends: Sequence[int]) -> None:
+        if self._streams.get(stream.message_id) is not stream:
+            return
+        rest = text[max(0, stream.length - offset) :] if offset <= stream.length else ""
+        if rest:
+            if len(ends) >= len(stream.ends):
+                stream.ends[:] = ends
+            self._tell(stream, rest, max(0, len(stream.ends) - 1))
+
+    def text_of(self, asked: Any) -> Mapping[str, Any]:
+        """What another node is answered that asks for a run's text.
+
+        Raises:
+            NotFound: this node does not write it.
+        """
+        stream = self._streams.get(asked["message_id"])
+        if stream is None or not stream.own:
+            raise NotFound("Not written here")
+        offset = min(int(asked["offset"]), stream.length)
+        return {
+            "offset": offset,
+            "text": stream.text[offset:],
+            "ends": stream.ends,
+            "steps": list(stream.steps.values()),
+        }

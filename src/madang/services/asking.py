@@ -1,0 +1,218 @@
+"""Whom a message asks: in a session, a person's message starts the run that answers it, in the
+same commit. So nobody's question stays without its run, and no repeat of it starts another.
+
+`plan` looks and refuses, `begin` changes: between the two the message itself is written. Stands
+below messages, for every surface's messages ask alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from madang.model.ids import uuid7
+from madang.model.nouns import Conversation, Event, Message, SenderType
+from madang.model.runs import Run, Session, agent_name, is_own_agent, own_agent
+from madang.ports.store import Transaction
+from madang.protocol.errors import RateLimited
+from madang.services.viewing import seen_by_all
+
+TITLE_LENGTH = 60
+MOST_MENTIONS = 10
+_MENTION = re.compile(r"(?<![\w@])@(\w[\w.:-]{0,98}\w|\w)")
+RETRY_RUNS = 1000
+"""Milliseconds after which to ask again where too many runs are under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """How many runs may be under way at once, those that wait included; None is any number."""
+
+    of_user: int | None = 10
+    of_org: int | None = 1000
+
+    def check(self, tx: Transaction, asked_by: str, more: int) -> None:
+        """Raises `RateLimited` where `more` runs of this user would be too many."""
+        of_user, of_org = tx.run_counts(asked_by)
+        if self.of_user is not None and of_user + more > self.of_user:
+            raise RateLimited("Too many runs at once", retry_after=RETRY_RUNS)
+        if self.of_org is not None and of_org + more > self.of_org:
+            raise RateLimited("Too many runs at once", retry_after=RETRY_RUNS)
+
+
+USUAL_LIMITS = RunLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a message is going to set off: runs of these agents, after others were stopped."""
+
+    session: Session
+    agents: tuple[str, ...]
+    stop: tuple[str, ...] = ()
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What the message's event says of it: whoever commits it stops those runs."""
+        return {"stop": list(self.stop)} if self.stop else {}
+
+
+def plan(
+    tx: Transaction,
+    conversation: Conversation,
+    sender_id: str,
+    sender_type: SenderType,
+    content: str,
+    limits: RunLimits,
+) -> Plan | None:
+    """What a message into this session sets off; None where the conversation is no session.
+
+    Raises:
+        RateLimited: too many runs are under way.
+    """
+    session = tx.session(conversation.id)
+    if session is None:
+        return None
+    if sender_type != "user":
+        return Plan(session, ())
+    agents = _asked(tx, session, content)
+    if agents:
+        limits.check(tx, sender_id, len(agents))
+    stop: tuple[str, ...] = ()
+    if session.when_busy == "cancel":
+        under_way = tx.runs_under_way(conversation.id)
+        stop = tuple(run.message_id for run in under_way if run.agent_id in agents)
+    return Plan(session, agents, stop)
+
+
+def _asked(tx: Transaction, session: Session, content: str) -> tuple[str, ...]:
+    """Those it mentions. Where it mentions nobody who is here, the session's own agent, unless a
+    person has taken over from it or it answers only when it is mentioned."""
+    room = session.conversation_id
+    agents: dict[str, None] = {}
+    somebody = False
+    for name in dict.fromkeys(_MENTION.findall(content)[:MOST_MENTIONS]):
+        if tx.participant(room, own_agent(name)) is not None:
+            agents[own_agent(name)] = None
+        elif tx.participant(room, name) is not None:
+            somebody = True
+    if agents or somebody or session.handler is not None or session.answers == "mentioned":
+        return tuple(agents)
+    own = is_own_agent(session.agent_id) and tx.participant(room, session.agent_id) is not None
+    return (session.agent_id,) if own else ()
+
+
+def begin(
+    tx: Transaction, conversation: Conversation, planned: Plan, message: Message
+) -> tuple[str, ...]:
+    """Start what was planned, after the message: give the session its title if it has none, and
+    start the runs, or have them wait. Their message ids."""
+    if conversation.title is None and message.sender_type == "user":
+        _give_title(tx, conversation, message)
+    end_waiting(tx, conversation.id, planned.stop)
+    return tuple(
+        ask_agent(tx, planned.session, agent_id, message.sender_id, message.id).message_id
+        for agent_id in planned.agents
+    )
+
+
+def _give_title(tx: Transaction, conversation: Conversation, message: Message) -> None:
+    line = " ".join((message.content.strip().splitlines() or [""])[0].split())
+    if not line:
+        return
+    title = line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
+    now = tx.conversation(conversation.id) or conversation
+    tx.save_conversation(replace(now, title=title, updated_at=tx.now))
+    changed = replace(now, title=title, updated_at=tx.now, last_seq=tx.next_seq(conversation.id))
+    view = seen_by_all(changed, tx)
+    tx.append(conversation.id, "conversation.updated", message.sender_id, conversation=view)
+
+
+def end_waiting(tx: Transaction, conversation_id: str, stop: tuple[str, ...]) -> None:
+    """Of the runs to be stopped those that have not started: they end without a word."""
+    for run in tx.runs_under_way(conversation_id):
+        if run.message_id in stop and run.status == "waiting":
+            tx.save_run(replace(run, status="cancelled", ended_at=tx.now))
+
+
+def ask_agent(
+    tx: Transaction,
+    session: Session,
+    agent_id: str,
+    asked_by: str,
+    question_id: str | None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Run:
+    """A run of one of the server's agents: started, or waiting for the one before it."""
+    room = session.conversation_id
+    under_way = tx.runs_under_way(room)
+    busy = any(run.agent_id == agent_id for run in under_way)
+    waits = busy and session.when_busy != "parallel"
+    run = Run(
+        # Those of one commit sort in the order in which they were asked for.
+        uuid7(tx.now + len(under_way)),
+        tx.org_id,
+        room,
+        agent_id,
+        asked_by,
+        question_id,
+        "waiting" if waits else "streaming",
+        tx.now,
+        tx.now,
+    )
+    tx.add_run(run)
+    if not waits:
+        start(tx, session, run, metadata)
+    return run
+
+
+def start(
+    tx: Transaction,
+    session: Session,
+    run: Run,
+    metadata: Mapping[str, Any] | None = None,
+    client_id: str | None = None,
+) -> Event:
+    """The run's message, without a word yet, and the event that tells of it."""
+    message = Message(
+        run.message_id,
+        tx.org_id,
+        run.conversation_id,
+        tx.next_seq(run.conversation_id),
+        run.agent_id,
+        "agent",
+        "stream",
+        "",
+        {
+            "status": "streaming",
+            "agent_id": agent_name(run.agent_id),
+            "trace_id": session.trace_id,
+            **(metadata or {}),
+        },
+        run.question_id,
+        (),
+        client_id,
+        tx.now,
+    )
+    tx.add_message(message)
+    return tx.append(run.conversation_id, "message.new", run.agent_id, message=message)
+
+
+def start_next(tx: Transaction, conversation_id: str, agent_id: str) -> Run | None:
+    """After a run has ended: start the one of the same agent that has waited the longest."""
+    session = tx.session(conversation_id)
+    under_way = [run for run in tx.runs_under_way(conversation_id) if run.agent_id == agent_id]
+    if session is None or any(run.status == "streaming" for run in under_way):
+        return None
+    conversation = tx.conversation(conversation_id)
+    for run in under_way:
+        if conversation is None or conversation.status != "active":
+            tx.save_run(replace(run, status="cancelled", ended_at=tx.now))
+            continue
+        started = replace(run, status="streaming", checked_at=tx.now)
+        tx.save_run(started)
+        start(tx, session, started)
+        return started
+    return None

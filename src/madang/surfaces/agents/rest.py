@@ -1,0 +1,354 @@
+"""Sessions over REST: create, list, change, archive; their history; who is in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+
+from madang.agents.catalog import Catalog
+from madang.agents.runner import Runner
+from madang.clock import Clock
+from madang.model.identity import Identity
+from madang.model.ids import is_user_id, parse_uuid, wire_user_id
+from madang.model.nouns import Message
+from madang.model.runs import ANYBODY, SessionView, WhenBusy, is_own_agent
+from madang.model.times import iso, parse_iso
+from madang.ports.store import Store, Writer
+from madang.protocol.errors import Invalid, NotAParticipant, NotFound, invalid_id
+from madang.services.asking import RunLimits
+from madang.services.limits import RateLimit
+from madang.services.messages import Done, ReadMessage, SendMessage
+from madang.services.sessions import (
+    ArchiveSession,
+    CreateSession,
+    HandOver,
+    LetIn,
+    RestoreSession,
+    SendOut,
+    UpdateSession,
+)
+from madang.surfaces.agents import bodies, frames
+from madang.surfaces.agents.viewing import Watching
+from madang.surfaces.content import check_content, sender_type
+from madang.surfaces.requests import Caller, JsonResponse, Limit, uuid_named
+
+SessionPath = Annotated[str, uuid_named("session_id")]
+Key = Annotated[str | None, Header(min_length=1, max_length=200)]
+_LARGEST_SEQ = 10**9
+"""A larger number is a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the routes work with. `outside`: a session's agent may be a user id that is none of
+    those on offer."""
+
+    store: Store
+    writer: Writer
+    clock: Clock
+    catalog: Catalog
+    runner: Runner
+    watching: Watching
+    messages_limit: RateLimit
+    run_limits: RunLimits
+    max_content: int
+    when_busy: WhenBusy
+    outside: bool
+    send_timeout: float
+
+    def count(self, caller: Identity) -> None:
+        """Count a message. Raises `RateLimited`."""
+        self.messages_limit.check(caller.org, caller.user_id, self.clock.monotonic())
+
+    def agent_user(self, agent_id: str) -> str:
+        """Who an agent is as a participant. Raises `NotFound`."""
+        offered = self.catalog.get(agent_id)
+        if offered is not None:
+            return offered.user_id
+        if not self.outside or is_own_agent(agent_id):
+            raise NotFound("Agent not found")
+        return agent_id
+
+    async def view(self, caller: Identity, session_id: str) -> SessionView:
+        """Raises `NotFound`: there is no such session, or the caller is not in it."""
+        seen = await self.store.session(caller.org, session_id, caller.user_id)
+        if seen is None:
+            raise NotFound("Session not found")
+        return seen
+
+    async def send(
+        self, caller: Identity, session_id: str, body: bodies.NewMessage, key: str | None
+    ) -> Done:
+        """Send a message. Raises `MadangError`."""
+        check_content(
+            body.content,
+            body.message_type,
+            caller,
+            self.max_content,
+            body.attachments,
+            body.metadata,
+        )
+        self.count(caller)
+        try:
+            done: Done = await self.writer.write(
+                SendMessage(
+                    caller.org,
+                    session_id,
+                    caller.user_id,
+                    body.content,
+                    sender_type(caller),
+                    body.message_type,
+                    body.client_id or key,
+                    body.reply_to_id,
+                    tuple(body.attachments or ()),
+                    body.metadata,
+                    self.run_limits,
+                )
+            )
+        except NotAParticipant:
+            raise NotFound("Session not found") from None
+        return done
+
+
+def add_sessions(routes: APIRouter, parts: Parts) -> None:
+    """`/sessions` and below."""
+    store, writer, catalog = parts.store, parts.writer, parts.catalog
+
+    @routes.get("/agents")
+    async def list_agents(caller: Caller) -> Any:
+        """The agents on offer."""
+        listed = [frames.agent(one) for one in catalog.agents.values() if one.listed]
+        return JsonResponse({"agents": listed})
+
+    @routes.post("/sessions", status_code=201)
+    async def create_session(caller: Caller, body: bodies.NewSession) -> Any:
+        """A session with an agent. Without a title, the first message gives it one."""
+        agent = parts.agent_user(body.agent_id)
+        if any(map(is_own_agent, body.participant_ids or ())):
+            raise Invalid("participant_ids: agents come in by agent_ids of /participants")
+        parts.count(caller)
+        opened = await writer.write(
+            CreateSession(
+                caller.org,
+                caller.user_id,
+                agent,
+                body.title or None,
+                body.metadata,
+                body.when_busy or parts.when_busy,
+                body.answers or "always",
+                tuple(body.participant_ids or ()),
+            )
+        )
+        seen = await parts.view(caller, opened.conversation.id)
+        return JsonResponse(frames.session(seen, catalog), 201)
+
+    @routes.get("/sessions")
+    async def list_sessions(
+        caller: Caller,
+        status: Annotated[str | None, Query(pattern="^(active|archived)$")] = None,
+        agent_id: Annotated[str | None, Query(max_length=100)] = None,
+        limit: Limit = 50,
+        offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+    ) -> Any:
+        """Mine, newest activity first."""
+        asked = None
+        if agent_id is not None:
+            offered = catalog.get(agent_id)
+            asked = agent_id if offered is None else offered.user_id
+        found, total = await store.sessions(
+            caller.org,
+            caller.user_id,
+            status=status,
+            agent_id=asked,
+            limit=limit,
+            offset=offset,
+        )
+        return JsonResponse(
+            {
+                "sessions": [frames.session_line(seen, catalog) for seen in found],
+                "total": total,
+                "has_more": offset + len(found) < total,
+            }
+        )
+
+    @routes.get("/sessions/{session_id}")
+    async def get_session(caller: Caller, session_id: SessionPath) -> Any:
+        """One I am in."""
+        return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
+
+    @routes.patch("/sessions/{session_id}")
+    async def update_session(
+        caller: Caller, session_id: SessionPath, body: bodies.SessionChange
+    ) -> Any:
+        """Change it (admins). What is left out stays; a null title clears it."""
+        await parts.view(caller, session_id)
+        place = (caller.org, session_id, caller.user_id)
+        if body.status == "active":
+            await writer.write(RestoreSession(*place))
+        if body.model_fields_set - {"status"}:
+            await writer.write(
+                UpdateSession(
+                    *place,
+                    body.title,
+                    body.metadata,
+                    body.when_busy,
+                    body.answers,
+                    set_title="title" in body.model_fields_set,
+                )
+            )
+        if body.status == "archived":
+            await writer.write(ArchiveSession(*place))
+        return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
+
+    @routes.post("/sessions/{session_id}/restore")
+    async def restore_session(caller: Caller, session_id: SessionPath) -> Any:
+        """Open an archived one again (admins)."""
+        await parts.view(caller, session_id)
+        await writer.write(RestoreSession(caller.org, session_id, caller.user_id))
+        return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
+
+    @routes.delete("/sessions/{session_id}")
+    async def archive_session(caller: Caller, session_id: SessionPath) -> Any:
+        """Archive it (admins): read-only until it is restored."""
+        await parts.view(caller, session_id)
+        await writer.write(ArchiveSession(caller.org, session_id, caller.user_id))
+        told = {"message": "Session archived successfully", "session_id": session_id}
+        return JsonResponse(told)
+
+    _add_history(routes, parts)
+    _add_people(routes, parts)
+
+
+def _add_history(routes: APIRouter, parts: Parts) -> None:
+    store = parts.store
+
+    @routes.get("/sessions/{session_id}/messages")
+    async def list_messages(
+        caller: Caller,
+        session_id: SessionPath,
+        limit: Limit = 50,
+        before: str | None = None,
+        after: str | None = None,
+    ) -> Any:
+        """Messages newest last, before or after a seq, a message id or a time."""
+        if before is not None and after is not None:
+            raise Invalid("Only one of before and after can be given")
+        await parts.view(caller, session_id)
+        found = await store.messages(
+            caller.org,
+            session_id,
+            caller.user_id,
+            before_seq=await _seq(store, caller, session_id, "before", before, 1),
+            after_seq=await _seq(store, caller, session_id, "after", after, 0),
+            limit=limit,
+        )
+        if found is None:
+            raise NotFound("Session not found")
+        total = await store.message_count(caller.org, session_id, caller.user_id)
+        messages: tuple[Message, ...] = found.items
+        return JsonResponse(
+            {
+                "messages": [frames.history(message) for message in messages],
+                "has_more": found.has_more,
+                "total": total,
+            }
+        )
+
+    @routes.post("/sessions/{session_id}/messages", status_code=201)
+    async def send_message(
+        caller: Caller,
+        session_id: SessionPath,
+        body: bodies.NewMessage,
+        idempotency_key: Key = None,
+    ) -> Any:
+        """Send a message; the agent answers over the WebSocket. A repeat (same `client_id` or
+        `Idempotency-Key`) answers 200 with the first one, and asks nobody again."""
+        done = await parts.send(caller, session_id, body, idempotency_key)
+        told = {
+            "message_id": done.message.id,
+            "status": "sent",
+            "created_at": iso(done.message.created_at),
+            "seq": done.message.seq,
+            "runs": list(done.runs),
+        }
+        return JsonResponse(told, 201 if done.event else 200)
+
+    @routes.post("/sessions/{session_id}/read")
+    async def read(caller: Caller, session_id: SessionPath, body: bodies.ReadUpTo) -> Any:
+        """I have read up to this message."""
+        await parts.view(caller, session_id)
+        await parts.writer.write(
+            ReadMessage(caller.org, body.message_id, caller.user_id, session_id)
+        )
+        seen = await parts.view(caller, session_id)
+        told = {"message_id": body.message_id, "unread_count": seen.view.unread_count}
+        return JsonResponse(told)
+
+
+async def _seq(
+    store: Store, caller: Identity, session_id: str, name: str, place: str | None, beyond: int
+) -> int | None:
+    """A place in a session's history as a seq. `beyond` is added where it is a time, so that
+    `before` includes what was said at the last moment before it."""
+    if place is None:
+        return None
+    if place.isascii() and place.isdecimal() and len(place) < 19:
+        number = int(place)
+        if number <= _LARGEST_SEQ:
+            return number
+        time: int | None = number
+    else:
+        message_id = parse_uuid(place)
+        if message_id is not None:
+            seq = await store.seq_of(caller.org, session_id, message_id=message_id, time=None)
+            if seq is None:
+                raise NotFound("Message not found")
+            return seq
+        time = parse_iso(place)
+    if time is None:
+        raise Invalid(f"{name}: must be a seq, a message id or a time")
+    found = await store.seq_of(caller.org, session_id, message_id=None, time=time)
+    return (found or 0) + beyond
+
+
+def _add_people(routes: APIRouter, parts: Parts) -> None:
+    writer, catalog = parts.writer, parts.catalog
+
+    @routes.post("/sessions/{session_id}/participants")
+    async def let_in(caller: Caller, session_id: SessionPath, body: bodies.NewPeople) -> Any:
+        """Let people and agents in (admins)."""
+        await parts.view(caller, session_id)
+        agents = [parts.agent_user(name) for name in body.agent_ids]
+        if any(is_own_agent(user) for user in body.user_ids):
+            raise Invalid("user_ids: agents come in by agent_ids")
+        parts.count(caller)
+        joining = (*body.user_ids, *agents)
+        await writer.write(LetIn(caller.org, session_id, caller.user_id, joining))
+        return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
+
+    @routes.delete("/sessions/{session_id}/participants/{user_id:path}")
+    async def send_out(caller: Caller, session_id: SessionPath, user_id: str) -> Any:
+        """Send somebody out (admins), or leave it oneself."""
+        if not is_user_id(user_id):
+            raise invalid_id("user_id")
+        await parts.view(caller, session_id)
+        event = await writer.write(SendOut(caller.org, session_id, caller.user_id, user_id))
+        return JsonResponse(
+            {
+                "session_id": session_id,
+                "user_id": wire_user_id(user_id),
+                "by": wire_user_id(caller.user_id),
+                "seq": event.seq,
+            }
+        )
+
+    @routes.post("/sessions/{session_id}/handover")
+    async def hand_over(caller: Caller, session_id: SessionPath, body: bodies.HandOverTo) -> Any:
+        """A person takes over from the agent (`to` a user id, or `*` for whoever comes first), or
+        gives back (`to` null)."""
+        await parts.view(caller, session_id)
+        to = ANYBODY if body.to == ANYBODY else body.to
+        await writer.write(HandOver(caller.org, session_id, caller.user_id, to, body.note))
+        return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))

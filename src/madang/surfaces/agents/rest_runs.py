@@ -1,0 +1,145 @@
+"""Runs over REST and Server-Sent Events: ask and watch, watch, stop, answer, make again, choose."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Header
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from madang.gateways.sse import EventStream
+from madang.hub.hub import Member
+from madang.model.identity import Identity
+from madang.model.runs import Run, agent_name
+from madang.protocol.errors import NotFound
+from madang.services.runs import AnswerApproval, ChooseAnswer, Regenerate
+from madang.surfaces.agents import bodies
+from madang.surfaces.agents.rest import Key, Parts, SessionPath
+from madang.surfaces.agents.viewing import numbered, place_of
+from madang.surfaces.requests import Caller, JsonResponse, MessagePath
+
+SSE_PING_SECONDS = 15
+
+
+def add_runs(routes: APIRouter, parts: Parts) -> None:
+    """`/sessions/{session_id}/messages/stream`, and `/runs` and below."""
+    store, writer = parts.store, parts.writer
+
+    @routes.post("/sessions/{session_id}/messages/stream")
+    async def ask(
+        caller: Caller,
+        session_id: SessionPath,
+        body: bodies.NewMessage,
+        idempotency_key: Key = None,
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> EventSourceResponse:
+        """Send a message, and watch the answer. Whoever leaves stops nothing; a repeat (same
+        `client_id` or `Idempotency-Key`) watches the first answer."""
+        user = await parts.watching.ready(caller)
+        done = await parts.send(caller, session_id, body, idempotency_key)
+        runs = await store.runs_answering(caller.org, session_id, done.message.id)
+        place = None
+        if runs and last_event_id:
+            place = place_of(last_event_id, runs[0].message_id)
+        return _stream(parts, caller, user, runs, place, done.message.id)
+
+    @routes.get("/runs/{message_id}/stream")
+    async def watch(
+        caller: Caller,
+        message_id: MessagePath,
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> EventSourceResponse:
+        """An answer under way or done: what came after `Last-Event-ID`, else from the start."""
+        run = await _run(parts, caller, message_id)
+        place = place_of(last_event_id, message_id)
+        user = await parts.watching.ready(caller)
+        return _stream(parts, caller, user, [run], place)
+
+    @routes.post("/runs/{message_id}/stop")
+    async def stop(caller: Caller, message_id: MessagePath) -> Any:
+        """The run ends as `cancelled`, its text kept. One that has ended stays as it is."""
+        run = await _run(parts, caller, message_id)
+        if not run.over:
+            await parts.runner.stop(caller.org, message_id)
+            run = await _run(parts, caller, message_id)
+        return JsonResponse(_told(run))
+
+    @routes.get("/runs/{message_id}")
+    async def get_run(caller: Caller, message_id: MessagePath) -> Any:
+        """How a run is."""
+        return JsonResponse(_told(await _run(parts, caller, message_id)))
+
+    @routes.post("/runs/{message_id}/regenerate", status_code=201)
+    async def regenerate(caller: Caller, message_id: MessagePath) -> Any:
+        """Another answer to the same question, which counts from now on."""
+        parts.count(caller)
+        run = await writer.write(
+            Regenerate(caller.org, message_id, caller.user_id, parts.run_limits)
+        )
+        return JsonResponse(_told(run), 201)
+
+    @routes.post("/runs/{message_id}/choose")
+    async def choose(caller: Caller, message_id: MessagePath) -> Any:
+        """Of several answers to a question, this one counts."""
+        await writer.write(ChooseAnswer(caller.org, message_id, caller.user_id))
+        return JsonResponse(_told(await _run(parts, caller, message_id)))
+
+    @routes.post("/runs/{message_id}/approvals/{request_id}")
+    async def answer(
+        caller: Caller, message_id: MessagePath, request_id: str, body: bodies.ApprovalAnswered
+    ) -> Any:
+        """Answer what a run asks. The first answer counts."""
+        await writer.write(
+            AnswerApproval(
+                caller.org,
+                message_id,
+                request_id[:100],
+                caller.user_id,
+                body.answer,
+                body.note,
+            )
+        )
+        told = {"message_id": message_id, "request_id": request_id, "answer": body.answer}
+        return JsonResponse(told)
+
+
+def _stream(
+    parts: Parts,
+    caller: Identity,
+    user: Member,
+    runs: Sequence[Run],
+    place: int | None,
+    question_id: str | None = None,
+) -> EventSourceResponse:
+    async def events() -> AsyncIterator[ServerSentEvent]:
+        if not runs:
+            # A person has taken over, or somebody else was meant.
+            told = {"type": "message_sent", "message_id": question_id}
+            yield ServerSentEvent(orjson.dumps(told).decode())
+            return
+        last = {run.message_id: -1 if place is None else place for run in runs}
+        async for content in parts.watching.watch(caller, user, runs, place):
+            yield numbered(content, last)
+
+    return EventStream(events(), ping=SSE_PING_SECONDS, send_timeout=parts.send_timeout)
+
+
+async def _run(parts: Parts, caller: Identity, message_id: str) -> Run:
+    run = await parts.store.run(caller.org, message_id, caller.user_id)
+    if run is None:
+        raise NotFound("Message not found")
+    return run
+
+
+def _told(run: Run) -> dict[str, Any]:
+    return {
+        "message_id": run.message_id,
+        "session_id": run.conversation_id,
+        "agent_id": agent_name(run.agent_id),
+        "reply_to_id": run.question_id,
+        "status": run.status,
+        "tokens_used": run.tokens_used,
+        "latency_ms": run.latency_ms,
+    }

@@ -1,0 +1,290 @@
+"""Watching answers over Server-Sent Events: a connection that hears one session and passes on what
+is about certain runs, each from where its client left off, until they have ended."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import orjson
+import structlog
+from sse_starlette import ServerSentEvent
+
+from madang.clock import Clock
+from madang.delivery.catchup import ToldLog
+from madang.delivery.members import Members
+from madang.delivery.stream import so_far
+from madang.delivery.streams import Streams
+from madang.gateways.entrance import Entrance
+from madang.gateways.sse import SseConnection
+from madang.hub.frame import Form, Frame
+from madang.hub.hub import Hub, Member
+from madang.model.identity import Identity
+from madang.model.ids import parse_uuid
+from madang.model.runs import Run
+from madang.ports.store import Store
+from madang.protocol.errors import Invalid, MadangError, NotFound, Unavailable
+from madang.services.runs import approvals_of
+from madang.surfaces.admission import Admission
+from madang.surfaces.agents import frames
+
+log = structlog.get_logger(__name__)
+
+TOLD = frozenset({"stream_start", "stream_chunk", "stream_end", "run_step", "approval_request"})
+BEFORE_ALL = -1
+"""The number before the first chunk's: what `stream_start` is known by."""
+
+
+class RunViewer(SseConnection):
+    """Takes what is about its runs, and of their text what its client has not had."""
+
+    __slots__ = ("_frames", "_had", "_started", "left", "runs")
+
+    def __init__(self, entrance: Entrance, limit: int, runs: Sequence[str]) -> None:
+        super().__init__(entrance, limit)
+        self.form = Form.AGENT
+        self.runs = frozenset(runs)
+        self.left = set(runs)
+        """Those that have not ended."""
+        self._had: dict[str, int] = {}
+        self._started: set[str] = set()
+        self._frames: deque[dict[str, Any]] = deque()
+
+    def had(self, message_id: str, offset: int) -> None:
+        """Its client has had the text up to this offset, and the beginning."""
+        self._had[message_id] = offset
+        self._started.add(message_id)
+
+    def write(self, frame: Frame) -> None:
+        content = orjson.loads(frame.text)
+        message_id = content.get("message_id")
+        if message_id in self.runs and content.get("type") in TOLD:
+            self._take(content, message_id)
+
+    def _take(self, content: dict[str, Any], message_id: str) -> None:
+        match content["type"]:
+            case "stream_start":
+                if message_id in self._started:
+                    return
+                self._started.add(message_id)
+            case "stream_chunk":
+                offset, had = content["offset"], self._had.get(message_id, 0)
+                text = content["content"][max(0, had - offset) :]
+                if not text or offset > had:
+                    return
+                content = {**content, "content": text, "offset": had}
+                self._had[message_id] = had + len(text)
+            case "stream_end":
+                self.left.discard(message_id)
+        self._frames.append(content)
+        super().write(Frame(orjson.dumps(content)))
+
+    async def told(self) -> AsyncIterator[dict[str, Any]]:
+        """Frames, until the last run has ended or the connection was closed."""
+        while True:
+            while self._frames:
+                content = self._frames.popleft()
+                self._unsent -= len(self._outbox.popleft().text)
+                yield content
+            if not self.open or not self.left:
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+
+def numbered(content: dict[str, Any], last: dict[str, int]) -> ServerSentEvent:
+    """A frame as an event, with its `MESSAGE_ID:INDEX`. `last` keeps the numbers."""
+    message_id = content["message_id"]
+    match content["type"]:
+        case "stream_start":
+            index = BEFORE_ALL
+        case "stream_chunk":
+            index = last[message_id] = content["index"]
+        case "stream_end":
+            index = last.get(message_id, BEFORE_ALL) + 1
+        case _:
+            index = last.get(message_id, BEFORE_ALL)
+    return ServerSentEvent(orjson.dumps(content).decode(), id=f"{message_id}:{index}")
+
+
+def place_of(last_event_id: str | None, message_id: str) -> int | None:
+    """The number of the last chunk that a client has had, by its `Last-Event-ID`.
+
+    Raises:
+        Invalid: it is none, or one of another run.
+    """
+    if last_event_id is None or not last_event_id.strip():
+        return None
+    run, _, index = last_event_id.strip().rpartition(":")
+    if parse_uuid(run) != message_id:
+        raise Invalid("Last-Event-ID: not of this run")
+    try:
+        number = int(index)
+    except ValueError:
+        raise Invalid("Last-Event-ID: not one that was given out") from None
+    if not BEFORE_ALL <= number < 2**31:
+        raise Invalid("Last-Event-ID: not one that was given out")
+    return number
+
+
+def _offset(ends: Sequence[int], place: int | None, length: int) -> int | None:
+    """Where the text goes on after the chunk of this number; None from the beginning."""
+    if place is None:
+        return None
+    if place < 0:
+        return 0
+    return min(ends[place], length) if place < len(ends) else length
+
+
+class Watching:
+    """Brings viewers in."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        log: ToldLog,
+        store: Store,
+        streams: Streams,
+        members: Members,
+        admission: Admission,
+        entrance: Entrance,
+        clock: Clock,
+        output_limit: int,
+    ) -> None:
+        self._hub = hub
+        self._log = log
+        self._store = store
+        self._streams = streams
+        self._members = members
+        self._admission = admission
+        self._entrance = entrance
+        self._clock = clock
+        self._limit = output_limit
+
+    async def ready(self, caller: Identity) -> Member:
+        """The caller as the hub knows them. Raises `Unavailable`."""
+        if self._entrance.draining:
+            raise Unavailable("Going away")
+        return await self._members.get(caller.org, caller.user_id)
+
+    async def watch(
+        self, caller: Identity, user: Member, runs: Sequence[Run], place: int | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """What is told of these runs of one session, from after the chunk numbered `place`."""
+        viewer = RunViewer(self._entrance, self._limit, [run.message_id for run in runs])
+        viewer.identity = caller
+        self._entrance.entered(viewer)
+        try:
+            self._admission.enter(viewer, user, beside=True)
+            try:
+                await self._attach(viewer, user, runs, place)
+            except MadangError as error:
+                # The answer has begun: its client comes back, and is told why then.
+                log.info("a stream could not begin", why=error.text)
+                return
+            async for content in viewer.told():
+                yield content
+        finally:
+            viewer.open = False
+            self._entrance.gone(viewer)
+            self._admission.leave(viewer)
+
+    async def _attach(
+        self, viewer: RunViewer, user: Member, runs: Sequence[Run], place: int | None
+    ) -> None:
+        room = runs[0].conversation_id
+        if not self._hub.is_in(user, room):
+            await self._log.reach(user.org_id, None)  # They may have come in just now, elsewhere.
+        while True:
+            channel = self._hub.channels.get(room)
+            seq = None if channel is None else channel.last_seq
+            asked: list[Frame] = []
+            over: dict[str, Run] = {}
+            for run in runs:
+                now = await self._store.run(run.org_id, run.message_id, user.user_id)
+                if now is None or not self._hub.is_in(user, room):
+                    raise NotFound("Message not found")
+                if now.over:
+                    over[run.message_id] = now
+                elif now.status == "streaming":
+                    await self._streams.join(now)
+                    asked += await self._unanswered(now, user)
+            for message_id, ended in over.items():
+                if message_id in viewer.left:
+                    await self._tell_ended(viewer, user, ended, place)
+            self._hub.flush()
+            left = [run for run in runs if run.message_id in viewer.left]
+            channel = self._hub.channels.get(room)
+            if (None if channel is None else channel.last_seq) == seq:
+                break
+            # Something happened meanwhile: what has ended is nowhere but on disk.
+        assert viewer.member is not None
+        for run in left:
+            stream = self._streams.get(run.message_id)
+            if stream is None:
+                continue
+            offset = _offset(stream.ends, place, stream.length)
+            if offset is not None:
+                viewer.had(run.message_id, offset)
+            start = frames.start_of(stream.message_id, stream.agent_id, stream.question_id)
+            viewer.write(Frame(orjson.dumps(start)))
+            for frame in so_far(stream, offset or 0):
+                viewer.write(frame)
+        for frame in asked:
+            viewer.write(frame)
+        if left:
+            self._hub.join(viewer.member, room)
+
+    async def _unanswered(self, run: Run, user: Member) -> list[Frame]:
+        """What the run asks people, and waits for."""
+        message = await self._store.message(run.org_id, run.message_id, user.user_id)
+        return (
+            []
+            if message is None
+            else [
+                Frame(orjson.dumps(frames.approval_request(message, request_id, asked)))
+                for request_id, asked in approvals_of(message).items()
+                if "answer" not in asked
+            ]
+        )
+
+    async def _tell_ended(
+        self, viewer: RunViewer, user: Member, run: Run, place: int | None
+    ) -> None:
+        message = await self._store.message(run.org_id, run.message_id, user.user_id)
+        if message is None:
+            if run.status in ("cancelled", "interrupted"):
+                viewer.left.discard(run.message_id)  # It never began.
+                return
+            raise NotFound("Message not found")
+        text = message.content
+        offset = _offset(run.ends, place, len(text))
+        start = frames.stream_start(message)
+        if offset is not None:
+            viewer.had(run.message_id, offset)
+        viewer.write(Frame(orjson.dumps(start)))
+        for step in message.metadata.get("steps", ()):
+            told = {"type": "run_step", "message_id": run.message_id, **step, "so_far": True}
+            viewer.write(Frame(orjson.dumps(told)))
+        index = max(0, len(run.ends) - 1)
+        if text[offset or 0 :]:
+            chunk = {
+                "type": "stream_chunk",
+                "message_id": run.message_id,
+                "content": text[offset or 0 :],
+                "index": index,
+                "offset": offset or 0,
+            }
+            viewer.write(Frame(orjson.dumps(chunk)))
+        end = {
+            "type": "stream_end",
+            "message_id": run.message_id,
+            "tokens_used": run.tokens_used,
+            "latency_ms": run.latency_ms,
+            "status": run.status,
+            "length": len(text),
+        }
+        if "error" in message.metadata:
+            end["error"] = message.metadata["error"]
+        viewer.write(Frame(orjson.dumps(end)))

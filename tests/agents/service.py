@@ -1,0 +1,316 @@
+"""A real HTTP server that speaks what agents speak, and fails in every way that one can: each path
+is a behaviour. It keeps what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+Writer = asyncio.StreamWriter
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n%b\r\n"
+
+
+@dataclass
+class Asked:
+    """One request."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Service:
+    """What runs. `gate` holds back answers that wait for it."""
+
+    port: int = 0
+    asked: list[Asked] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+    """A client has gone in the middle of an answer."""
+    writers: set[Writer] = field(default_factory=set)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def handle(self, reader: asyncio.StreamReader, writer: Writer) -> None:
+        self.writers.add(writer)
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            first, *lines = head.split("\r\n")
+            headers = {
+                name.lower(): value.strip()
+                for name, _, value in (line.partition(":") for line in lines if line)
+            }
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
+            path = first.split(" ")[1]
+            self.asked.append(Asked(path, headers, body))
+            name = path.strip("/").split("/")[0]
+            openai = "chat/completions" in path
+            await BEHAVIOURS[name](self, Speaking(writer, openai=openai), reader)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            self.hung_up.set()
+        finally:
+            self.writers.discard(writer)
+            writer.close()
+
+
+class Speaking:
+    """Writes events in the words of either protocol, as chunks of HTTP."""
+
+    def __init__(self, writer: Writer, *, openai: bool) -> None:
+        self.writer = writer
+        self.openai = openai
+
+    async def raw(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def begin(self) -> None:
+        await self.raw(HEAD % b"transfer-encoding: chunked\r\n")
+
+    async def piece(self, data: bytes) -> None:
+        """One chunk of HTTP."""
+        await self.raw(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def event(self, text: str) -> bytes:
+        content: dict[str, Any] = {"type": "stream_chunk", "content": text}
+        if self.openai:
+            content = completion({"content": text})
+        return b"data: %b\n\n" % json.dumps(content, ensure_ascii=False).encode()
+
+    async def say(self, text: str) -> None:
+        await self.piece(self.event(text))
+
+    async def end(self) -> None:
+        if self.openai:
+            await self.piece(b"data: %b\n\n" % json.dumps(completion({}, "stop")).encode())
+            usage = {"prompt_tokens": 5, "completion_tokens": 12, "total_tokens": 17}
+            last = {**completion({}), "choices": [], "usage": usage}
+            await self.piece(b"data: %b\n\ndata: [DONE]\n\n" % json.dumps(last).encode())
+        else:
+            await self.piece(b'data: {"type":"stream_end","tokens_used":17}\n\n')
+        await self.raw(b"0\r\n\r\n")
+
+
+def completion(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+    return {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+    }
+
+
+async def _works(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    await out.begin()
+    for text in ("안녕", " 🌊", " hello"):
+        await out.say(text)
+    await out.end()
+
+
+async def _slow(service: Service, out: Speaking, reader: asyncio.StreamReader) -> None:
+    """Says nothing until it is let."""
+    await out.begin()
+    await service.gate.wait()
+    await out.say("at last")
+    await out.end()
+
+
+async def _stall(service: Service, out: Speaking, reader: asyncio.StreamReader) -> None:
+    """Says something, then nothing any more."""
+    await out.begin()
+    await out.say("begun")
+    if not await reader.read():
+        service.hung_up.set()
+
+
+async def _cut(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    """Ends in the middle of a chunk of HTTP."""
+    await out.begin()
+    await out.say("whole ")
+    event = out.event("part")
+    await out.raw(b"%x\r\n%b" % (len(event), event[:-8]))
+
+
+async def _cut_character(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    """Sends characters in pieces, and ends in the middle of one."""
+    await out.begin()
+    event = out.event("안녕 🌊")
+    for byte in range(len(event)):
+        await out.piece(event[byte : byte + 1])
+    half = out.event("🌊").partition("🌊".encode())[0] + "🌊".encode()[:2]
+    await out.piece(half)
+    await out.raw(b"0\r\n\r\n")
+
+
+async def _busy(service: Service, out: Speaking, reader: asyncio.StreamReader) -> None:
+    """Busy the first time."""
+    if sum(one.path.startswith("/busy/") for one in service.asked) == 1:
+        await out.raw(
+            b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n"
+        )
+    else:
+        await _works(service, out, reader)
+
+
+async def _very_busy(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    await out.raw(b"HTTP/1.1 429 No\r\nretry-after: 3600\r\ncontent-length: 0\r\n\r\n")
+
+
+async def _malformed(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    await out.begin()
+    await out.say("good ")
+    await out.piece(b"data: {not json\n\n")
+    await out.say("never")
+    await out.end()
+
+
+async def _error(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    """An error after a hundred tokens."""
+    await out.begin()
+    for number in range(100):
+        await out.say(f"{number} ")
+    if out.openai:
+        await out.piece(b'data: {"error": {"message": "the model is tired"}}\n\n')
+    else:
+        await out.piece(b'data: {"type": "error", "message": "the model is tired"}\n\n')
+    await out.raw(b"0\r\n\r\n")
+
+
+async def _no_end(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    """Ends like one that is done, without having said so."""
+    await out.begin()
+    await out.say("and then")
+    await out.raw(b"0\r\n\r\n")
+
+
+async def _refuses(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    body = b"a secret of the inside"
+    await out.raw(
+        b"HTTP/1.1 500 Oh\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body),
+    )
+
+
+async def _page(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    """A page where events were expected."""
+    body = b"<h1>hello</h1>"
+    await out.raw(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: %d\r\n\r\n%b"
+        % (len(body), body)
+    )
+
+
+async def _endless(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    """Never ends, in one line."""
+    await out.begin()
+    await out.piece(b"data: ")
+    while True:
+        await out.piece(b"x" * 65_536)
+
+
+async def _flood(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    """Never ends, in many events."""
+    await out.begin()
+    while True:
+        await out.piece(out.event("flood 🌊 ") * 100)
+
+
+async def _inside(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    """Leads to an address inside."""
+    await out.raw(
+        b"HTTP/1.1 307 Temporary Redirect\r\nlocation: http://169.254.169.254/latest\r\n"
+        b"content-length: 0\r\n\r\n"
+    )
+
+
+async def _steps(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    """Thinks and calls a tool."""
+    await out.begin()
+    if out.openai:
+        deltas: list[dict[str, Any]] = [
+            {"reasoning_content": "hm"},
+            {"reasoning_content": "m"},
+            {"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "f", "arguments": ""}}]},
+            {"tool_calls": [{"index": 0, "function": {"arguments": '{"a"'}}]},
+            {"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]},
+        ]
+        for delta in deltas:
+            await out.piece(b"data: %b\n\n" % json.dumps(completion(delta)).encode())
+    else:
+        for step in (
+            {"id": "t", "kind": "thinking", "content": "hm"},
+            {"id": "t", "kind": "thinking", "content": "m", "status": "complete"},
+            {"id": "c1", "name": "f", "input": '{"a":1}', "status": "complete"},
+        ):
+            content = json.dumps({"type": "run_step", **step})
+            await out.piece(b"event: ignored\ndata: %b\n\n" % content.encode())
+    await out.say("done")
+    await out.end()
+
+
+Behaviour = Callable[[Service, Speaking, asyncio.StreamReader], Awaitable[None]]
+BEHAVIOURS: dict[str, Behaviour] = {
+    "works": _works,
+    "slow": _slow,
+    "stall": _stall,
+    "cut": _cut,
+    "cut-character": _cut_character,
+    "busy": _busy,
+    "very-busy": _very_busy,
+    "malformed": _malformed,
+    "error": _error,
+    "no-end": _no_end,
+    "refuses": _refuses,
+    "page": _page,
+    "endless": _endless,
+    "flood": _flood,
+    "inside": _inside,
+    "steps": _steps,
+}
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Service]:
+    """The service, on a free port of this machine."""
+    service = Service()
+    server = await asyncio.start_server(service.handle, "127.0.0.1", 0)
+    service.port = server.sockets[0].getsockname()[1]
+    try:
+        yield service
+    finally:
+        server.close()
+        for writer in list(service.writers):
+            writer.transport.abort()
+        await server.wait_closed()
+
+
+def configured(url: str, kind: str) -> dict[str, Any]:
+    """An agent for each behaviour, of this kind."""
+    if kind == "http":
+        return {
+            name: {"kind": "http", "url": f"{url}/{name}/agent", "secret": "whsec_c2VjcmV0"}
+            for name in BEHAVIOURS
+        }
+    return {
+        name: {
+            "kind": "openai",
+            "url": f"{url}/{name}/v1",
+            "key": "sk-secret",
+            "model": "m",
+            "system": "Be brief.",
+            "temperature": 0.5,
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
+        }
+        for name in BEHAVIOURS
+    }

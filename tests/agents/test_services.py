@@ -1,0 +1,195 @@
+"""Agents behind HTTP and behind an OpenAI-compatible address, against a real server that works and
+that fails. What came is kept, to the byte; why it ended is told, and nothing of the inside."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agents.service import Service, configured, serving
+from tests.conftest import Server
+from tests.surfaces.agents.sessions import LONG, Chat, answer_of
+from tests.surfaces.people import House, unharmed
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    async with serving() as running:
+        yield running
+
+
+@pytest.fixture(params=["http", "openai"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+Make = Callable[..., Chat]
+
+
+@pytest.fixture
+async def make_chat(tmp_path: Path, service: Service, kind: str) -> AsyncIterator[Make]:
+    """A server whose agents ask the service."""
+    made: list[tuple[Server, House]] = []
+
+    def make(**settings: str) -> Chat:
+        wanted: dict[str, Any] = {
+            "agents": json.dumps(configured(service.url, kind)),
+            "agents_private_addresses": "true",
+            "run_text_limit": "50000",
+            **settings,
+        }
+        server = Server(tmp_path / f"server-{len(made)}", **wanted)
+        server.start()
+        house = House(server)
+        made.append((server, house))
+        return Chat(house)
+
+    yield make
+    for server, house in made:
+        await house.__aexit__(None, None, None)
+        server.stop()
+        unharmed(server)
+
+
+async def ask(chat: Chat, agent: str, question: str = "안녕?") -> tuple[str, dict[str, Any]]:
+    """The text of an answer and its message, as history has it."""
+    session = await chat.session("ann", agent)
+    ann = await chat.join("ann", session)
+    await ann.send("message", content=question)
+    message_id, text, end = await answer_of(ann)
+    kept = (await chat.rest("ann").messages(session))[-1]
+    assert (kept["id"], kept["content"]) == (message_id, text)
+    assert kept["metadata"]["status"] == end["status"]
+    assert end.get("error") == kept["metadata"].get("error")
+    return text, kept["metadata"]
+
+
+async def test_what_works_and_what_is_asked(make_chat: Make, service: Service, kind: str) -> None:
+    chat = make_chat()
+    text, metadata = await ask(chat, "works")
+    assert (text, metadata["status"]) == ("안녕 🌊 hello", "complete")
+    assert metadata["tokens_used"] == 17
+    (asked,) = service.asked
+    trace = metadata["trace_id"]
+    assert asked.headers["traceparent"].startswith(f"00-{trace}-")
+    if kind == "openai":
+        assert asked.headers["authorization"] == "Bearer sk-secret"
+        assert asked.json["messages"] == [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "안녕?"},
+        ]
+        assert (asked.json["model"], asked.json["temperature"]) == ("m", 0.5)
+        assert asked.json["tools"][0]["function"]["name"] == "f"
+        return
+    assert asked.json["question"] == "안녕?"
+    assert asked.json["messages"] == [{"role": "user", "content": "안녕?", "user_id": "ann"}]
+    signed = b"%b.%b.%b" % (
+        asked.headers["webhook-id"].encode(),
+        asked.headers["webhook-timestamp"].encode(),
+        asked.body,
+    )
+    key = base64.b64decode("c2VjcmV0")
+    digest = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert asked.headers["webhook-signature"] == f"v1,{digest}"
+    assert asked.headers["webhook-id"] == asked.json["message_id"]
+
+
+FAILURES = {
+    "cut": ("whole ", "The agent's answer was cut"),
+    "cut-character": ("안녕 🌊", "The agent's answer was cut"),
+    "very-busy": ("", "The agent is busy"),
+    "malformed": ("good ", "The agent sent an event that is no JSON"),
+    "no-end": ("and then", "The agent's answer was cut"),
+    "refuses": ("", "The agent refused (HTTP 500)"),
+}
+
+
+async def test_what_fails_keeps_what_came(make_chat: Make) -> None:
+    chat = make_chat()
+    for agent, (text, error) in FAILURES.items():
+        said, metadata = await ask(chat, agent)
+        assert (agent, said, metadata["error"]) == (agent, text, error)
+        assert metadata["status"] == "failed"
+    said, metadata = await ask(chat, "error")
+    assert said == "".join(f"{number} " for number in range(100))
+    assert (metadata["status"], metadata["tokens_used"]) == ("failed", 100)
+    _, metadata = await ask(chat, "page")
+    assert metadata["status"] == "failed"
+    assert "a secret of the inside" not in chat.house.server.log
+
+
+async def test_one_that_is_busy_is_asked_again(make_chat: Make, service: Service) -> None:
+    chat = make_chat()
+    text, metadata = await ask(chat, "busy")
+    assert (text, metadata["status"]) == ("안녕 🌊 hello", "complete")
+    assert len(service.asked) == 2
+
+
+async def test_a_slow_first_token_is_waited_for(make_chat: Make, service: Service) -> None:
+    chat = make_chat()
+    session = await chat.session("ann", "slow")
+    ann = await chat.join("ann", session)
+    await ann.send("message", content="well?")
+    start = await ann.next("stream_start", patience=LONG)
+    service.gate.set()
+    chunk = await ann.next("stream_chunk", patience=LONG)
+    assert (chunk["content"], chunk["index"]) == ("at last", 0)
+    end = await ann.next("stream_end", patience=LONG)
+    assert (end["message_id"], end["status"]) == (start["message_id"], "complete")
+
+
+async def test_one_that_stalls_is_given_up(make_chat: Make, service: Service) -> None:
+    chat = make_chat(run_idle_seconds="0.4")
+    text, metadata = await ask(chat, "stall")
+    assert (text, metadata["status"]) == ("begun", "failed")
+    assert metadata["error"] == "The agent said nothing for too long"
+    async with asyncio.timeout(LONG):
+        await service.hung_up.wait()
+
+
+async def test_stopping_hangs_up(make_chat: Make, service: Service) -> None:
+    chat = make_chat()
+    session = await chat.session("ann", "stall")
+    ann = await chat.join("ann", session)
+    await ann.send("message", content="well?")
+    chunk = await ann.next("stream_chunk", patience=LONG)
+    await ann.send("stop", message_id=chunk["message_id"])
+    assert (await ann.next("stream_end", patience=LONG))["status"] == "cancelled"
+    async with asyncio.timeout(LONG):
+        await service.hung_up.wait()
+
+
+async def test_floods_end(make_chat: Make) -> None:
+    chat = make_chat()
+    text, metadata = await ask(chat, "flood")
+    assert text == ("flood 🌊 " * 50_000)[:50_000]
+    assert (metadata["status"], metadata["error"]) == ("failed", "The answer is too long")
+    text, metadata = await ask(chat, "endless")
+    assert (text, metadata["status"]) == ("", "failed")
+
+
+async def test_steps(make_chat: Make) -> None:
+    chat = make_chat()
+    text, metadata = await ask(chat, "steps")
+    assert (text, metadata["status"]) == ("done", "complete")
+    thinking, call = metadata["steps"]
+    assert (thinking["kind"], thinking["content"]) == ("thinking", "hmm")
+    assert (call["kind"], call["name"], call["input"]) == ("tool_call", "f", '{"a":1}')
+    assert call["status"] == "complete"
+
+
+async def test_no_agent_is_asked_inside(make_chat: Make, service: Service) -> None:
+    """Not at its own address, nor by a redirect, where addresses inside are not allowed."""
+    chat = make_chat(agents_private_addresses="false")
+    _, metadata = await ask(chat, "works")
+    assert metadata["status"] == "failed"
+    assert metadata["error"] == "The agent's address is not allowed"
+    assert service.asked == []

@@ -1,0 +1,353 @@
+"""Answers while they are written: merged, and whole for every viewer, whatever the bus loses and
+whenever somebody comes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from madang.agents.protocol import AgentRun, Said
+from madang.bus.memory import MemoryBus, MemoryEnd
+from madang.clock import SystemClock
+from madang.compose import Madang
+from madang.hub.frame import Form
+from madang.model.identity import Identity
+from madang.model.runs import own_agent
+from madang.ports.bus import Bus, RunTold
+from madang.services.messages import SendMessage
+from madang.services.sessions import CreateSession
+from madang.settings import Settings
+from madang.surfaces.agents.seats import Seat, Seats
+from madang.testing import JumpingClock
+from tests.conftest import eventually
+from tests.delivery.conftest import PATIENCE
+from tests.hub.recording import Recorder
+
+ORG = "default"
+
+
+class Typed:
+    """An agent that says what a test types; None is its end."""
+
+    def __init__(self, app: Madang) -> None:
+        self._queue: asyncio.Queue[str | None] = asyncio.Queue()
+        app.agent("typed")(self.say)
+
+    async def say(self, run: AgentRun) -> AsyncIterator[Said]:
+        while (text := await self._queue.get()) is not None:
+            yield text
+
+    def type(self, *texts: str | None) -> None:
+        for text in texts:
+            self._queue.put_nowait(text)
+
+
+class Lossy:
+    """An end of a bus that loses what it tells of runs, as `loses` says."""
+
+    def __init__(self, end: MemoryEnd, loses: Callable[[RunTold], bool]) -> None:
+        self._end = end
+        self._loses = loses
+        self.lost = 0
+
+    def tell_run(self, org_id: str, told: RunTold) -> None:
+        if self._loses(told):
+            self.lost += 1
+        else:
+            self._end.tell_run(org_id, told)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._end, name)
+
+
+class Viewer(Recorder):
+    """Watches a session; puts the text together as a client does."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, run: str = "") -> None:
+        super().__init__(Form.AGENT)
+        self.run = run
+
+    def chunks(self) -> list[dict[str, Any]]:
+        return [frame for frame in self.told() if frame["type"] == "stream_chunk"]
+
+    @property
+    def ended(self) -> bool:
+        return any(frame["type"] == "stream_end" for frame in self.told())
+
+    @property
+    def text(self) -> str:
+        """The text so far. Nothing of it was left out or told twice."""
+        text, last = "", -1
+        for chunk in self.chunks():
+            assert chunk["offset"] == len(text)
+            assert chunk["index"] > last or not text
+            text += chunk["content"]
+            last = chunk["index"]
+        return text
+
+
+async def session(app: Madang) -> str:
+    opened = await app.writer.write(CreateSession(ORG, "ann", own_agent("typed")))
+    return str(opened.conversation.id)
+
+
+async def ask(app: Madang, room: str) -> str:
+    """The run that a question starts."""
+    done = await app.writer.write(SendMessage(ORG, room, "ann", "well?"))
+    (run,) = done.runs
+    return str(run)
+
+
+async def watch(app: Madang, room: str) -> Viewer:
+    """A viewer who comes in as the WebSocket brings them in."""
+    user = await app.members.get(ORG, "ann")
+    viewer = Viewer()
+    viewer.identity = Identity("ann", ORG, None, None, frozenset(), 2**62)
+    app.hub.attach_beside(user, viewer)
+    assert viewer.member is not None
+    seat = Seat(viewer, room, user, viewer.member, None)
+    seats = Seats(app.hub, app.delivery, app.store, app.agents.streams, app.clock)
+    async with asyncio.timeout(PATIENCE):
+        assert await seats.enter(seat, lambda *_: None)
+    return viewer
+
+
+async def turns(count: int = 50) -> None:
+    """Let what is ready run."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def clock() -> JumpingClock:
+    return JumpingClock()
+
+
+@pytest.fixture
+async def app(tmp_path: Path, clock: JumpingClock) -> AsyncIterator[Madang]:
+    made = Madang(Settings(dev=True, data_dir=tmp_path, stream_chunk_size=50), clock=clock)
+    await made.start()
+    yield made
+    stopping = asyncio.ensure_future(made.stop())
+    while not stopping.done():
+        clock.jump(1)
+        await asyncio.sleep(0)
+
+
+async def test_the_first_word_goes_out_at_once_and_the_rest_in_25_frames_a_second(
+    app: Madang, clock: JumpingClock
+) -> None:
+    typed, room = Typed(app), await session(app)
+    viewer = await watch(app, room)
+    await ask(app, room)
+    typed.type("one ")
+    await eventually(lambda: viewer.text == "one ", PATIENCE)
+    typed.type("two ", "three ")
+    await turns()
+    assert viewer.text == "one "  # Not a moment has passed.
+    clock.jump(0.039)
+    await turns()
+    assert viewer.text == "one "
+    clock.jump(0.002)
+    await eventually(lambda: viewer.text == "one two three ")
+    before = len(viewer.chunks())
+    for number in range(1000):  # A second of a thousand tokens.
+        typed.type(f"{number} ")
+        await turns(4)
+        clock.jump(0.001)
+    await turns()
+    clock.jump(0.05)
+    await turns()
+    told = viewer.chunks()[before:]
+    texts = [chunk["content"] for chunk in told]
+    assert "".join(texts) == "".join(f"{number} " for number in range(1000))
+    writes = [frames for frames in viewer.writes[-200:] if b"stream_chunk" in frames[0].text]
+    assert len(writes) <= 26 + 4, "at most 25 times a second something is told"
+    assert all(len(text) <= 50 for text in texts), "no chunk is longer than is set"
+    typed.type(None)
+    await eventually(lambda: viewer.ended)
+
+
+async def test_answers_beside_each_other_share_the_frames(app: Madang, clock: JumpingClock) -> None:
+    async def two(run: AgentRun) -> AsyncIterator[Said]:
+        for number in range(500):
+            yield f"{number} "
+            await app.clock.sleep(0.01)
+
+    app.agent("typed")(two)
+    opened = await app.writer.write(
+        CreateSession(ORG, "ann", own_agent("typed"), when_busy="parallel")
+    )
+    room = opened.conversation.id
+    viewer = await watch(app, room)
+    runs = {await ask(app, room), await ask(app, room)}
+    # Both have begun: the first word of each goes out at once.
+    await eventually(lambda: {chunk["message_id"] for chunk in viewer.chunks()} == runs, PATIENCE)
+    before = len(viewer.chunks())
+    for _ in range(1000):
+        clock.jump(0.001)
+        await turns(4)
+    told = len(viewer.chunks()) - before
+    assert 20 <= told <= 30, "a second's frames of both together"
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Nodes on one database and one bus, of which the first loses what it is told to lose."""
+    bus = MemoryBus(SystemClock())
+    made: list[Madang] = []
+
+    async def make(loses: Callable[[RunTold], bool]) -> list[Madang]:
+        settings = Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0)
+        ends: list[Any] = [Lossy(bus.end(), loses), bus.end()]
+        for end in ends:
+            node = Madang(settings, bus=cast(Bus, end))
+            made.append(node)
+            await node.start()
+        return made
+
+    yield make
+    for node in made:
+        await node.stop()
+
+
+async def test_what_the_bus_loses_is_asked_for(cluster: Callable[..., Any]) -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    here, there = await cluster(lambda told: rng.random() < 0.3)
+    typed, room = Typed(here), await session(here)
+    viewers = [await watch(here, room), await watch(there, room)]
+    await ask(here, room)
+    text = ""
+    for number in range(400):
+        text += f"{number}안🌊 "
+        typed.type(f"{number}안🌊 ")
+        if number % 40 == 0:
+            await eventually(lambda: viewers[0].text == text)  # noqa: B023
+            viewers += [await watch(here, room), await watch(there, room)]
+        await turns(rng.randrange(4))
+    typed.type(None)
+    async with asyncio.timeout(PATIENCE):
+        for viewer in viewers:
+            await eventually(lambda: viewer.ended, PATIENCE)  # noqa: B023
+    assert {viewer.text for viewer in viewers} == {text}
+    assert here.bus.lost > 50
+    assert there.agents.streams.asked > 0
+
+
+async def test_where_nothing_arrives_the_end_brings_it_all(cluster: Callable[..., Any]) -> None:
+    here, there = await cluster(lambda told: True)
+    typed, room = Typed(here), await session(here)
+    viewer = await watch(there, room)
+    await ask(here, room)
+    typed.type("all ", "of ", "it", None)
+    await eventually(lambda: viewer.ended, PATIENCE)
+    assert viewer.text == "all of it"
+    kinds = [frame["type"] for frame in viewer.told()]
+    assert kinds[-3:] == ["stream_start", "stream_chunk", "stream_end"]
+
+
+async def test_five_hundred_who_refresh_have_it_to_the_byte(cluster: Callable[..., Any]) -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    nodes = await cluster(lambda told: False)
+    typed, room = Typed(nodes[0]), await session(nodes[0])
+    first = await watch(nodes[0], room)
+    run = await ask(nodes[0], room)
+    viewers: list[Viewer] = []
+    text = ""
+
+    async def refresh() -> None:
+        await turns(rng.randrange(200))
+        viewer = await watch(rng.choice(nodes), room)
+        viewers.append(viewer)
+
+    coming = [asyncio.ensure_future(refresh()) for _ in range(500)]
+    number = 0
+    while not all(task.done() for task in coming):
+        text += (said := f"{number} 안녕🌊 ")
+        typed.type(said)
+        number += 1
+        await turns(3)
+    await asyncio.gather(*coming)
+    for _ in range(20):
+        text += (said := f"{number} ")
+        typed.type(said)
+    typed.type(None)
+    await eventually(lambda: all(viewer.ended for viewer in (first, *viewers)), PATIENCE)
+    assert {viewer.text for viewer in (first, *viewers)} == {text}
+    kept = await nodes[1].store.message(ORG, run, "ann")
+    assert kept is not None and kept.content == text
+
+
+async def test_a_node_that_is_gone_leaves_its_runs_to_the_others(
+    cluster: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("madang.agents.keeping.LEASE_SECONDS", 1.5)
+    here, there = await cluster(lambda told: False)
+    typed, room = Typed(here), await session(here)
+    viewer = await watch(there, room)
+    run = await ask(here, room)
+    typed.type("begun ")
+    await eventually(lambda: viewer.text == "begun ")
+    # It neither checks nor says anything any more, and its leases run out.
+    await here.agents._tasks.close()
+    here.agents.runner._running[run].task.cancel = lambda *_: False
+    await eventually(lambda: viewer.ended, PATIENCE)
+    end = viewer.told()[-1]
+    assert end["status"] == "interrupted"
+    kept = await there.store.message(ORG, run, "ann")
+    assert kept is not None
+    assert kept.metadata["status"] == "interrupted"
+    assert "begun ".startswith(kept.content)
+    # The node that is back learns that it is not its run any more, and its words change nothing.
+    typed.type("too late", None)
+    await eventually(lambda: run not in here.agents.runner._running, PATIENCE)
+    again = await there.store.message(ORG, run, "ann")
+    assert again is not None and again.content == kept.content
+
+
+async def test_a_long_answer_reaches_who_comes_late_however_many_there_are(
+    cluster: Callable[..., Any],
+) -> None:
+    """More is under way than a connection may have unsent: it comes in pieces, whole."""
+    here, there = await cluster(lambda told: False)
+    texts = ["안녕🌊" * 60_000, "x" * 190_000, "🌊" * 199_999]
+
+    async def long(run: AgentRun) -> AsyncIterator[Said]:
+        yield texts[len(run.question) - 1]
+        await asyncio.sleep(3600)
+
+    here.agent("typed")(long)
+    opened = await here.writer.write(
+        CreateSession(ORG, "ann", own_agent("typed"), when_busy="parallel")
+    )
+    room = opened.conversation.id
+    first = await watch(here, room)
+    runs = {}
+    for number, text in enumerate(texts, 1):
+        done = await here.writer.write(SendMessage(ORG, room, "ann", "?" * number))
+        runs[done.runs[0]] = text
+    await eventually(lambda: len(first.chunks()) >= 3, PATIENCE)
+
+    def texts_of(viewer: Viewer) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for chunk in viewer.chunks():
+            before = found.get(chunk["message_id"], "")
+            assert chunk["offset"] == len(before)
+            found[chunk["message_id"]] = before + chunk["content"]
+        return found
+
+    for node in (here, there):
+        late = await watch(node, room)
+        await eventually(lambda: texts_of(late) == runs, PATIENCE)  # noqa: B023
+        assert max(len(chunk["content"]) for chunk in late.chunks()) <= 65_536

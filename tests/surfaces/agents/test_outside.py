@@ -1,0 +1,150 @@
+"""Agents outside: they connect with an `agent` token and stream their own answers."""
+
+from __future__ import annotations
+
+import uuid
+
+from tests.surfaces.agents.sessions import LONG, Chat, answer_of, words
+from tests.surfaces.people import Socket, problem
+
+
+async def two(chat: Chat) -> tuple[str, Socket, Socket]:
+    """A session of Ann's with an agent outside: its id, she and it."""
+    session = await chat.session("ann", "bot-7")
+    ann = await chat.join("ann", session)
+    bot = await chat.join("bot-7", session, roles=["agent"])
+    return session, ann, bot
+
+
+async def test_its_answer_is_everybodys(program: Chat) -> None:
+    session, ann, bot = await two(program)
+    await ann.send("message", content="well?")
+    question = (await bot.next("message"))["message_id"]
+    run = str(uuid.uuid4())
+    text = words(50)
+    # All at once: its beginning need not be on disk for it to go on.
+    await bot.send("stream_start", message_id=run, reply_to_id=question)
+    for index, word in enumerate(text.split(" ")):
+        space = " " if index else ""
+        await bot.send("stream_chunk", message_id=run, content=space + word, index=index)
+    await bot.send("run_step", message_id=run, step_id="s", name="look", status="complete")
+    await bot.send("stream_end", message_id=run, tokens_used=99)
+    for socket in (ann, bot):
+        found, said, end = await answer_of(socket)
+        assert (found, said) == (run, text)
+        assert (end["status"], end["tokens_used"]) == ("complete", 99)
+    kept = (await program.rest("ann").messages(session))[-1]
+    assert (kept["id"], kept["content"], kept["sender_id"]) == (run, text, "bot-7")
+    assert (kept["sender_type"], kept["reply_to_id"]) == ("agent", question)
+    assert kept["metadata"]["steps"][0]["name"] == "look"
+    async with program.rest("ann").stream("GET", f"/runs/{run}/stream") as events:
+        told = {one["type"]: one for _, one in await events.all()}
+    assert told["stream_chunk"]["content"] == text
+    listed = await program.rest("ann").get(f"/sessions/{session}")
+    assert listed.json()["agent"]["id"] == "bot-7"
+
+
+async def test_a_name_of_its_own_will_do(program: Chat) -> None:
+    _, ann, bot = await two(program)
+    await bot.send("stream_start", message_id="answer-1", id=5)
+    started = await bot.next("stream_started", reply_to=5)
+    await bot.send("stream_chunk", message_id="answer-1", content="hi ")
+    await bot.send("stream_chunk", message_id=started["message_id"], content="there")
+    await bot.send("stream_end", message_id="answer-1")
+    start = await ann.next("stream_start", patience=LONG)
+    assert (start["message_id"], start["client_id"]) == (started["message_id"], "answer-1")
+    ann.waiting.insert(0, start)
+    assert (await answer_of(ann))[1] == "hi there"
+
+
+async def test_what_is_out_of_order_or_after_the_end_changes_nothing(program: Chat) -> None:
+    session, ann, bot = await two(program)
+    run = str(uuid.uuid4())
+    await bot.send("stream_start", message_id=run)
+    await bot.send("stream_chunk", message_id=run, content="a", index=0)
+    for index in (0, 2, 7):
+        await bot.send("stream_chunk", message_id=run, content="X", index=index)
+        error = await bot.next("error", patience=LONG)
+        assert (error["code"], error["message"]) == ("VALIDATION", "index: 1 comes next")
+    await bot.send("stream_chunk", message_id=run, content="b", index=1)
+    again = await bot.ask("stream_start", message_id=run)
+    assert again["code"] == "CONFLICT"
+    await bot.send("stream_end", message_id=run)
+    await bot.next("stream_end", patience=LONG)
+    for kind, fields in (
+        ("stream_chunk", {"content": "late"}),
+        ("stream_end", {}),
+        ("run_step", {"step_id": "s"}),
+        ("approval_request", {"question": "?"}),
+    ):
+        error = await bot.ask(kind, message_id=run, **fields)
+        assert (error["code"], error["message"]) == ("CONFLICT", "The run has ended"), kind
+    for unknown in (str(uuid.uuid4()), "nothing"):
+        error = await bot.ask("stream_chunk", message_id=unknown, content="x")
+        assert error["code"] == "NOT_FOUND"
+    _, text, end = await answer_of(ann)
+    assert (text, end["status"]) == ("ab", "complete")
+    kept = (await program.rest("ann").messages(session))[-1]
+    assert kept["content"] == "ab"
+
+
+async def test_whose_answer_it_is(program: Chat) -> None:
+    """Not a person's, not one's in another session, not one of another agent."""
+    session, ann, bot = await two(program)
+    run = str(uuid.uuid4())
+    await bot.send("stream_start", message_id=run)
+    await ann.next("stream_start", patience=LONG)
+    for kind, fields in (
+        ("stream_start", {}),
+        ("stream_chunk", {"message_id": run, "content": "x"}),
+        ("stream_end", {"message_id": run}),
+        ("run_step", {"message_id": run, "step_id": "s"}),
+    ):
+        assert (await ann.ask(kind, **fields))["code"] == "FORBIDDEN"
+    other = await program.join("bot-7", session, roles=["agent"])
+    assert (await other.ask("stream_chunk", message_id=run, content="x"))["code"] == "NOT_FOUND"
+    assert (await other.ask("stream_start", message_id=run))["code"] == "CONFLICT"
+    stranger = await program.open("bot-8", session, roles=["agent"])
+    assert (await stranger.closed())[0] == 1008
+    # A person stops it; it hears of that and says no more.
+    answer = await program.rest("ann").post(f"/runs/{run}/stop")
+    assert answer.json()["status"] == "cancelled"
+    await bot.next("stream_end", patience=LONG)
+    error = await bot.ask("stream_chunk", message_id=run, content="x")
+    assert error["code"] == "CONFLICT"
+
+
+async def test_one_that_floods_is_cut_and_one_that_goes_is_interrupted(program: Chat) -> None:
+    session, ann, bot = await two(program)
+    flood, left = str(uuid.uuid4()), str(uuid.uuid4())
+    await bot.send("stream_start", message_id=flood)
+    for _ in range(30):
+        await bot.send("stream_chunk", message_id=flood, content="x" * 2000)
+    _, text, end = await answer_of(ann)
+    assert (len(text), end["status"]) == (50_000, "failed")
+    assert end["error"] == "The answer is too long"
+    await bot.send("stream_start", message_id=left)
+    await bot.send("stream_chunk", message_id=left, content="and then")
+    await ann.next("stream_chunk", message_id=left, patience=LONG)
+    await bot.close()
+    end = await ann.next("stream_end", message_id=left, patience=LONG)
+    assert end["status"] == "interrupted"
+    kept = (await program.rest("ann").messages(session))[-1]
+    assert kept["content"] == "and then"
+
+
+async def test_it_asks_people_and_hears_their_answer(program: Chat) -> None:
+    _, ann, bot = await two(program)
+    run = str(uuid.uuid4())
+    await bot.send("stream_start", message_id=run)
+    await bot.send("approval_request", message_id=run, request_id="r1", question="May I?")
+    asked = await ann.next("approval_request", patience=LONG)
+    assert asked["options"] == ["approve", "deny"]
+    told = await ann.ask("approval_answer", message_id=run, request_id="r1", answer="approve")
+    assert (told["answer"], told["user_id"]) == ("approve", "ann")
+    heard = await bot.next("approval_answer", patience=LONG)
+    assert (heard["request_id"], heard["answer"]) == ("r1", "approve")
+    answer = await program.rest("bot-7", roles=["agent"]).post(
+        f"/runs/{run}/approvals/r1", {"answer": "deny"}
+    )
+    problem(answer, 403, "FORBIDDEN")

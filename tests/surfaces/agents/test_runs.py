@@ -1,0 +1,351 @@
+"""Runs: one at a time or not, each once, bounded, made again, ended and abandoned."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.postgres import Postgres
+from tests.surfaces.agents.conftest import Program, TwoPrograms
+from tests.surfaces.agents.sessions import LONG, Api, Chat, answer_of, words
+from tests.surfaces.conftest import SHORT
+from tests.surfaces.people import House, problem
+from tests.valkey import Valkey
+
+
+async def wait_for_end(api: Api, message_id: str) -> dict[str, Any]:
+    """A run, once it is over."""
+    async with api.stream("GET", f"/runs/{message_id}/stream") as events:
+        await events.all()
+    found: dict[str, Any] = (await api.get(f"/runs/{message_id}")).json()
+    return found
+
+
+async def test_a_second_question_waits_its_turn(program: Chat) -> None:
+    session = await program.session()
+    ann = await program.join("ann", session)
+    texts = [words(15), words(8), "third"]
+    for number, text in enumerate(texts):
+        await ann.send("message", content=text, client_id=str(number))
+    answers = [await answer_of(ann) for _ in texts]
+    assert [answer[1] for answer in answers] == texts
+    history = await program.rest("ann").messages(session)
+    seqs = {message["id"]: message["seq"] for message in history}
+    assert [seqs[answer[0]] for answer in answers] == sorted(seqs[a[0]] for a in answers)
+
+
+async def test_a_second_question_beside_the_first(program: Chat) -> None:
+    session = await program.session("ann", "numbers", when_busy="parallel")
+    ann = await program.join("ann", session)
+    await ann.send("message", content="1500")
+    first = await ann.next("stream_start", patience=LONG)
+    await ann.send("message", content="3")
+    second = await ann.next("stream_start", patience=LONG)
+    end = await ann.next("stream_end", patience=LONG, message_id=second["message_id"])
+    assert end["status"] == "complete"
+    assert not [frame for frame in ann.waiting if frame["type"] == "stream_end"]
+    ann.waiting.insert(0, first)
+    _, text, _ = await answer_of(ann, first["message_id"])
+    assert text == "".join(f"{number} " for number in range(1500))
+
+
+async def test_a_second_question_ends_the_first(program: Chat) -> None:
+    session = await program.session("ann", "numbers", when_busy="cancel")
+    ann = await program.join("ann", session)
+    other = await program.join("ann", session)
+    await ann.send("message", content="100000")
+    first = await ann.next("stream_start", patience=LONG)
+    await ann.next("stream_chunk", patience=LONG)
+    await other.send("message", content="3")
+    end = await ann.next("stream_end", patience=LONG)
+    assert (end["message_id"], end["status"]) == (first["message_id"], "cancelled")
+    _, text, end = await answer_of(ann)
+    assert (text, end["status"]) == ("0 1 2 ", "complete")
+
+
+async def test_a_repeat_asks_nobody_again(program: Chat) -> None:
+    session = await program.session()
+    ann = await program.join("ann", session)
+    api = program.rest("ann")
+    path = f"/sessions/{session}/messages"
+    await ann.send("message", content="once", client_id="c1", id=1)
+    first = await ann.next("message", patience=LONG)
+    run, _, _ = await answer_of(ann)
+    await ann.send("message", content="once", client_id="c1", id=2)
+    again = await ann.next("message")
+    assert (again["message_id"], again["reply_to"]) == (first["message_id"], 2)
+    answer = await api.post(path, {"content": "once", "client_id": "c1"})
+    assert (answer.status_code, answer.json()["message_id"]) == (200, first["message_id"])
+    # Whoever asks for the stream again watches the first answer.
+    async with api.stream(
+        "POST", f"{path}/stream", {"content": "once"}, idempotency_key="c1"
+    ) as events:
+        told = [one for _, one in await events.all()]
+    assert [one["type"] for one in told] == ["stream_start", "stream_chunk", "stream_end"]
+    assert {one["message_id"] for one in told} == {run}
+    # Many at once.
+    asked = [api.post(path, {"content": "hi", "client_id": "c2"}) for _ in range(8)]
+    answers = await asyncio.gather(*asked)
+    assert len({answer.json()["message_id"] for answer in answers}) == 1
+    assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
+    await answer_of(ann)
+    history = await api.messages(session)
+    assert [message["content"] for message in history] == ["once", "once", "hi", "hi"]
+
+
+async def test_runs_at_once_are_limited_over_all_nodes(
+    make_program: Callable[..., Program],
+) -> None:
+    server = make_program(runs_per_user="3", runs_per_org="4", rate_limit_enabled="true")
+    async with House(server) as house:
+        chat = Chat(house)
+        api = chat.rest("ann")
+        session = await chat.session("ann", "forever", when_busy="parallel")
+        path = f"/sessions/{session}/messages"
+        runs = []
+        for number in range(3):
+            answer = await api.post(path, {"content": str(number)})
+            runs += answer.json()["runs"]
+        answer = await api.post(path, {"content": "one more"})
+        told = problem(answer, 429, "RATE_LIMIT", "Too many runs at once")
+        assert told["retry_after"] == 1000 and answer.headers["retry-after"] == "1"
+        assert len(await api.messages(session)) == 6  # It was not sent either.
+        bobs = await chat.session("bob", "forever")
+        bob = chat.rest("bob")
+        assert (await bob.post(f"/sessions/{bobs}/messages", {"content": "x"})).is_success
+        problem(await bob.post(f"/sessions/{bobs}/messages", {"content": "y"}), 429, "RATE_LIMIT")
+        assert (await api.post(f"/runs/{runs[0]}/stop")).json()["status"] == "cancelled"
+        assert (await api.post(path, {"content": "now"})).status_code == 201
+
+
+async def test_headers_tell_what_is_left_and_too_many_is_told(
+    open_chat: Callable[..., Chat],
+) -> None:
+    chat = open_chat(rate_limit_enabled="true", rate_limit_messages_per_minute="4")
+    async with chat.house:
+        api = chat.rest("ann")
+        session = await chat.session("ann", "bot")
+        for left in (2, 1, 0):
+            answer = await api.post(f"/sessions/{session}/messages", {"content": "x"})
+            assert answer.status_code == 201
+            assert answer.headers["ratelimit-policy"] == '"messages";q=4;w=60'
+            assert answer.headers["ratelimit"].startswith(f'"messages";r={left};t=')
+        answer = await api.post(f"/sessions/{session}/messages", {"content": "x"})
+        told = problem(answer, 429, "RATE_LIMIT", "Too many messages")
+        assert 0 < told["retry_after"] <= 15_000
+        assert answer.headers["ratelimit"].startswith('"messages";r=0;t=')
+        socket = await chat.join("ann", session)
+        await socket.send("message", content="x")
+        error = await socket.next("error")
+        assert (error["code"], error["message"]) == ("RATE_LIMIT", "Too many messages")
+        assert error["retry_after"] > 0
+
+
+async def test_stopping_before_the_first_word_and_while_it_waits(program: Chat) -> None:
+    session = await program.session("ann", "forever")
+    api = program.rest("ann")
+    ann = await program.join("ann", session)
+    path = f"/sessions/{session}/messages"
+    (first,) = (await api.post(path, {"content": "silent"})).json()["runs"]
+    (second,) = (await api.post(path, {"content": "silent"})).json()["runs"]
+    (third,) = (await api.post(path, {"content": "silent"})).json()["runs"]
+    assert (await api.get(f"/runs/{second}")).json()["status"] == "waiting"
+    # From another device; on another node, where there is one.
+    other = program.rest("ann")
+    assert (await other.post(f"/runs/{second}/stop")).json()["status"] == "cancelled"
+    assert (await other.post(f"/runs/{first}/stop")).json()["status"] == "cancelled"
+    _, text, end = await answer_of(ann, first)
+    assert (text, end["status"], end["tokens_used"]) == ("", "cancelled", 0)
+    start = await ann.next("stream_start", patience=LONG)
+    assert start["message_id"] == third
+    assert (await other.post(f"/runs/{third}/stop")).json()["status"] == "cancelled"
+
+
+async def test_an_answer_is_made_again_and_chosen(program: Chat) -> None:
+    session = await program.session("ann", "historian")
+    ann = await program.join("ann", session)
+    api = program.rest("ann")
+    await ann.send("message", content="one")
+    first, text, _ = await answer_of(ann)
+    assert text == "user:one"
+    answer = await api.post(f"/runs/{first}/regenerate")
+    assert answer.status_code == 201
+    second = answer.json()["message_id"]
+    start = await ann.next("stream_start", patience=LONG)
+    assert (start["message_id"], start["alternative_of"]) == (second, first)
+    ann.waiting.insert(0, start)
+    assert (await answer_of(ann, second))[1] == "user:one"
+    # Only the chosen one is told to the agent; the latest counts unless another was chosen.
+    await ann.send("message", content="two")
+    assert (await answer_of(ann))[1] == "user:one | assistant:user:one | user:two"
+    told = await ann.ask("choose", message_id=first)
+    assert (told["type"], told["message_id"]) == ("answer_chosen", first)
+    assert (await api.post(f"/runs/{first}/choose")).is_success
+    history = await api.messages(session)
+    answers = [one for one in history if one["reply_to_id"] == history[0]["id"]]
+    assert [one["id"] for one in answers] == [first, second]
+    assert answers[1]["metadata"]["alternative_of"] == first
+    told = await ann.ask("regenerate", message_id=second)
+    assert told["type"] == "regenerating"
+    await answer_of(ann, told["message_id"])
+    problem(await api.post(f"/runs/{history[0]['id']}/regenerate"), 404, "NOT_FOUND")
+
+
+async def test_a_deleted_answer_ends_and_nothing_of_it_stays(program: Chat) -> None:
+    session = await program.session("ann", "numbers")
+    ann = await program.join("ann", session)
+    await ann.send("message", content="100000")
+    start = await ann.next("stream_start", patience=LONG)
+    await ann.next("stream_chunk", patience=LONG)
+    run = start["message_id"]
+    deleted = await program.house.rest("ann").delete(f"/messages/{run}")
+    assert deleted.is_success
+    await ann.next("message_deleted", patience=LONG)
+    end = await ann.next("stream_end", patience=LONG)
+    assert (end["status"], end["length"]) == ("cancelled", 0)
+    (_, kept) = await program.rest("ann").messages(session)
+    assert (kept["content"], kept["metadata"]) == ("", {})
+    async with program.rest("ann").stream("GET", f"/runs/{run}/stream") as events:
+        told = [one for _, one in await events.all()]
+    assert "stream_chunk" not in [one["type"] for one in told]
+
+
+async def test_archiving_stops_what_runs(program: Chat) -> None:
+    session = await program.session("ann", "forever")
+    ann = await program.join("ann", session)
+    await ann.send("message", content="x")
+    await ann.send("message", content="y")
+    await ann.next("stream_chunk", patience=LONG)
+    await program.rest("ann").delete(f"/sessions/{session}")
+    end = await ann.next("stream_end", patience=LONG)
+    assert end["status"] == "cancelled"
+    listed = await program.rest("ann").messages(session)
+    assert len(listed) == 3  # What waited never began.
+
+
+async def test_what_breaks_is_told_without_the_inside(program: Chat) -> None:
+    session = await program.session("ann", "broken")
+    ann = await program.join("ann", session)
+    for question, error in (
+        ("public", "The printer is on fire"),
+        ("secret", "The agent failed"),
+        ("wrong", "The agent failed"),
+    ):
+        await ann.send("message", content=question)
+        _, text, end = await answer_of(ann)
+        assert (text, end["status"], end["error"]) == ("so far so good", "failed", error)
+    flood = await program.session("ann", "flood")
+    socket = await program.join("ann", flood)
+    await socket.send("message", content="go")
+    _, text, end = await answer_of(socket)
+    assert (end["status"], end["error"]) == ("failed", "The answer is too long")
+    assert text == ("flood 🌊 " * 10_000)[:50_000]
+    halves = await program.session("ann", "halves")
+    socket = await program.join("ann", halves)
+    await socket.send("message", content="go")
+    _, text, end = await answer_of(socket)
+    assert (text, end["status"]) == ("a🌊b\ufffdc\ufffd d\ufffd", "complete")
+    kept = (await program.rest("ann").messages(halves))[-1]["content"]
+    assert kept == text
+
+
+async def test_a_killed_node_leaves_what_was_checked(
+    make_program: Callable[..., Program],
+) -> None:
+    """kill -9 in the middle: the answer ends as interrupted, with its text, and what waited for it
+    begins."""
+    server = make_program()
+    async with House(server) as house:
+        chat = Chat(house)
+        session = await chat.session("ann", "numbers")
+        ann = await chat.join("ann", session)
+        await ann.send("message", content="100000")
+        start = await ann.next("stream_start", patience=LONG)
+        await ann.send("message", content="2", id=1)
+        second = (await ann.next("message", reply_to=1))["message_id"]
+        text = ""
+        run = start["message_id"]
+        # Until some of it must be on disk, by what the history says.
+        while not (await chat.rest("ann").messages(session))[1]["content"]:
+            pass
+        while len(text) < 100:
+            text += (await ann.next("stream_chunk", patience=LONG))["content"]
+        server.kill()
+        server.restart()
+        back = await chat.join("ann", session, after=start["seq"])
+        end = await back.next("stream_end", patience=LONG, message_id=run)
+        assert end["status"] == "interrupted"
+        listed = await chat.rest("ann").messages(session)
+        kept = next(one for one in listed if one["id"] == run)
+        assert kept["metadata"]["status"] == "interrupted"
+        whole = "".join(f"{number} " for number in range(100_000))
+        assert kept["content"] and whole.startswith(kept["content"])
+        assert end["length"] == len(kept["content"])
+        start = await back.next("stream_start", patience=LONG, reply_to_id=second)
+        back.waiting.insert(0, start)
+        _, text, end = await answer_of(back, start["message_id"])
+        assert (text, end["status"]) == ("0 1 ", "complete")
+
+
+async def test_a_stopped_server_keeps_all_that_was_said(
+    make_program: Callable[..., Program],
+) -> None:
+    server = make_program()
+    async with House(server) as house:
+        chat = Chat(house)
+        session = await chat.session("ann", "numbers")
+        ann = await chat.join("ann", session)
+        await ann.send("message", content="100000")
+        text = ""
+        while len(text) < 50:
+            text += (await ann.next("stream_chunk", patience=LONG))["content"]
+        assert server.terminate() == 0
+        while True:
+            try:
+                frame = await ann.receive()
+            except Exception:
+                break
+            text += frame.get("content", "") if frame["type"] == "stream_chunk" else ""
+        server.restart()
+        kept = (await chat.rest("ann").messages(session))[-1]
+        assert kept["metadata"]["status"] == "interrupted"
+        assert kept["content"].startswith(text)
+
+
+async def test_a_killed_node_among_two_is_noticed_by_the_other(
+    tmp_path: Path, postgres: Postgres, valkey_session: Valkey
+) -> None:
+    """Whoever watches on the other node is told the end, and the next answer is that node's."""
+    cluster = TwoPrograms(tmp_path / "killed", postgres, valkey_session, **SHORT)
+    cluster.start()
+    try:
+        one, other = cluster.nodes
+        async with House(one) as here, House(other, here.org) as there:
+            chat, beside = Chat(here), Chat(there)
+            session = await chat.session("ann", "numbers")
+            viewer = await beside.join("ann", session)
+            asked = await chat.rest("ann").post(
+                f"/sessions/{session}/messages", {"content": "100000"}
+            )
+            (run,) = asked.json()["runs"]
+            text = ""
+            while len(text) < 5000:
+                chunk = await viewer.next("stream_chunk", patience=LONG)
+                assert chunk["offset"] == len(text)
+                text += chunk["content"]
+            one.kill()
+            end = await viewer.next("stream_end", patience=2 * LONG, message_id=run)
+            assert end["status"] == "interrupted"
+            kept = (await beside.rest("ann").messages(session))[-1]
+            assert "".join(f"{n} " for n in range(100_000)).startswith(kept["content"])
+            assert kept["content"] and end["length"] == len(kept["content"])
+            await viewer.send("message", content="3")
+            start = await viewer.next("stream_start", patience=LONG)
+            while start["message_id"] == run:
+                start = await viewer.next("stream_start", patience=LONG)
+            viewer.waiting.insert(0, start)
+            assert (await answer_of(viewer, start["message_id"]))[1] == "0 1 2 "
+    finally:
+        cluster.stop()

@@ -1,0 +1,198 @@
+"""Sessions over REST, as the contract page has them."""
+
+from __future__ import annotations
+
+import uuid
+
+from tests.surfaces.agents.sessions import Chat, answer_of
+from tests.surfaces.people import problem
+
+
+async def test_a_session_from_beginning_to_end(chat: Chat) -> None:
+    ann = chat.rest("ann")
+    answer = await ann.post("/sessions", {"agent_id": "echo", "metadata": {"color": "green"}})
+    assert answer.status_code == 201
+    made = answer.json()
+    assert (
+        made.items()
+        >= {
+            "user_id": "ann",
+            "agent_id": "echo",
+            "title": None,
+            "status": "active",
+        }.items()
+    )
+    assert len(made["trace_id"]) == 32 and made["created_at"].endswith("Z")
+    session = made["session_id"]
+    answer = await ann.post(
+        f"/sessions/{session}/messages",
+        {"content": "  What is\n a courtyard? ", "message_type": "text", "metadata": {}},
+    )
+    assert answer.status_code == 201
+    sent = answer.json()
+    assert (sent["status"], sent.keys() >= {"message_id", "created_at"}) == ("sent", True)
+    socket = await chat.join("ann", session, after=0)
+    _, text, _ = await answer_of(socket)
+    assert text == "  What is\n a courtyard? "
+    found = (await ann.get(f"/sessions/{session}")).json()
+    assert found["title"] == "What is"
+    assert found["agent"].items() >= {"id": "echo", "name": "Echo", "avatar_url": None}.items()
+    assert found["metadata"] == {"color": "green"}
+    assert found["message_count"] == 2
+    assert {one["user_id"] for one in found["participants"]} == {"ann", "agent:echo"}
+    assert found["last_activity"] >= found["created_at"]
+    (listed,) = (await ann.get("/sessions")).json()["sessions"]
+    assert (
+        listed.items()
+        >= {
+            "session_id": session,
+            "title": "What is",
+            "agent_id": "echo",
+            "agent_name": "Echo",
+            "last_message": text,
+            "unread_count": 1,
+            "status": "active",
+        }.items()
+    )
+    read = await ann.post(f"/sessions/{session}/read", {"message_id": sent["message_id"]})
+    assert read.json()["unread_count"] == 1
+    messages = await ann.messages(session)
+    read = await ann.post(f"/sessions/{session}/read", {"message_id": messages[-1]["id"]})
+    assert read.json()["unread_count"] == 0
+    changed = await ann.patch(f"/sessions/{session}", {"title": "Yards", "metadata": {"n": 1}})
+    assert (changed.json()["title"], changed.json()["metadata"]) == ("Yards", {"n": 1})
+    gone = await ann.delete(f"/sessions/{session}")
+    assert gone.json() == {"message": "Session archived successfully", "session_id": session}
+    assert (await ann.get(f"/sessions/{session}")).json()["status"] == "archived"
+    problem(await ann.post(f"/sessions/{session}/messages", {"content": "hello?"}), 409, "CONFLICT")
+    archived = (await ann.get("/sessions", status="archived")).json()
+    assert (archived["total"], archived["has_more"]) == (1, False)
+    assert (await ann.get("/sessions", status="active")).json()["total"] == 0
+    back = await ann.post(f"/sessions/{session}/restore")
+    assert back.json()["status"] == "active"
+    assert (await ann.patch(f"/sessions/{session}", {"status": "archived"})).json()[
+        "status"
+    ] == "archived"
+    again = (await ann.patch(f"/sessions/{session}", {"status": "active"})).json()
+    assert (again["status"], again["title"]) == ("active", "Yards")
+
+
+async def test_lists_are_paged_and_filtered(chat: Chat) -> None:
+    ann = chat.rest("ann")
+    made = [await chat.session("ann", title=f"s{n}") for n in range(5)]
+    other = await chat.session("ann", "bot-7")
+    await chat.session("bob")
+    first = (await ann.get("/sessions", limit=4)).json()
+    rest = (await ann.get("/sessions", limit=4, offset=4)).json()
+    assert (first["total"], first["has_more"], rest["has_more"]) == (6, True, False)
+    ids = [one["session_id"] for one in (*first["sessions"], *rest["sessions"])]
+    assert ids == [other, *reversed(made)]
+    echoes = (await ann.get("/sessions", agent_id="echo")).json()
+    assert (echoes["total"], len(echoes["sessions"])) == (5, 5)
+    (bot,) = (await ann.get("/sessions", agent_id="bot-7")).json()["sessions"]
+    assert (bot["session_id"], bot["agent_name"]) == (other, "bot-7")
+    agents = (await ann.get("/agents")).json()["agents"]
+    assert {"id": "echo", "name": "Echo"}.items() <= agents[0].items()
+
+
+async def test_history_before_and_after(chat: Chat) -> None:
+    ann = chat.rest("ann")
+    session = await chat.session("ann", "bot-7")
+    sent = [
+        (await ann.post(f"/sessions/{session}/messages", {"content": str(n)})).json()
+        for n in range(7)
+    ]
+    page = (await ann.get(f"/sessions/{session}/messages", limit=3)).json()
+    assert [one["content"] for one in page["messages"]] == ["4", "5", "6"]
+    assert (page["total"], page["has_more"]) == (7, True)
+
+    async def contents(**query: str | int) -> list[str]:
+        return [one["content"] for one in await ann.messages(session, limit=2, **query)]
+
+    for before in (sent[4]["message_id"], sent[4]["seq"]):
+        assert await contents(before=before) == ["2", "3"]
+        assert await contents(after=before) == ["5", "6"]
+    assert await contents(before=sent[3]["created_at"]) == ["2", "3"]
+    assert await contents(after=sent[3]["created_at"]) == ["4", "5"]
+    path = f"/sessions/{session}/messages"
+    problem(await ann.get(path, before="never"), 422, "VALIDATION")
+    problem(await ann.get(path, before=1, after=1), 422, "VALIDATION")
+    problem(await ann.get(path, before=str(uuid.uuid4())), 404, "NOT_FOUND")
+
+
+async def test_strangers_find_nothing(chat: Chat) -> None:
+    """Another's session and its runs answer as what does not exist."""
+    session = await chat.session("ann")
+    ann = await chat.join("ann", session)
+    await ann.send("message", content="hi")
+    run, _, _ = await answer_of(ann)
+    nowhere = str(uuid.uuid4())
+    eve = chat.rest("eve")
+    for here, of in ((session, run), (nowhere, nowhere)):
+        answers = [
+            await eve.get(f"/sessions/{here}"),
+            await eve.patch(f"/sessions/{here}", {"title": "mine"}),
+            await eve.delete(f"/sessions/{here}"),
+            await eve.post(f"/sessions/{here}/restore"),
+            await eve.get(f"/sessions/{here}/messages"),
+            await eve.get(f"/sessions/{here}/messages", before=of),
+            await eve.post(f"/sessions/{here}/messages", {"content": "hi"}),
+            await eve.post(f"/sessions/{here}/messages/stream", {"content": "hi"}),
+            await eve.post(f"/sessions/{here}/read", {"message_id": of}),
+            await eve.post(f"/sessions/{here}/handover", {"to": "eve"}),
+            await eve.post(f"/sessions/{here}/participants", {"user_ids": ["eve"]}),
+            await eve.delete(f"/sessions/{here}/participants/ann"),
+        ]
+        for answer in answers:
+            problem(answer, 404, "NOT_FOUND", "Session not found")
+        for answer in (
+            await eve.get(f"/runs/{of}"),
+            await eve.get(f"/runs/{of}/stream"),
+            await eve.post(f"/runs/{of}/stop"),
+            await eve.post(f"/runs/{of}/regenerate"),
+            await eve.post(f"/runs/{of}/choose"),
+            await eve.post(f"/runs/{of}/approvals/x", {"answer": "approve"}),
+        ):
+            problem(answer, 404, "NOT_FOUND", "Message not found")
+        socket = await chat.open("eve", here)
+        assert await socket.closed() == (1008, "Session not found")
+    # Not even the agent's own name helps, nor another org's.
+    socket = await chat.open("ann", session, org="another")
+    assert await socket.closed() == (1008, "Session not found")
+    group = await chat.house.group("ann", "bob")
+    problem(await chat.rest("ann").get(f"/sessions/{group}"), 404, "NOT_FOUND")
+    socket = await chat.open("ann", group)
+    assert await socket.closed() == (1008, "Session not found")
+
+
+async def test_what_is_wrong_is_told(chat: Chat) -> None:
+    ann = chat.rest("ann")
+    problem(await ann.post("/sessions", {"agent_id": "echo", "more": 1}), 422, "VALIDATION")
+    problem(await ann.post("/sessions", {}), 422, "INVALID_ID", "Invalid agent_id format")
+    problem(await ann.post("/sessions", {"agent_id": "agent:echo"}), 404, "NOT_FOUND")
+    problem(await ann.post("/sessions", {"agent_id": "ann"}), 422, "VALIDATION")
+    problem(await ann.get("/sessions", status="gone"), 422, "VALIDATION")
+    problem(await ann.get("/sessions/no-id"), 422, "INVALID_ID", "Invalid session_id format")
+    problem(await ann.get("/runs/no-id"), 422, "INVALID_ID", "Invalid message_id format")
+    session = await chat.session("ann", participant_ids=["bob"])
+    path = f"/sessions/{session}/messages"
+    answer = await ann.post(path, {"content": " "})
+    problem(answer, 422, "VALIDATION", "Message content cannot be empty")
+    problem(await ann.post(path, {"content": "x" * 70_000}), 413, "TOO_LARGE")
+    problem(await chat.rest("bob").patch(f"/sessions/{session}", {"title": "x"}), 403, "FORBIDDEN")
+    socket = await chat.join("ann", session)
+    for text, code in (
+        ("{", "INVALID_JSON"),
+        ("[]", "INVALID_JSON"),
+        ('{"type":1}', "VALIDATION"),
+        ('{"type":"message","content":"","id":1}', "VALIDATION"),
+        ('{"type":"message","content":"x","evil":1}', "VALIDATION"),
+        ('{"type":"stop","message_id":"x"}', "INVALID_ID"),
+        ('{"type":"stop","message_id":"' + session + '"}', "NOT_FOUND"),
+        ('{"type":"stream_start"}', "FORBIDDEN"),
+        ('{"type":"read","message_id":"' + session + '"}', "NOT_FOUND"),
+    ):
+        await socket.raw(text)
+        assert (await socket.next("error"))["code"] == code, text
+    await socket.raw('{"type":"unheard of"}')
+    assert await socket.so_far() == []
