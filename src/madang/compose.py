@@ -288,9 +288,6 @@ class Madang(Library):
     def _committed(self, batch: Batch) -> None:
         self.delivery.committed(batch)
         self.files.committed(batch)
-
-    def _committed(self, batch: Batch) -> None:
-        self.delivery.committed(batch)
         self.agents.committed(batch)
 
     # Where things are.

@@ -354,9 +354,10 @@ class Delivery:
         if member is None or not self._hub.is_in(member, signal.conversation_id):
             return
         frame = Frame(signal.text)
-        for connection in member.connections:
-            if not connection.mutes(signal.conversation_id):
-                connection.write(frame)
+        for each in (member, *self._hub.beside_in(member, signal.conversation_id)):
+            for connection in each.connections:
+                if not connection.mutes(signal.conversation_id):
+                    connection.write(frame)
 
     # Healing.
 

@@ -18,10 +18,10 @@ from madang.model.nouns import (
     Message,
     Participant,
 )
+from madang.model.runs import Run, Session, SessionView
 from madang.ports.live import LiveStore
 from madang.ports.paging import Page
 from madang.ports.room_rows import LiveNeeds, LiveTransaction
-from madang.model.runs import Run, Session, SessionView
 from madang.protocol.errors import MadangError
 
 __all__ = ["Loss", "Missed", "Needs", "Page", "Store", "Transaction", "Write", "Writer"]

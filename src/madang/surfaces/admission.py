@@ -116,7 +116,9 @@ class Admission:
             if whole_org and not identity.roles & SEES_WHOLE_ORG:
                 self._refuse(connection, "scope=org needs an admin's token")
                 return
-            self._identified(connection, identity, welcome, received, whole_org=whole_org)
+            self._identified(
+                connection, identity, welcome, received, whole_org=whole_org, beside=beside
+            )
 
         if token is None:
             if self._dev and claimed is not None and is_user_id(claimed):
@@ -166,6 +168,7 @@ class Admission:
         received: Callable[[Connection, str], None],
         *,
         whole_org: bool = False,
+        beside: bool = False,
     ) -> None:
         connection.identity = identity
 

@@ -171,7 +171,7 @@ class SessionSocket:
             user_id=wire_user_id(seat.user.user_id),
             timestamp=iso(self._clock.now()),
         )
-        signal = SignalTold(seat.session_id, text, seat.user.user_id, Dialect.AGENT)
+        signal = SignalTold(seat.session_id, text, seat.user.user_id, dialect=Dialect.AGENT)
         self._delivery.signal(seat.user.org_id, signal)
 
     # A frame.
@@ -308,7 +308,8 @@ class SessionSocket:
 
     def _tell_typing(self, org_id: str, session_id: str, user_id: str, is_typing: bool) -> None:
         text = objects.frame("typing", user_id=wire_user_id(user_id), is_typing=is_typing)
-        self._delivery.signal(org_id, SignalTold(session_id, text, user_id, Dialect.AGENT))
+        signal = SignalTold(session_id, text, user_id, dialect=Dialect.AGENT)
+        self._delivery.signal(org_id, signal)
 
     def _stop(self, seat: Seat, command: commands.OnMessage) -> None:
         self._admission.start(seat.connection, self._stop_run(seat, command))
