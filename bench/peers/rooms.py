@@ -19,7 +19,7 @@ CONNECTED, CHAT, UPDATE, ERROR = (
     '{"type":"error"',
 )
 # What the page reads when it has a seat: `rooms/seat.js`.
-PAGE_READS = ("", "/status", "/messages?limit=100", "/questions?sort=top&limit=100", "/polls")
+PAGE_READS = ("", "/messages?limit=100", "/questions?sort=top&limit=100", "/polls")
 _TALK = "이 질문은 다음 순서에 다뤄 주실 수 있을까요? Thank you for the walk through the courtyard."
 
 

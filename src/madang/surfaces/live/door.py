@@ -21,6 +21,7 @@ from madang.protocol.errors import Invalid, MadangError, NotFound
 from madang.services.limits import RateLimit
 from madang.services.live import codes, tokens
 from madang.services.live.seats import ComeBack
+from madang.surfaces.live.crowds import CrowdedRooms
 
 HOST = "host"
 """Stands in a WebSocket's path for the seat of whoever opened the room."""
@@ -79,6 +80,7 @@ class Door:
     def __init__(
         self,
         store: LiveStore,
+        rooms: CrowdedRooms,
         writer: Writer,
         clock: Clock,
         *,
@@ -86,6 +88,7 @@ class Door:
         joins: RateLimit,
     ) -> None:
         self._store = store
+        self._rooms = rooms
         self._writer = writer
         self._clock = clock
         self._guesses = guesses
@@ -175,7 +178,7 @@ class Door:
 
     async def _room(self, code: str) -> Room | None:
         parsed = codes.parse(code)
-        return None if parsed is None else await self._store.room_by_code(parsed)
+        return None if parsed is None else await self._rooms.by_code(parsed)
 
     async def _seat_of(self, room: Room | None, token: str) -> Seat | None:
         """The seat that this token opens."""

@@ -139,16 +139,15 @@ def _add_opening(routes: APIRouter, parts: Parts) -> None:
     async def get_session(caller: Calling, request: Request) -> Any:
         """What the room is. Anyone who knows the code may ask while it is open."""
         room = caller.room
-        counted = await store.room_counts(room.org_id, room.id)
-        online = await parts.attendance.online(room)
+        here = await parts.attendance.present(room)
         return JsonResponse(
             {
                 **frames.session(room, caller.is_host),
                 "join_url": _join_url(parts, request, room),
-                "online_count": len(online),
-                "total_participants": await parts.attendance.total(room, online),
-                "question_count": counted.questions,
-                "poll_count": counted.polls,
+                "online_count": len(here.online),
+                "total_participants": here.total,
+                "question_count": here.counts.questions,
+                "poll_count": here.counts.polls,
             }
         )
 
@@ -206,14 +205,14 @@ def _add_reading(routes: APIRouter, parts: Parts) -> None:
     async def status(caller: Calling) -> Any:
         """Who is here."""
         room = caller.room
-        online = await parts.attendance.online(room)
+        here = await parts.attendance.present(room)
         return JsonResponse(
             {
                 "session_code": room.code,
                 "status": room.status,
-                "online_participants": online,
-                "online_count": len(online),
-                "total_participants": await parts.attendance.total(room, online),
+                "online_participants": here.online,
+                "online_count": len(here.online),
+                "total_participants": here.total,
             }
         )
 
@@ -330,7 +329,7 @@ def _add_hosting(routes: APIRouter, parts: Parts) -> None:
         """Who has a seat, in order of joining (hosts)."""
         room = caller.room
         found = await store.seats(room.org_id, room.id, after=_joined_and_id(page), limit=limit)
-        online = frozenset(await parts.attendance.online(room))
+        online = frozenset((await parts.attendance.present(room)).online)
         told = [frames.person(room, seat, seat.participant_id in online) for seat in found.items]
         last = found.items[-1] if found.has_more else None
         following = None if last is None else f"{last.joined_at}.{last.participant_id}"
