@@ -54,7 +54,14 @@ class Room:
 
     def participants(self) -> int:
         """Those who took a seat, without the host."""
-        return int(self._get("")["total_participants"])
+        found: int = 0
+        page = ""
+        while True:
+            told = self._get(f"/participants?limit=200{page}")
+            found += sum(one["role"] == "participant" for one in told["participants"])
+            if not told["has_more"]:
+                return found
+            page = f"&page={told['next']}"
 
     def _get(self, rest: str) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self.host_token}"}
