@@ -40,6 +40,7 @@ from madang.ports.bus import Bus
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import Unavailable
 from madang.services.limits import RateLimit
+from madang.services.live.impostors import Impostors
 from madang.services.trust import fingerprint, token_verifier
 from madang.settings import Settings
 from madang.store import migrate
@@ -157,8 +158,10 @@ class Madang(Library):
         signals = None if per_minute is None else per_minute * SIGNALS_PER_MESSAGE
         signals_limit = RateLimit(signals, "signals")
         self._limits: tuple[RateLimit, ...] = (self.messages_limit, signals_limit)
+        self.impostors = Impostors(self.store.seats_among)
         self.admission = Admission(
             self.verifier,
+            self.impostors,
             self.members,
             hub,
             self.catchup,
@@ -248,7 +251,7 @@ class Madang(Library):
             docs_url=None,  # ours asks no other host for anything
             redoc_url=None,
         )
-        app.state.callers = Callers(self.verifier, self.clock)
+        app.state.callers = Callers(self.verifier, self.clock, self.impostors)
         problems.install(app)
         app.include_router(
             messenger_rest.router(

@@ -267,3 +267,23 @@ async def test_joining_together_gives_everybody_a_seat_and_a_name(hall: Hall) ->
     seats = await asyncio.gather(*(hall.join("same") for _ in range(40)))
     assert len({seat["participant_id"] for seat in seats}) == 40
     assert len({seat["nickname"] for seat in seats}) == 40
+
+
+async def test_a_token_that_names_a_seat_opens_no_other_door(hall: Hall, house: House) -> None:
+    """Ids of seats are told to everybody, and whoever signs tokens may let people choose theirs."""
+    await hall.as_host("PATCH", "", {"settings": {"questions_visible": "host"}})
+    guest = await hall.guest("Ann")
+    await hall.question(guest, "only for the host")
+    for seat in (id_of(guest), hall.room["participant_id"]):
+        rest = house.rest(seat)
+        for path in ("/conversations", f"/conversations/{hall.room['session_id']}/messages"):
+            answer = await rest.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (401, "UNAUTHORIZED")
+        events = await rest.client.get("/api/v1/events")
+        assert events.status_code == 401
+        socket = await house.connect(seat, query="cursor=1")
+        assert await socket.closed() == (1008, "Invalid token")
+    # Who has such an id by nature is somebody.
+    someone = str(uuid.uuid4())
+    assert (await house.rest(someone).get("/conversations")).status_code == 200
+    assert (await house.device(someone)).connected["user_id"] == someone
