@@ -165,6 +165,9 @@ class LiveSession:
             return
         room = self._rooms.here[sitting.room_id]
         self._attendance.sat_down(member, room)
+        session = frames.session(room, sitting.role == "host")
+        # The log does not tell the blocked words, so they may be old ones here.
+        session["settings"].pop("blocked_words", None)
         connection.write(
             Frame(
                 objects.frame(
@@ -178,7 +181,7 @@ class LiveSession:
                     cursor=connection.floor,
                     epoch=self._epoch(),
                     heartbeat=self._heartbeat,
-                    session=frames.session(room, sitting.role == "host"),
+                    session=session,
                 )
             )
         )
