@@ -443,7 +443,9 @@ class LiveSession:
             return
         self._rooms.changed(event)
         self._attendance.changed(event)
-        self.typing.landed(event)
+        if event.message is None or event.message.message_type == "text":
+            # Not after a question, which may be anonymous: who has just stopped typing, asked it.
+            self.typing.landed(event)
         match event.type:
             case "participant.updated" if event.user_id is not None:
                 for connection in self._connections(event.org_id, event.user_id):
