@@ -245,18 +245,20 @@ def private_to(event: Event) -> str | None:
     """Whom alone, with the hosts, an event of a room is told; None: everyone in it.
 
     An event stays private that was private when it was written, and becomes so when its question is
-    hidden later: a replay never tells what is hidden now. A question that is hidden by the event
-    itself is told to all as a `question_update`, which holds none of its text.
+    hidden later: a replay never tells what is hidden now, its votes and state neither. Only the
+    event that hides a question (`hides`) is told to all, as a `question_update`, which holds none
+    of its text.
     """
     message = event.message
     if message is None or message.message_type != "question":
         return None
     if event.data.get("hidden"):
         return message.sender_id
-    if event.type in ("message.new", "question.shown"):
-        question = question_of(message)
-        if question is not None and not question.visible:
-            return message.sender_id
+    if event.data.get("hides"):
+        return None
+    question = question_of(message)
+    if question is not None and not question.visible:
+        return message.sender_id
     return None
 
 
