@@ -141,7 +141,8 @@ class LiveSession:
         """See `gateways.entrance.Surface`."""
         self._resuming.forget(connection)
         self.typing.gone(connection)
-        self._admission.leave(connection, self._grace)
+        # A seat is not remembered as a user: nothing is to be left of it when its room is erased.
+        self._admission.leave(connection, self._grace, remembers=False)
         sitting = self._sitting.pop(connection, None)
         if sitting is not None and self._rooms.leave(sitting.room_id):
             self._attendance.emptied(sitting.room_id)
