@@ -224,6 +224,17 @@ async def test_a_flood_of_messages_is_told_when_to_go_on(open_house: OpenHouse) 
         assert (await ben.ask("chat_message", content="not me"))["type"] == "chat_message"
 
 
+async def test_who_asked_too_much_may_come_back(open_house: OpenHouse) -> None:
+    async with open_house(rate_limit_enabled="true", rate_limit_messages_per_minute="1") as house:
+        hall = await open_hall(house)
+        ann = await hall.guest("ann")
+        cursor = ann.connected["cursor"]
+        while (await ann.ask("resume", cursor=cursor))["type"] != "error":
+            pass
+        again = await hall.enter(seat_of(ann), live=False, query=f"cursor={cursor}")
+        assert (await again.next("resumed"))["recovered"] is True
+
+
 async def test_rooms_are_no_business_of_the_messenger(house: House, hall: Hall) -> None:
     _, ann, _ = await everyone(hall)
     await ann.ask("chat_message", content="only here")

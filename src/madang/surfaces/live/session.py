@@ -195,10 +195,12 @@ class LiveSession:
             }
             try:
                 content["cursor"] = float(cursor) if "." in cursor else int(cursor)
-                self._resume(connection, commands.Resume.model_validate(content))
+                command = commands.Resume.model_validate(content)
             except ValueError:
                 self._fail(connection, Invalid("cursor: must be a number"), None)
             else:
+                # Not counted: who comes back has asked for nothing yet.
+                self._resume_after(connection, command)
                 return
         self._resuming.hold(connection)
 
@@ -429,6 +431,9 @@ class LiveSession:
 
     def _resume(self, connection: Connection, command: commands.Resume) -> None:
         self._at(connection, self._signals_limit)
+        self._resume_after(connection, command)
+
+    def _resume_after(self, connection: Connection, command: commands.Resume) -> None:
         cursor = cursor_of(command.cursor)
         self._resuming.resume_after(connection, cursor, command.epoch, command.id)
 
