@@ -210,7 +210,7 @@ async def test_the_stores_own_reads_in_the_wrong_org(
     assert (await store.live.export(ORG, theirs.id, after_seq=0, limit=9)).items == ()
     # As if a query forgot to ask: its conditions name the right org, the scope does not.
     assert await store._read(Scope("rival"), live.room, ORG, mine.id) is None
-    found = await store._read(Scope("rival"), live.export, ORG, mine.id, 0, 9)
+    found = await store._read(Scope("rival"), live.export, ORG, mine.id, None, 0, 9)
     assert found.items == ()
     assert await store.live.room_by_code(theirs.code) is not None
 
@@ -244,6 +244,7 @@ QUERIES: dict[str, Any] = {
     "counts": live._COUNTS,
     "chat": live._CHAT,
     "export": live._EXPORT,
+    "export questions": live._EXPORT_QUESTIONS,
     "top": live._TOP,
     "new": live._NEW,
     "one": live._ONE,

@@ -88,9 +88,16 @@ class LiveStore(Protocol):
         ...
 
     async def export(
-        self, org_id: str, conversation_id: str, *, after_seq: int, limit: int
+        self,
+        org_id: str,
+        conversation_id: str,
+        *,
+        kind: Literal["question"] | None = None,
+        after_seq: int,
+        limit: int,
     ) -> Page:
-        """All messages (chat, questions, polls), oldest first, without removed ones."""
+        """All messages (chat, questions, polls) or only questions, oldest first, without removed
+        ones."""
         ...
 
     async def due_counts(self, until: int, limit: int = 1000) -> Sequence[tuple[str, str]]:

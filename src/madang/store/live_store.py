@@ -106,10 +106,16 @@ class SqlLiveStore:
         )
 
     async def export(
-        self, org_id: str, conversation_id: str, *, after_seq: int, limit: int
+        self,
+        org_id: str,
+        conversation_id: str,
+        *,
+        kind: Literal["question"] | None = None,
+        after_seq: int,
+        limit: int,
     ) -> Page:
         return await self._store._read(
-            Scope(org_id), live.export, org_id, conversation_id, after_seq, limit
+            Scope(org_id), live.export, org_id, conversation_id, kind, after_seq, limit
         )
 
     async def due_counts(self, until: int, limit: int = 1000) -> Sequence[tuple[str, str]]:

@@ -163,6 +163,14 @@ _EXPORT = rows_query(
 )
 
 
+_EXPORT_QUESTIONS = rows_query(
+    MESSAGE,
+    "FROM questions AS q THEN JOIN messages AS m ON m.id = q.message_id "
+    "WHERE q.conversation_id = :conversation AND q.org_id = :org AND q.kind = 'question' "
+    "AND q.seq > :after ORDER BY q.seq LIMIT :limit",
+)
+
+
 def chat(
     connection: Connection, org_id: str, conversation_id: str, before_seq: int | None, limit: int
 ) -> Page:
@@ -178,11 +186,16 @@ def chat(
 
 
 def export(
-    connection: Connection, org_id: str, conversation_id: str, after_seq: int, limit: int
+    connection: Connection,
+    org_id: str,
+    conversation_id: str,
+    kind: Literal["question"] | None,
+    after_seq: int,
+    limit: int,
 ) -> Page:
     found = fetch(
         connection,
-        _EXPORT,
+        _EXPORT_QUESTIONS if kind == "question" else _EXPORT,
         org=org_id,
         conversation=conversation_id,
         after=after_seq,

@@ -338,7 +338,7 @@ def _add_hosting(routes: APIRouter, parts: Parts) -> None:
     @routes.get("/{code}/export.csv")
     async def export_csv(caller: Hosting) -> Response:
         """The questions, for a spreadsheet (hosts)."""
-        rows = export.as_csv(caller.room, _reader(parts, caller.room))
+        rows = export.as_csv(caller.room, _reader(parts, caller.room, questions=True))
         return await _file(rows, f"{caller.room.code}.csv", "text/csv; charset=utf-8")
 
     @routes.get("/{code}/export.json")
@@ -353,9 +353,13 @@ def _as_host(caller: Caller) -> tuple[Room, Seat]:
     return caller.room, caller.seat
 
 
-def _reader(parts: Parts, room: Room) -> export.ReadPage:
+def _reader(parts: Parts, room: Room, *, questions: bool = False) -> export.ReadPage:
+    kind: Literal["question"] | None = "question" if questions else None
+
     async def read(after: int) -> Page:
-        return await parts.store.export(room.org_id, room.id, after_seq=after, limit=export.PAGE)
+        return await parts.store.export(
+            room.org_id, room.id, kind=kind, after_seq=after, limit=export.PAGE
+        )
 
     return read
 
