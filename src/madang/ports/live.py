@@ -75,9 +75,15 @@ class LiveStore(Protocol):
     ) -> Message | None: ...
 
     async def polls(
-        self, org_id: str, conversation_id: str, *, state: PollState | None = None, limit: int = 50
-    ) -> Sequence[Message]:
-        """Polls without removed ones, the newest first."""
+        self,
+        org_id: str,
+        conversation_id: str,
+        *,
+        state: PollState | None = None,
+        before_seq: int | None = None,
+        limit: int = 50,
+    ) -> Page:
+        """Poll `Message`s without removed ones, the newest first."""
         ...
 
     async def votes_of(

@@ -274,7 +274,8 @@ _POLLS = rows_query(
     MESSAGE,
     "FROM questions AS q THEN JOIN messages AS m ON m.id = q.message_id "
     "WHERE q.conversation_id = :conversation AND q.org_id = :org AND q.kind = 'poll' "
-    "AND (:state = '' OR q.state = :state) ORDER BY q.seq DESC LIMIT :limit",
+    "AND (:state = '' OR q.state = :state) AND q.seq < :before "
+    "ORDER BY q.seq DESC LIMIT :limit",
 )
 _VOTES = rows_query(
     "v.message_id, v.choice",
@@ -290,17 +291,19 @@ def polls(
     org_id: str,
     conversation_id: str,
     state: PollState | None,
+    before_seq: int | None,
     limit: int,
-) -> tuple[Message, ...]:
+) -> Page:
     found = fetch(
         connection,
         _POLLS,
         org=org_id,
         conversation=conversation_id,
         state=state or "",
-        limit=limit,
+        before=NO_LIMIT if before_seq is None else before_seq,
+        limit=limit + 1,
     )
-    return _messages(found)
+    return Page(_messages(found[:limit]), len(found) > limit)
 
 
 def votes_of(

@@ -39,6 +39,7 @@ _NO_CONTENT = {
 
 
 After = Annotated[str | None, Query(max_length=100)]
+Before = Annotated[int | None, Query(ge=1, lt=2**62)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ def _add_reading(routes: APIRouter, parts: Parts) -> None:
     async def messages(
         caller: Calling,
         limit: Limit = 50,
-        before: Annotated[int | None, Query(ge=1, lt=2**62)] = None,
+        before: Before = None,
     ) -> Any:
         """The chat, newest last. `next` is the `before` of the page before it."""
         room = caller.room
@@ -267,13 +268,16 @@ def _add_reading(routes: APIRouter, parts: Parts) -> None:
         return JsonResponse({"questions": told, "has_more": found.has_more, "next": following})
 
     @routes.get("/{code}/polls")
-    async def polls(caller: Calling, state: PollState | None = None, limit: Limit = 50) -> Any:
-        """Polls with their results, newest first; `mine` is what I answered."""
+    async def polls(
+        caller: Calling, state: PollState | None = None, limit: Limit = 50, before: Before = None
+    ) -> Any:
+        """Polls with their results, newest first; `mine` is what I answered. `next` is the `before`
+        of the page after it."""
         room = caller.room
-        found = await store.polls(room.org_id, room.id, state=state, limit=limit)
-        voted = await _votes(parts, caller, Page(tuple(found), False))
+        found = await store.polls(room.org_id, room.id, state=state, before_seq=before, limit=limit)
+        voted = await _votes(parts, caller, found)
         told = []
-        for message in found:
+        for message in found.items:
             about = poll_of(message)
             if about is not None:
                 given = sorted(voted.get(message.id, ()))
@@ -286,7 +290,8 @@ def _add_reading(routes: APIRouter, parts: Parts) -> None:
                         "mine": mine,
                     }
                 )
-        return JsonResponse({"polls": told, "has_more": False, "next": None})
+        following = found.items[-1].seq if found.has_more else None
+        return JsonResponse({"polls": told, "has_more": found.has_more, "next": following})
 
 
 async def _votes(parts: Parts, caller: Caller, found: Page) -> dict[str, list[str]]:
