@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-_PARTICLES = frozenset(
-    (
-        "가 같은 같이 고 과 과는 께 께서 나 냐 네 는 니 다 다고 답다 대로 도 들 들아 들은 들의 들이 라 라고 랑 로 를 마다 만 밖에 보다 부터 뿐 아 야 "
-        "야말로 에 에게 에서 여 와 요 으로 은 을 의 이 이고 이나 이냐 이네 이다 이라 이라고 이랑 이야 이여 인 인데 임 입니다 이에요 예요 처럼 하고 한테"
-    ).split()
+_PARTICLE = (
+    "가|같은|같이|고|과|과는|께|께서|나|냐|네|는|니|다|다고|답다|대로|도|들|들아|들은|들의|들이|라|라고|랑|로|를|"
+    "마다|만|밖에|보다|부터|뿐|아|야|야말로|에|에게|에서|여|와|요|으로|은|을|의|이|이고|이나|이냐|이네|이다|이라|"
+    "이라고|이랑|이야|이여|인|인데|임|입니다|이에요|예요|처럼|하고|한테"
 )
+_PARTICLES = frozenset(_PARTICLE.split("|"))
 _LONGEST_PARTICLE = max(map(len, _PARTICLES))
 _RUN = re.compile(r"\w+")
 _HANGUL_END = re.compile(r"[가-힣ㄱ-ㅎㅏ-ㅣ]\Z")
