@@ -156,6 +156,7 @@ class Madang(Library):
         self.messages_limit = RateLimit(per_minute)
         signals = None if per_minute is None else per_minute * SIGNALS_PER_MESSAGE
         signals_limit = RateLimit(signals, "signals")
+        self.signals_limit = signals_limit
         self._limits: tuple[RateLimit, ...] = (self.messages_limit, signals_limit)
         self.admission = Admission(
             self.verifier,
@@ -204,7 +205,6 @@ class Madang(Library):
         self.answers = Tally()
 
     def _assemble_live(self) -> None:
-        signals_limit = self._limits[1]
         self.live = LiveSurface(
             live.Parts(
                 self.hub,
@@ -218,7 +218,7 @@ class Madang(Library):
                 self.entrance,
                 self.admission,
                 self.messages_limit,
-                signals_limit,
+                self.signals_limit,
             ),
             self._rooms,
             self.settings,
