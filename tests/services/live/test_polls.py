@@ -10,9 +10,10 @@ from madang.model.live import Poll, Room, Seat, poll_of
 from madang.model.nouns import Message
 from madang.protocol.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from madang.services.live import tokens
+from madang.services.live.counts import INTERVAL
 from madang.services.live.moderation import RemoveMessage
 from madang.services.live.polls import MAX_WORDS, ClosePoll, OpenPoll, VotePoll
-from tests.services.live.conftest import ORG, SECOND, Hall
+from tests.services.live.conftest import ORG, Hall
 
 
 async def _open(hall: Hall, room: Room, kind: Any, *options: str, **more: Any) -> Message:
@@ -198,7 +199,7 @@ async def test_counts_are_told_when_it_is_time(hall: Hall) -> None:
     first = await hall.writer.write(VotePoll(ORG, room.id, seat.participant_id, message.id, (0,)))
     assert first.event.type == "poll.changed"
     second = await hall.writer.write(VotePoll(ORG, room.id, seat.participant_id, message.id, (1,)))
-    assert (second.event, second.tell_at) == (None, hall.clock.time + SECOND // 10)
+    assert (second.event, second.tell_at) == (None, hall.clock.time + INTERVAL)
     await hall.writer.write(ClosePoll(ORG, room.id, room.host_id, message.id))
     assert (await hall.now(room)).untold == ()
 
