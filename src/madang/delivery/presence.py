@@ -102,9 +102,7 @@ class Presence:
         self._left_at.pop(member, None)
         self._consider(member)
 
-    def closed(
-        self, member: Member, grace: float | None = None, *, remembers: bool = True
-    ) -> None:
+    def closed(self, member: Member, grace: float | None = None, *, remembers: bool = True) -> None:
         """A connection of the member's was detached. Saying it twice changes nothing. `grace` is
         in seconds, if it is not the usual one; `remembers` says whether `last_seen` is stored."""
         if member not in self._here:

@@ -26,9 +26,7 @@ BYTE_ORDER_MARK = "\ufeff"
 """Without it Excel takes UTF-8 for the system's old encoding."""
 PAGE = 500
 
-_FORMULA = re.compile(
-    r"(^|[;\t\r\n])(?=[^\S;\t\r\n]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r])"
-)
+_FORMULA = re.compile(r"(^|[;\t\r\n])(?=[^\S;\t\r\n]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r])")
 """What begins a formula, in full width too, where a cell begins or may be taken to."""
 
 ReadPage = Callable[[int], Awaitable[Page]]

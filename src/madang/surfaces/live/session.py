@@ -23,7 +23,7 @@ from madang.model.times import cursor_of, iso
 from madang.ports.bus import SignalTold
 from madang.ports.store import Write, Writer
 from madang.protocol.codes import CloseCode
-from madang.protocol.errors import Conflict, Invalid, InvalidJson, MadangError
+from madang.protocol.errors import Conflict, Forbidden, Invalid, InvalidJson, MadangError
 from madang.services.limits import RateLimit
 from madang.services.live.access import ENDED
 from madang.services.live.chat import SendChat
@@ -55,14 +55,14 @@ ReplyTo = str | int | None
 class _Sitting:
     """What a connection is to its room."""
 
-    __slots__ = ("nickname", "participant_id", "role", "room_id", "was_muted")
+    __slots__ = ("muted", "nickname", "participant_id", "role", "room_id")
 
     def __init__(self, room: Room, seat: Seat) -> None:
         self.room_id = room.id
         self.participant_id = seat.participant_id
         self.nickname = seat.nickname
         self.role = seat.role
-        self.was_muted = seat.muted
+        self.muted = seat.muted
 
 
 class LiveSession:
@@ -177,7 +177,7 @@ class LiveSession:
                     participant_id=sitting.participant_id,
                     participant_nickname=sitting.nickname,
                     role=sitting.role,
-                    is_muted=sitting.was_muted,
+                    is_muted=sitting.muted,
                     timestamp=iso(self._clock.now()),
                     cursor=connection.floor,
                     epoch=self._epoch(),
@@ -406,6 +406,8 @@ class LiveSession:
             raise Conflict(ENDED)
         org_id, room_id, user_id = place
         if command.is_typing:
+            if self._sitting[connection].muted:
+                raise Forbidden("You are muted")
             channel = self._hub.channels.get(room_id)
             if channel is not None and len(channel.members) <= LARGEST_TYPED_IN:
                 self.typing.start((org_id, room_id, user_id), connection)
@@ -456,6 +458,9 @@ class LiveSession:
             case "participant.updated" if event.user_id is not None:
                 for connection in self._connections(event.org_id, event.user_id):
                     self._named(connection, event)
+            case "participant.muted" | "participant.unmuted" if event.user_id is not None:
+                for connection in self._connections(event.org_id, event.user_id):
+                    self._muted(connection, event)
             case "participant.left" if event.user_id is not None:
                 self._send_away(event, event.user_id)
             case "room.erased":
@@ -469,6 +474,13 @@ class LiveSession:
         sitting = self._sitting.get(connection)
         if sitting is not None:
             sitting.nickname = str(event.data.get("nickname", sitting.nickname))
+
+    def _muted(self, connection: Connection, event: Event) -> None:
+        sitting = self._sitting.get(connection)
+        if sitting is not None:
+            sitting.muted = event.type == "participant.muted"
+        if event.type == "participant.muted" and event.user_id is not None:
+            self.typing.stop((event.org_id, event.conversation_id, event.user_id))
 
     def _send_away(self, event: Event, user_id: str) -> None:
         """Kicked or banned: told so, and closed."""
