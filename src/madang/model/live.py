@@ -8,7 +8,7 @@ who may see what are here, for surfaces and the hub alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeGuard
 
 from madang.model.nouns import Event, Message
@@ -201,6 +201,12 @@ def question_metadata(nickname: str, question: Question) -> Mapping[str, Any]:
     }
 
 
+def with_question(message: Message, question: Question) -> Message:
+    """The question's message, with the question as it is now."""
+    metadata = question_metadata(nickname_of(message) or "", question)
+    return replace(message, metadata=metadata)
+
+
 def poll_of(message: Message) -> Poll | None:
     """None for what is no poll, or is removed."""
     told = message.metadata.get("poll")
@@ -233,6 +239,11 @@ def poll_metadata(nickname: str, poll: Poll) -> Mapping[str, Any]:
             "most": poll.most,
         },
     }
+
+
+def with_poll(message: Message, poll: Poll) -> Message:
+    """The poll's message, with the poll as it is now."""
+    return replace(message, metadata=poll_metadata(nickname_of(message) or "", poll))
 
 
 def nickname_of(message: Message) -> str | None:
@@ -294,8 +305,6 @@ class RoomChanged:
 class Counts:
     """Of a room: for `GET /{code}`."""
 
-    seats: int
     questions: int
     """Those that participants see, and of a host's all that are not dismissed."""
     polls: int
-    by_state: Mapping[str, int] = field(default_factory=dict)

@@ -129,25 +129,22 @@ def online_seats(connection: Connection, org_id: str, conversation_id: str) -> l
 
 
 _COUNTS = rows_query(
-    "q.kind, q.state, q.visible, count(*)",
+    "q.kind, q.visible, count(*)",
     "FROM questions AS q WHERE q.conversation_id = :conversation AND q.org_id = :org "
-    "GROUP BY q.kind, q.state, q.visible",
+    "GROUP BY q.kind, q.visible",
 )
 
 
 def counts(connection: Connection, org_id: str, conversation_id: str) -> Counts:
-    found = room(connection, org_id, conversation_id)
-    by_state: dict[str, int] = {}
     visible = polls = 0
-    for kind, state, is_visible, number in fetch(
+    for kind, is_visible, number in fetch(
         connection, _COUNTS, org=org_id, conversation=conversation_id
     ):
         if kind == "poll":
             polls += number
         else:
-            by_state[state] = by_state.get(state, 0) + number
             visible += number if is_visible else 0
-    return Counts(0 if found is None else found.seats, visible, polls, by_state)
+    return Counts(visible, polls)
 
 
 _CHAT = rows_query(

@@ -133,7 +133,7 @@ class Attendance:
         if channel is not None:
             found.update(member.user_id for member in channel.members if member.connections)
         counts = await self._live.room_counts(room.org_id, room.id)
-        total = counts.seats
+        total = room.seats
         if room.host_id not in found:
             seat = await self._live.seat(room.org_id, room.id, room.host_id)
             total -= int(seat is not None and seat.gone is None and seat.used_at is None)
