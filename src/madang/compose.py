@@ -157,6 +157,7 @@ class Madang(Library):
         self.messages_limit = RateLimit(per_minute)
         signals = None if per_minute is None else per_minute * SIGNALS_PER_MESSAGE
         signals_limit = RateLimit(signals, "signals")
+        self.signals_limit = signals_limit
         self._limits: tuple[RateLimit, ...] = (self.messages_limit, signals_limit)
         self.impostors = Impostors(self.store.seats_among)
         self.admission = Admission(
@@ -207,7 +208,6 @@ class Madang(Library):
         self.answers = Tally()
 
     def _assemble_live(self) -> None:
-        signals_limit = self._limits[1]
         self.live = LiveSurface(
             live.Parts(
                 self.hub,
@@ -221,7 +221,7 @@ class Madang(Library):
                 self.entrance,
                 self.admission,
                 self.messages_limit,
-                signals_limit,
+                self.signals_limit,
             ),
             self._rooms,
             self.settings,

@@ -204,8 +204,10 @@ class Admission:
         else:
             self._presence.opened(member)
 
-    def leave(self, connection: Connection, grace: float | None = None) -> None:
-        """The connection is gone, wherever on its way in it was. `grace` as in
+    def leave(
+        self, connection: Connection, grace: float | None = None, *, remembers: bool = True
+    ) -> None:
+        """The connection is gone, wherever on its way in it was. `grace` and `remembers` as in
         `Presence.closed`."""
         self._early.pop(connection, None)
         self._catchup.forget(connection)
@@ -215,7 +217,7 @@ class Admission:
         self._hub.detach(connection)
         if self._hub.members.get((member.org_id, member.user_id)) is not member:
             return  # One that follows the org stands beside its user, who may well be here.
-        self._presence.closed(member, grace)
+        self._presence.closed(member, grace, remembers=remembers)
         if not member.connections:
             self._members.idle(member, self._entrance.now)
 

@@ -13,7 +13,7 @@ from madang.services.live import tokens
 from madang.services.live.counts import INTERVAL
 from madang.services.live.moderation import RemoveMessage
 from madang.services.live.polls import MAX_WORDS, ClosePoll, OpenPoll, VotePoll
-from tests.services.live.conftest import ORG, SECOND, Hall
+from tests.services.live.conftest import ORG, Hall
 
 
 async def _open(hall: Hall, room: Room, kind: Any, *options: str, **more: Any) -> Message:
@@ -54,7 +54,7 @@ async def test_a_single_choice(hall: Hall) -> None:
     assert (poll.counts, poll.voters) == ({"0": 1, "1": 0}, 1)
     found = await hall.store.live.votes_of(ORG, ben.participant_id, [message.id])
     assert found == {message.id: ["0"]}
-    polls = await hall.store.live.polls(ORG, room.id)
+    polls = (await hall.store.live.polls(ORG, room.id)).items
     assert [each.metadata["poll"]["counts"] for each in polls] == [{"0": 1, "1": 0}]
 
 
@@ -145,7 +145,7 @@ async def test_what_is_no_poll(
     room = await hall.open()
     with pytest.raises(error):
         await _open(hall, room, kind, *options, most=most)
-    assert await hall.store.live.polls(ORG, room.id) == ()
+    assert (await hall.store.live.polls(ORG, room.id)).items == ()
 
 
 async def test_only_a_host_opens_and_closes(hall: Hall) -> None:
@@ -167,7 +167,7 @@ async def test_only_a_host_opens_and_closes(hall: Hall) -> None:
     assert again.event is None
     with pytest.raises(Conflict, match="Poll is closed"):
         await _vote(hall, seat, message, 0)
-    assert await hall.store.live.polls(ORG, room.id, state="open") == ()
+    assert (await hall.store.live.polls(ORG, room.id, state="open")).items == ()
     question = await hall.ask(seat)
     other = await hall.open()
     for message_id, conversation in ((question.id, room), (message.id, other)):
@@ -210,6 +210,6 @@ async def test_a_removed_poll(hall: Hall) -> None:
     message = await _open(hall, room, "single", "a", "b")
     await _vote(hall, seat, message, 0)
     await hall.writer.write(RemoveMessage(ORG, room.id, room.host_id, message.id))
-    assert await hall.store.live.polls(ORG, room.id) == ()
+    assert (await hall.store.live.polls(ORG, room.id)).items == ()
     with pytest.raises(NotFound, match="Poll not found"):
         await _vote(hall, seat, message, 1)

@@ -216,7 +216,7 @@ async def test_questions_that_need_approval(hall: Hall) -> None:
     # Who comes later sees nothing of what is hidden now.
     again = await hall.store.events_of_conversation(ORG, room.id, 0, None, 100)
     replayed = [_told_to_others(event) for event in again if event.message is not None]
-    assert replayed == [None, None, None, "update", None, "update", "update"]
+    assert replayed == [*[None] * 6, "update"], "only that it is gone"
     assert await _page(hall, ben, room.id) == []
     # Back to where questions begin, which here is the queue; then seen again, once and whole.
     await hall.state(room, asked, "open")
@@ -317,7 +317,7 @@ async def test_sorting_is_stable_under_ties(hall: Hall, limit: int) -> None:
         assert await pages("top", seen_by) == ["1", "4", "0", "2", "3", "5"]
         assert await pages("new", seen_by) == ["5", "4", "3", "2", "1", "0"]
     counts = await hall.store.live.room_counts(ORG, room.id)
-    assert (counts.questions, counts.seats, counts.by_state) == (6, 4, {"open": 6})
+    assert (counts.questions, counts.polls) == (6, 0)
 
 
 async def test_a_removed_question_takes_its_votes_along(hall: Hall) -> None:

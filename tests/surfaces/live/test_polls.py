@@ -104,3 +104,15 @@ async def test_votes_that_cannot_be_are_refused(hall: Hall) -> None:
     found = (await hall.ask("GET", "/polls")).json()["polls"][0]
     assert (found["counts"], found["voters"]) == ([0, 0], 0)
     assert id_of(host) == found["participant_id"]
+
+
+async def test_polls_come_newest_first_in_pages(hall: Hall) -> None:
+    host = await hall.host()
+    asked = [
+        (await host.ask("poll_open", question=f"{n}?", kind="cloud"))["question"] for n in "123"
+    ]
+    first = await hall.as_host("GET", "/polls?limit=2")
+    assert first["has_more"] is True
+    rest = await hall.as_host("GET", f"/polls?limit=2&before={first['next']}")
+    assert (rest["has_more"], rest["next"]) == (False, None)
+    assert [poll["question"] for poll in first["polls"] + rest["polls"]] == asked[::-1]

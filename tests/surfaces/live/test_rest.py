@@ -162,9 +162,11 @@ async def test_the_status_says_who_is_here(hall: Hall) -> None:
 
 
 async def test_the_host_counts_once_they_come(hall: Hall) -> None:
-    await hall.join("ann")
+    ann = await hall.guest("ann")
     assert (await hall.ask("GET", "/status")).json()["total_participants"] == 1
-    host, ben = await hall.host(), await hall.guest("ben")
+    host = await hall.host()
+    await ann.next("participant_joined", participant_id=id_of(host))
+    ben = await hall.guest("ben")
     assert (await hall.ask("GET", "/status")).json()["total_participants"] == 3
     await host.close()
     await ben.next("participant_left", participant_id=id_of(host))
@@ -273,6 +275,12 @@ async def test_a_token_of_another_room_reads_nothing_here(house: House, hall: Ha
 
 async def test_the_hosts_list_of_people(hall: Hall) -> None:
     ann, host = await hall.guest("ann"), await hall.host()
+    await ann.next("participant_joined", participant_id=id_of(host))
+    await ann.close()
+    await host.next("participant_left", participant_id=id_of(ann))
+    host.waiting.clear()
+    ann = await hall.enter(seat_of(ann))
+    await host.next("participant_joined", participant_id=id_of(ann))
     await host.ask("moderate", action="mute", participant_id=id_of(ann))
     await hall.join("ben")
     people = (await hall.as_host("GET", "/participants"))["participants"]

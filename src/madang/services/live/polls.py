@@ -15,10 +15,10 @@ from madang.model.live import (
     Poll,
     PollKind,
     Room,
-    nickname_of,
     poll_metadata,
     poll_of,
     voter_of,
+    with_poll,
 )
 from madang.model.nouns import Message
 from madang.ports.store import Needs, Transaction
@@ -130,10 +130,6 @@ def _found(tx: Transaction, room: Room, message_id: str) -> tuple[Message, Poll]
     return message, poll
 
 
-def _changed(message: Message, poll: Poll) -> Message:
-    return replace(message, metadata=poll_metadata(nickname_of(message) or "", poll))
-
-
 @dataclass(frozen=True, slots=True)
 class VotePoll:
     """What a seat answers: numbers of options, or words. It replaces what the seat answered before;
@@ -181,7 +177,7 @@ class VotePoll:
                 raise Conflict("The word cloud is full")
             counted[choice] = counted.get(choice, 0) + 1
         voters = poll.voters + bool(choices) - bool(before)
-        changed = _changed(message, replace(poll, counts=counted, voters=voters))
+        changed = with_poll(message, replace(poll, counts=counted, voters=voters))
         tx.live.set_votes(message, seat.participant_id, voter, choices)
         tx.save_message(changed)
         tx.live.save_question(changed)
@@ -245,7 +241,7 @@ class ClosePoll:
         message, poll = _found(tx, room, self.message_id)
         if poll.state == "closed":
             return Asked(message, None)
-        changed = _changed(message, replace(poll, state="closed"))
+        changed = with_poll(message, replace(poll, state="closed"))
         tx.save_message(changed)
         tx.live.save_question(changed)
         tx.live.save_room(counts.told(room, message.id))

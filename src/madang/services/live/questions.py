@@ -18,10 +18,10 @@ from madang.model.live import (
     QuestionState,
     Room,
     Seat,
-    nickname_of,
     question_metadata,
     question_of,
     voter_of,
+    with_question,
 )
 from madang.model.nouns import Message
 from madang.ports.store import Needs, Transaction
@@ -157,10 +157,6 @@ def check_voter(tx: Transaction, message_id: str, seat: Seat, voter: str | None)
             raise Conflict("A vote of this device or network is counted already")
 
 
-def _changed(message: Message, question: Question) -> Message:
-    return replace(message, metadata=question_metadata(nickname_of(message) or "", question))
-
-
 @dataclass(frozen=True, slots=True)
 class Vote:
     """A vote for a question, or the end of one; as often as it is sent, it counts once.
@@ -198,7 +194,7 @@ class Vote:
         check_voter(tx, message.id, seat, voter)
         choices = frozenset({""}) if self.up else frozenset()
         votes = question.votes + (1 if self.up else -1)
-        changed = _changed(message, replace(question, votes=votes))
+        changed = with_question(message, replace(question, votes=votes))
         tx.live.set_votes(message, seat.participant_id, voter, choices)
         tx.save_message(changed)
         tx.live.save_question(changed)
@@ -264,7 +260,9 @@ def _moved(
     elif state != "dismissed":
         approved = True
     visible = is_visible(room, state, approved)
-    changed = _changed(message, replace(question, state=state, approved=approved, visible=visible))
+    changed = with_question(
+        message, replace(question, state=state, approved=approved, visible=visible)
+    )
     tx.save_message(changed)
     tx.live.save_question(changed)
     return changed

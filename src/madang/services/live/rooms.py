@@ -17,11 +17,10 @@ from madang.model.live import (
     Seat,
     Seated,
     VotePer,
-    nickname_of,
-    poll_metadata,
     poll_of,
-    question_metadata,
     question_of,
+    with_poll,
+    with_question,
 )
 from madang.model.nouns import Conversation, Event, Message, Participant
 from madang.ports.store import Needs, Transaction
@@ -279,10 +278,7 @@ def _end(tx: Transaction, room: Room) -> Room:
     for message in tx.live.questions(room.id):
         poll = poll_of(message)
         if poll is not None and poll.state == "open":
-            nickname = nickname_of(message) or ""
-            closed = replace(
-                message, metadata=poll_metadata(nickname, replace(poll, state="closed"))
-            )
+            closed = with_poll(message, replace(poll, state="closed"))
             tx.save_message(closed)
             tx.live.save_question(closed)
             tx.append(room.id, "poll.closed", room.host_id, message=closed)
@@ -308,10 +304,7 @@ def _show_questions(tx: Transaction, room: Room) -> None:
         visible = is_visible(room, question.state, question.approved)
         if visible == question.visible:
             continue
-        nickname = nickname_of(message) or ""
-        changed = replace(
-            message, metadata=question_metadata(nickname, replace(question, visible=visible))
-        )
+        changed = with_question(message, replace(question, visible=visible))
         tx.save_message(changed)
         tx.live.save_question(changed)
         if visible:

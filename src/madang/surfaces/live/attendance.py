@@ -75,7 +75,7 @@ class Attendance:
         self._presence = presence
         self._clock = clock
         self._sitting: dict[tuple[str, str], str] = {}
-        self._unwritten: dict[_Seat, bool] = {}
+        self._unwritten: set[_Seat] = set()
         self._called: set[str] = set()
         self._asked: dict[str, tuple[float, asyncio.Task[Present]]] = {}
         self._tasks = Tasks()
@@ -91,6 +91,8 @@ class Attendance:
     def emptied(self, room_id: str) -> None:
         """Nobody is connected to the room here any more."""
         self._called.discard(room_id)
+        # Who leaves last is told of later, and then asked for; of others the turn may be elsewhere.
+        self._sitting = {key: room for key, room in self._sitting.items() if room != room_id}
 
     def changed(self, event: Event) -> None:
         """Watches the log: see above."""
@@ -98,6 +100,8 @@ class Attendance:
             member = self._hub.members.get((event.org_id, event.user_id))
             if member is not None and member.connections:
                 self._write((event.org_id, event.conversation_id, event.user_id), True)
+            else:
+                self._sitting.pop((event.org_id, event.user_id), None)
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -129,7 +133,7 @@ class Attendance:
         if channel is not None:
             found.update(member.user_id for member in channel.members if member.connections)
         counts = await self._live.room_counts(room.org_id, room.id)
-        total = counts.seats
+        total = room.seats
         if room.host_id not in found:
             seat = await self._live.seat(room.org_id, room.id, room.host_id)
             total -= int(seat is not None and seat.gone is None and seat.used_at is None)
@@ -182,12 +186,14 @@ class Attendance:
                 return  # Written, or there is no such seat any more.
             if not self._unwritten:
                 self._clock.call_later(AGAIN_SECONDS, self._write_again)
-            self._unwritten[seat] = here
+            self._unwritten.add(seat)
 
-        self._unwritten.pop(seat, None)
+        self._unwritten.discard(seat)
         self._writer.submit(SeatOnline(*seat) if here else SeatOffline(*seat), done)
 
     def _write_again(self) -> None:
-        unwritten, self._unwritten = self._unwritten, {}
-        for seat, here in unwritten.items():
-            self._write(seat, here)
+        """What is true now: what failed may have been overtaken since."""
+        unwritten, self._unwritten = self._unwritten, set()
+        for seat in unwritten:
+            status, _ = self._presence.status(seat[0], seat[2])
+            self._write(seat, status != "offline")

@@ -1,8 +1,8 @@
 """Who may come into a room, by its code and a token, and what those are told who may not.
 
-A code is short: it can be guessed. So an address gets only so many wrong ones, a room that has
-ended answers as one that never was, and both take as long. Whoever shows a seat's token is not
-limited, and still comes into a room that has ended.
+A code is short: it can be guessed. So an address gets only so many wrong ones, and a room
+that has ended answers as one that never was. Whoever shows a seat's token is not limited, and still
+comes into a room that has ended.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def network(address: str | None) -> str | None:
     if found.version == 6:
         if found.ipv4_mapped is not None:
             return str(found.ipv4_mapped)
+        if found.is_loopback:
+            return str(found)
         return str(ipaddress.ip_network((found, _NETWORK_BITS), strict=False).network_address)
     return str(found)
 
@@ -200,4 +202,4 @@ class Door:
 
 def _counted(address: str | None) -> str:
     """As limits know an address, on the bus too."""
-    return blake2b((address or "").encode(), digest_size=12).hexdigest()
+    return blake2b((network(address) or "").encode(), digest_size=12).hexdigest()

@@ -39,6 +39,7 @@ _NO_CONTENT = {
 
 
 After = Annotated[str | None, Query(max_length=100)]
+Before = Annotated[int | None, Query(ge=1, lt=2**62)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ def _add_reading(routes: APIRouter, parts: Parts) -> None:
     async def messages(
         caller: Calling,
         limit: Limit = 50,
-        before: Annotated[int | None, Query(ge=1, lt=2**62)] = None,
+        before: Before = None,
     ) -> Any:
         """The chat, newest last. `next` is the `before` of the page before it."""
         room = caller.room
@@ -267,13 +268,16 @@ def _add_reading(routes: APIRouter, parts: Parts) -> None:
         return JsonResponse({"questions": told, "has_more": found.has_more, "next": following})
 
     @routes.get("/{code}/polls")
-    async def polls(caller: Calling, state: PollState | None = None, limit: Limit = 50) -> Any:
-        """Polls with their results, newest first; `mine` is what I answered."""
+    async def polls(
+        caller: Calling, state: PollState | None = None, limit: Limit = 50, before: Before = None
+    ) -> Any:
+        """Polls with their results, newest first; `mine` is what I answered. `next` is the `before`
+        of the page after it."""
         room = caller.room
-        found = await store.polls(room.org_id, room.id, state=state, limit=limit)
-        voted = await _votes(parts, caller, Page(tuple(found), False))
+        found = await store.polls(room.org_id, room.id, state=state, before_seq=before, limit=limit)
+        voted = await _votes(parts, caller, found)
         told = []
-        for message in found:
+        for message in found.items:
             about = poll_of(message)
             if about is not None:
                 given = sorted(voted.get(message.id, ()))
@@ -286,7 +290,8 @@ def _add_reading(routes: APIRouter, parts: Parts) -> None:
                         "mine": mine,
                     }
                 )
-        return JsonResponse({"polls": told, "has_more": False, "next": None})
+        following = found.items[-1].seq if found.has_more else None
+        return JsonResponse({"polls": told, "has_more": found.has_more, "next": following})
 
 
 async def _votes(parts: Parts, caller: Caller, found: Page) -> dict[str, list[str]]:
@@ -338,7 +343,7 @@ def _add_hosting(routes: APIRouter, parts: Parts) -> None:
     @routes.get("/{code}/export.csv")
     async def export_csv(caller: Hosting) -> Response:
         """The questions, for a spreadsheet (hosts)."""
-        rows = export.as_csv(caller.room, _reader(parts, caller.room))
+        rows = export.as_csv(caller.room, _reader(parts, caller.room, questions=True))
         return await _file(rows, f"{caller.room.code}.csv", "text/csv; charset=utf-8")
 
     @routes.get("/{code}/export.json")
@@ -353,9 +358,13 @@ def _as_host(caller: Caller) -> tuple[Room, Seat]:
     return caller.room, caller.seat
 
 
-def _reader(parts: Parts, room: Room) -> export.ReadPage:
+def _reader(parts: Parts, room: Room, *, questions: bool = False) -> export.ReadPage:
+    kind: Literal["question"] | None = "question" if questions else None
+
     async def read(after: int) -> Page:
-        return await parts.store.export(room.org_id, room.id, after_seq=after, limit=export.PAGE)
+        return await parts.store.export(
+            room.org_id, room.id, kind=kind, after_seq=after, limit=export.PAGE
+        )
 
     return read
 
