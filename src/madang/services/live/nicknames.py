@@ -32,6 +32,8 @@ _RESERVED = (
 _NUMBERED = re.compile(r"(.*[^0-9])0*([1-9][0-9]{0,4})", re.DOTALL)
 """The base, and a number up to `MAX_NUMBER`: a longer one is part of the name."""
 MAX_NUMBER = 99_999
+_LONGEST_BASE = MAX_NICKNAME - len(f" {MAX_NUMBER}")
+"""Of a nickname that is numbered."""
 _NOT_SEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 _BOXED = {
     first + place: chr(ord("a") + place)
@@ -143,11 +145,16 @@ def free(
         (number == 1 and _is_reserved(looks)) or live.name_taken(conversation_id, looks, number)
     ):
         return wanted, looks, number
-    numbered = _NUMBERED.fullmatch(wanted)
+    numbered = _NUMBERED.fullmatch(signs.without_unseen(wanted))
     base = wanted if numbered is None else numbered[1].rstrip()
-    number = max(live.last_number(conversation_id, looks), 1) + 1
-    tail = f" {number}"
-    return f"{base[: MAX_NICKNAME - len(tail)].rstrip()}{tail}", looks, number
+    if len(base) > _LONGEST_BASE:
+        # What is cut off is no part of what the nickname looks like.
+        base = base[:_LONGEST_BASE].rstrip()
+        looks = skeleton(base)
+    number = live.free_number(conversation_id, looks, number)
+    if number > MAX_NUMBER:
+        number = live.free_number(conversation_id, looks, 1)
+    return f"{base} {number}", looks, number
 
 
 def _is_reserved(looks: str) -> bool:

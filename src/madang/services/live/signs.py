@@ -36,5 +36,5 @@ def without_marks(text: str) -> str:
 
 
 def shows(text: str) -> bool:
-    """Whether anything of the text is seen: not only spaces, marks without a letter and the like."""
+    """Whether anything of the text is seen: not only spaces, marks without a letter."""
     return _SHOWN.search(text) is not None
