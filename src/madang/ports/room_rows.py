@@ -19,6 +19,8 @@ class Crowd:
     """Those that are not gone."""
     banned: bool
     """Whether one of them is banned."""
+    muted: bool
+    """Whether one of those that are not gone is muted."""
 
 
 @dataclass(slots=True)
@@ -61,6 +63,10 @@ class LiveTransaction(Protocol):
 
     def at_address(self, conversation_id: str, address: str) -> Crowd: ...
     def at_device(self, conversation_id: str, device: str) -> Crowd: ...
+    def seats_at_device(self, conversation_id: str, device: str) -> Sequence[Seat]:
+        """Those that are not gone, in order of joining. They are not announced: it is rare."""
+        ...
+
     def votes(self, message_id: str, participant_id: str) -> frozenset[str]:
         """The choices of this seat."""
         ...

@@ -54,7 +54,8 @@ _CROWDS = {
     column: rows_query(
         "w.conversation_id, w.value, "
         f"(SELECT count(*) {_OF_ROOM} AND s.{column} = w.value AND s.gone IS NULL), "
-        f"(SELECT count(*) {_OF_ROOM} AND s.{column} = w.value AND s.gone = 'banned')",
+        f"(SELECT count(*) {_OF_ROOM} AND s.{column} = w.value AND s.gone = 'banned'), "
+        f"(SELECT count(*) {_OF_ROOM} AND s.{column} = w.value AND s.gone IS NULL AND s.muted = 1)",
         "FROM wanted AS w LIMIT -1",
         before=_WANTED,
         lists=["places"],
@@ -95,7 +96,7 @@ class LiveRows:
         """After this number: the last that is taken before any that is free, and the next taken
         one."""
         self._crowds: dict[str, dict[Place, list[int]]] = {"address": {}, "device": {}}
-        """[seats, banned ones]"""
+        """[seats, banned ones, muted ones]"""
         self._votes: dict[Place, dict[str, str | None]] = {}
         """Choices, and as whom each was voted."""
         self._read_votes: dict[Place, dict[str, str | None]] = {}
@@ -176,7 +177,7 @@ class LiveRows:
         if not wanted:
             return
         found = fetch(self._connection, _CROWDS[column], places=list(map("".join, wanted)))
-        known.update(((row[0], row[1]), [row[2], row[3]]) for row in found)
+        known.update(((row[0], row[1]), [row[2], row[3], row[4]]) for row in found)
         for place, before in self._read_seats.items():
             after = self._seats[place]
             for seat, sign in ((before, -1), (after, 1)):
@@ -248,8 +249,22 @@ class LiveRows:
     def _crowd(self, column: str, place: Place) -> Crowd:
         if place not in self._crowds[column]:
             self._load_crowds(column, [place])
-        here, banned = self._crowds[column][place]
-        return Crowd(here, banned > 0)
+        here, banned, muted = self._crowds[column][place]
+        return Crowd(here, banned > 0, muted > 0)
+
+    def seats_at_device(self, conversation_id: str, device: str) -> Sequence[Seat]:
+        there = [(conversation_id, device)]
+        keys = ("conversation_id", "device")
+        for row in bulk.select(self._connection, seats, keys, there):
+            if row[2] == self._org_id:
+                self._seats.setdefault((row[0], row[1]), forms.seat_of(row))
+        found = [
+            seat
+            for seat in self._seats.values()
+            if seat is not None
+            and (seat.conversation_id, seat.device, seat.gone) == (conversation_id, device, None)
+        ]
+        return sorted(found, key=lambda seat: (seat.joined_at, seat.participant_id))
 
     def votes(self, message_id: str, participant_id: str) -> frozenset[str]:
         return frozenset(self._choices((message_id, participant_id)))
@@ -419,3 +434,4 @@ class LiveRows:
 def _count(crowd: list[int], seat: Seat, sign: int) -> None:
     crowd[0] += sign * (seat.gone is None)
     crowd[1] += sign * (seat.gone == "banned")
+    crowd[2] += sign * (seat.gone is None and seat.muted)

@@ -11,6 +11,9 @@ from madang.protocol.errors import Forbidden, NotFound
 from madang.services.live import access, counts, seats
 from madang.services.sizes import SMALL
 
+MOST_AT_ONCE = 100
+"""Seats of one device that are dealt with at once: a room may let a device have any number."""
+
 
 @dataclass(frozen=True, slots=True)
 class RemoveMessage:
@@ -131,6 +134,9 @@ class Kick(_OnOther):
 
     def apply(self, tx: Transaction) -> Seated:
         room, seat = self._found(tx)
+        return self._send_away(tx, room, seat)
+
+    def _send_away(self, tx: Transaction, room: Room, seat: Seat) -> Seated:
         sent_away = replace(seat, gone=self.gone, online=False)
         changed = replace(room, seats=room.seats - 1)
         tx.live.save_seat(sent_away)
@@ -148,6 +154,25 @@ class Kick(_OnOther):
 
 @dataclass(frozen=True, slots=True)
 class Ban(Kick):
-    """As `Kick`, and nobody takes a seat again from that device, or that address."""
+    """As `Kick`, and nobody takes a seat again from that device, or that address. The other seats
+    of that device are sent away with it, each with its own `participant.left`."""
 
     gone: ClassVar[Literal["kicked", "banned"]] = "banned"
+
+    def apply(self, tx: Transaction) -> Seated:
+        room, seat = self._found(tx)
+        others = _others_at_device(tx, seat)
+        banned = self._send_away(tx, room, seat)
+        for other in others:
+            room = self._send_away(tx, banned.room, other).room
+            banned = replace(banned, room=room)
+        return banned
+
+
+def _others_at_device(tx: Transaction, seat: Seat) -> list[Seat]:
+    """The participants' other seats that say they are of the same device."""
+    if seat.device is None:
+        return []
+    found = tx.live.seats_at_device(seat.conversation_id, seat.device)
+    others = [each for each in found if each.participant_id != seat.participant_id]
+    return [each for each in others if not each.is_host][:MOST_AT_ONCE]
