@@ -3,7 +3,7 @@ announces (`ports.store.Needs`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -38,6 +38,8 @@ class LiveNeeds:
     """(conversation_id, address)"""
     devices: set[tuple[str, str]] = field(default_factory=set)
     """(conversation_id, device)"""
+    askers: set[tuple[str, str]] = field(default_factory=set)
+    """(conversation_id, participant_id)"""
     votes: set[tuple[str, str, str]] = field(default_factory=set)
     """(conversation_id, message_id, participant_id)"""
 
@@ -67,8 +69,17 @@ class LiveTransaction(Protocol):
         """Those that are not gone, in order of joining. They are not announced: it is rare."""
         ...
 
+    def asked(self, conversation_id: str, participant_id: str) -> int:
+        """How many questions of this seat are neither answered nor dismissed, nor removed. What
+        this commit does to those that were there before is not counted yet."""
+        ...
+
     def votes(self, message_id: str, participant_id: str) -> frozenset[str]:
         """The choices of this seat."""
+        ...
+
+    def tally(self, message_id: str) -> Mapping[str, int]:
+        """How often each choice was given, of all seats: every vote is read."""
         ...
 
     def voter(self, message_id: str, voter: str) -> str | None:

@@ -3,7 +3,8 @@ memory, written with one statement a table and kind of change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -68,6 +69,21 @@ _QUESTIONS = rows_query(
     "WHERE q.conversation_id = :conversation AND q.org_id = :org ORDER BY q.seq LIMIT -1",
 )
 
+_ASKED = rows_query(
+    "w.conversation_id, w.value, "
+    "(SELECT count(*) FROM questions AS q WHERE q.conversation_id = w.conversation_id "
+    "AND q.asked_by = w.value AND q.kind = 'question' "
+    "AND q.state IN ('open', 'approved', 'live'))",
+    "FROM wanted AS w LIMIT -1",
+    before=_WANTED,
+    lists=["places"],
+)
+_TALLY = rows_query(
+    "c.choice, c.given",
+    "FROM (SELECT v.choice, count(*) AS given FROM votes AS v "
+    "WHERE v.message_id = :message AND v.org_id = :org GROUP BY v.choice) AS c LIMIT -1",
+)
+
 _ROOM = tuple(column.name for column in rooms.columns)[3:]
 _SEAT = tuple(column.name for column in seats.columns)[3:]
 _STATE = ("state", "votes", "visible")
@@ -97,6 +113,7 @@ class LiveRows:
         one."""
         self._crowds: dict[str, dict[Place, list[int]]] = {"address": {}, "device": {}}
         """[seats, banned ones, muted ones]"""
+        self._asked: dict[Place, int] = {}
         self._votes: dict[Place, dict[str, str | None]] = {}
         """Choices, and as whom each was voted."""
         self._read_votes: dict[Place, dict[str, str | None]] = {}
@@ -118,6 +135,7 @@ class LiveRows:
         self._load_runs(needs.names)
         self._load_crowds("address", needs.addresses)
         self._load_crowds("device", needs.devices)
+        self._load_asked(needs.askers)
         self._load_votes({(message, person) for _, message, person in needs.votes})
         voting: set[Place] = set()
         for conversation_id, message_id, participant_id in needs.votes:
@@ -184,6 +202,12 @@ class LiveRows:
                 where: str | None = None if seat is None else getattr(seat, column)
                 if seat is not None and where is not None and (place[0], where) in wanted:
                     _count(known[place[0], where], seat, sign)
+
+    def _load_asked(self, places: Iterable[Place]) -> None:
+        wanted = [place for place in places if place not in self._asked]
+        if wanted:
+            found = fetch(self._connection, _ASKED, places=list(map("".join, wanted)))
+            self._asked.update(((row[0], row[1]), row[2]) for row in found)
 
     def _load_votes(self, places: Iterable[Place]) -> None:
         wanted = [place for place in places if place not in self._votes]
@@ -266,6 +290,15 @@ class LiveRows:
         ]
         return sorted(found, key=lambda seat: (seat.joined_at, seat.participant_id))
 
+    def asked(self, conversation_id: str, participant_id: str) -> int:
+        place = (conversation_id, participant_id)
+        self._load_asked([place])
+        new = sum(
+            (message.conversation_id, message.sender_id) == place
+            for message in self._new_questions.values()
+        )
+        return self._asked[place] + new
+
     def votes(self, message_id: str, participant_id: str) -> frozenset[str]:
         return frozenset(self._choices((message_id, participant_id)))
 
@@ -273,6 +306,15 @@ class LiveRows:
         if place not in self._votes:
             self._load_votes([place])
         return self._votes[place]
+
+    def tally(self, message_id: str) -> Mapping[str, int]:
+        found = fetch(self._connection, _TALLY, message=message_id, org=self._org_id)
+        given = Counter({row[0]: row[1] for row in found})
+        for place, before in self._read_votes.items():
+            if place[0] == message_id:
+                given.subtract(before.keys())
+                given.update(self._votes[place].keys())
+        return {choice: times for choice, times in given.items() if times > 0}
 
     def voter(self, message_id: str, voter: str) -> str | None:
         place = (message_id, voter)
