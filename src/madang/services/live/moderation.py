@@ -54,6 +54,8 @@ class RemoveMessage:
             room = counts.told(room, message.id)
             if room.live_question_id == message.id:
                 room = replace(room, live_question_id=None)
+            if question is not None:
+                room = replace(room, questions=room.questions - 1)
             tx.live.save_room(room)
         event = tx.append(
             room.id, "message.deleted", host.participant_id, message=removed, data=data
