@@ -93,6 +93,12 @@ async def test_a_word_cloud(hall: Hall) -> None:
     assert poll.counts == {"seoul": 2, "busan": 1, "서울": 1}
     poll = await _vote(hall, ann, message, "busan")
     assert poll.counts == {"seoul": 1, "busan": 1, "서울": 1}
+    poll = await _vote(hall, ann, message, "a", "a\ufe0f", "a\u034f")
+    assert poll.counts == {"a": 1, "seoul": 1, "서울": 1}
+    await _vote(hall, ann, message, "busan")
+    for unseen in ("\ufe0f", "\u3164", "\u2800", "\u0301"):
+        with pytest.raises(Invalid, match="A word cannot be empty"):
+            await _vote(hall, ann, message, unseen)
     for wrong in (("a", "b", "c", "d"), ("",), ("\u200b",), ("x" * 31,), ("바보",), (1,)):
         with pytest.raises(Invalid):
             await _vote(hall, ann, message, *wrong)
@@ -138,6 +144,9 @@ async def test_a_cloud_of_any_number_of_words(hall: Hall, at_once: bool) -> None
     [
         ("single", ("a",), None, Invalid),
         ("single", ("a", "a "), None, Invalid),
+        ("single", ("a", "a\u200d"), None, Invalid),
+        ("single", ("a", "a\ufe0f"), None, Invalid),
+        ("single", ("a", "\u3164"), None, Invalid),
         ("single", ("a", "b"), 2, Invalid),
         ("multiple", ("a", "b"), 3, Invalid),
         ("multiple", tuple(map(str, range(21))), None, Invalid),

@@ -24,7 +24,7 @@ from madang.model.live import (
 from madang.model.nouns import Message
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Invalid, NotFound
-from madang.services.live import access, chat, content, counts, words
+from madang.services.live import access, chat, content, counts, signs, words
 from madang.services.live.questions import check_voter
 from madang.services.sizes import SMALL, json_size
 
@@ -109,7 +109,7 @@ class OpenPoll:
         if not MIN_OPTIONS <= len(self.options) <= MAX_OPTIONS:
             raise Invalid(f"A poll has {MIN_OPTIONS} to {MAX_OPTIONS} options")
         options = tuple(content.option(option) for option in self.options)
-        if len(set(options)) < len(options):
+        if len(set(map(signs.without_unseen, options))) < len(options):
             raise Invalid("Options must be different")
         if self.kind == "single" and self.most not in (None, 1):
             raise Invalid("most must be 1 of a single choice")
@@ -225,8 +225,8 @@ def _most_given(given: Mapping[str, int]) -> dict[str, int]:
 
 def _word(text: str) -> str:
     """A word of a cloud as it is counted: however it is cased or spaced, it is the same."""
-    found = words.counted(content.visible(text))
-    if not found:
+    found = words.counted(signs.without_unseen(content.visible(text)))
+    if not signs.shows(found):
         raise Invalid("A word cannot be empty")
     if len(found) > MAX_WORD:
         raise Invalid(f"A word is limited to {MAX_WORD} characters")

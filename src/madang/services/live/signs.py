@@ -10,7 +10,14 @@ _UNSEEN = regex.compile(rf"[\p{{Default_Ignorable_Code_Point}}{_BLANKS}]+")
 _STRAY_SELECTOR = regex.compile(
     r"(?<!\p{Extended_Pictographic})\ufe0f|[\p{Variation_Selector}--\ufe0f]", regex.V1
 )
-_SHOWN = regex.compile(rf"[^\s\p{{C}}\p{{Mn}}\p{{Me}}\p{{Default_Ignorable_Code_Point}}{_BLANKS}]")
+_SHOWN = regex.compile(
+    rf"[^\s\p{{Cc}}\p{{Cf}}\p{{Cs}}\p{{Mn}}\p{{Me}}\p{{Default_Ignorable_Code_Point}}{_BLANKS}]"
+)
+_PILED = regex.compile(
+    r"([\p{Mn}\p{Me}\p{Default_Ignorable_Code_Point}]{8})"
+    r"[\p{Mn}\p{Me}\p{Default_Ignorable_Code_Point}]+"
+)
+"""More marks on one letter than any script is written with."""
 _MARKS = regex.compile(r"[\p{Mn}\p{Me}]+")
 
 
@@ -28,6 +35,11 @@ def without_selectors(text: str) -> str:
     """The text without signs that choose how another is drawn, but for one behind a picture, as
     keyboards of phones put it there."""
     return text if text.isascii() else _STRAY_SELECTOR.sub("", text)
+
+
+def without_piles(text: str) -> str:
+    """The text with at most eight marks on each letter."""
+    return text if text.isascii() else _PILED.sub(r"\1", text)
 
 
 def without_marks(text: str) -> str:
