@@ -150,6 +150,11 @@ class VotePoll:
     words: tuple[str, ...] = ()
 
     @property
+    def counted(self) -> list[int] | list[str]:
+        """What counts of the answer, if it is none that is refused: each once, in order."""
+        return sorted(set(self.choices)) or sorted(set(map(_seen, self.words)))
+
+    @property
     def size(self) -> int:
         return SMALL + json_size(self.choices) + json_size(self.words)
 
@@ -225,12 +230,16 @@ def _most_given(given: Mapping[str, int]) -> dict[str, int]:
 
 def _word(text: str) -> str:
     """A word of a cloud as it is counted: however it is cased or spaced, it is the same."""
-    found = words.counted(signs.without_unseen(content.visible(text)))
+    found = _seen(text)
     if not signs.shows(found):
         raise Invalid("A word cannot be empty")
     if len(found) > MAX_WORD:
         raise Invalid(f"A word is limited to {MAX_WORD} characters")
     return found
+
+
+def _seen(text: str) -> str:
+    return words.counted(signs.without_unseen(content.visible(text)))
 
 
 @dataclass(frozen=True, slots=True)
