@@ -106,3 +106,32 @@ async def test_a_ban_sends_away_all_seats_of_the_device(hall: Hall) -> None:
     for seat_id in (other.participant_id, host.participant_id):
         seat = await hall.store.live.seat(ORG, room.id, seat_id)
         assert seat is not None and seat.gone is None
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_who_is_muted_is_muted_in_every_seat_of_the_device(hall: Hall, at_once: bool) -> None:
+    room = await hall.open(seats_per_device=None)
+    phone, another = tokens.hashed(room, "phone"), tokens.hashed(room, "another phone")
+    first, second = await hall.seat(room, device=phone), await hall.seat(room, device=phone)
+    await hall.seat(room, device=another)
+    host = await hall.seat(room, device=phone)
+    await hall.writer.write(ComeBack(ORG, room.id, room.host_key, host.participant_id))
+    mute = Mute(ORG, room.id, room.host_id, first.participant_id)
+    taking = [hall.taking(room, device=phone), hall.taking(room, device=another)]
+    if at_once:
+        muted, third, other = await hall.all([mute, *taking])
+    else:
+        muted = await hall.writer.write(mute)
+        third, other = await hall.all(taking)
+    assert (muted.seat.participant_id, muted.seat.muted) == (first.participant_id, True)
+    told = hall.told("participant.muted")
+    assert [event.user_id for event in told] == [first.participant_id, second.participant_id]
+    assert (third.seat.muted, third.event.data["is_muted"], other.seat.muted) == (True, True, False)
+    for seat in (first, second, third.seat):
+        with pytest.raises(Forbidden, match="You are muted"):
+            await hall.chat(seat)
+    await hall.chat(host)
+    # It ends for all of them, by whichever.
+    await hall.writer.write(Unmute(ORG, room.id, room.host_id, third.seat.participant_id))
+    for seat in (first, second, third.seat, await hall.seat(room, device=phone)):
+        await hall.chat(seat)

@@ -93,7 +93,8 @@ class _OnOther:
 
 @dataclass(frozen=True, slots=True)
 class Mute(_OnOther):
-    """No chat, no questions and no new nickname from now on; votes still count.
+    """No chat, no questions and no new nickname from now on; votes still count. The same holds for
+    the other seats of that device, each with its own event, and for those it takes later.
 
     Gives `Seated`, with the event `participant.muted` (`data`: `seats.facts`); without where it is
     so already.
@@ -103,6 +104,11 @@ class Mute(_OnOther):
 
     def apply(self, tx: Transaction) -> Seated:
         room, seat = self._found(tx)
+        others = _others_at_device(tx, seat)
+        changed, *_ = [self._set(tx, room, each) for each in (seat, *others)]
+        return changed
+
+    def _set(self, tx: Transaction, room: Room, seat: Seat) -> Seated:
         if seat.muted == self.muted:
             return Seated(room, seat, None)
         changed = replace(seat, muted=self.muted)
