@@ -69,7 +69,7 @@ class Room:
     seats: int = 0
     """Seats that are not gone."""
     questions: int = 0
-    """Questions and polls ever asked."""
+    """Questions that are not removed."""
     live_question_id: str | None = None
     ended_at: int | None = None
     erase_at: int | None = None

@@ -94,6 +94,12 @@ async def test_a_word_cloud(hall: Hall) -> None:
     assert poll.counts == {"seoul": 2, "busan": 1, "서울": 1}
     poll = await _vote(hall, ann, message, "busan")
     assert poll.counts == {"seoul": 1, "busan": 1, "서울": 1}
+    poll = await _vote(hall, ann, message, "a", "a\ufe0f", "a\u034f")
+    assert poll.counts == {"a": 1, "seoul": 1, "서울": 1}
+    await _vote(hall, ann, message, "busan")
+    for unseen in ("\ufe0f", "\u3164", "\u2800", "\u0301"):
+        with pytest.raises(Invalid, match="A word cannot be empty"):
+            await _vote(hall, ann, message, unseen)
     for wrong in (("a", "b", "c", "d"), ("",), ("\u200b",), ("x" * 31,), ("바보",), (1,)):
         with pytest.raises(Invalid):
             await _vote(hall, ann, message, *wrong)
@@ -101,27 +107,37 @@ async def test_a_word_cloud(hall: Hall) -> None:
     assert (poll.counts, poll.voters) == ({"seoul": 1, "서울": 1}, 1)
 
 
-async def test_a_cloud_has_an_end(hall: Hall) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_cloud_of_any_number_of_words(hall: Hall, at_once: bool) -> None:
     room = await hall.open()
     message = await _open(hall, room, "cloud", most=10)
-    seats = await hall.all([hall.taking(room) for _ in range(MAX_WORDS // 10 + 1)])
-    last = seats.pop().seat
-    await hall.all(
-        [
-            VotePoll(
-                ORG,
-                room.id,
-                each.seat.participant_id,
-                message.id,
-                words=tuple(f"{n}-{i}" for i in range(10)),
-            )
-            for n, each in enumerate(seats)
-        ]
-    )
-    with pytest.raises(Conflict, match="The word cloud is full"):
-        await _vote(hall, last, message, "one more")
-    poll = await _vote(hall, last, message, "0-0")
-    assert (len(poll.counts), poll.counts["0-0"]) == (MAX_WORDS, 2)
+    seats = await hall.all([hall.taking(room) for _ in range(MAX_WORDS // 10 + 3)])
+    *full, early, late, last = [each.seat for each in seats]
+
+    def voting(seat: Seat, *words: str) -> VotePoll:
+        return VotePoll(ORG, room.id, seat.participant_id, message.id, words=words)
+
+    ballots = [
+        voting(seat, *(f"{n}-{i}" for i in range(10)))
+        for n, seat in enumerate([early, *full[1:], full[0]])
+    ]
+    ballots += [voting(late, "new", "0-0"), voting(last, "new"), voting(early, "0-1", "0-2")]
+    closing = ClosePoll(ORG, room.id, room.host_id, message.id)
+    if at_once:
+        *voted, closed = await hall.all([*ballots, closing])
+    else:
+        voted = await hall.all(ballots)
+        closed = await hall.writer.write(closing)
+    told = poll_of(voted[-1].message)
+    assert told is not None
+    assert (told.voters, told.counts["new"]) == (len(seats), 2)
+    assert len(told.counts) <= MAX_WORDS
+    # Every answer is kept, and the result is of them all.
+    found = await hall.store.live.votes_of(ORG, last.participant_id, [message.id])
+    assert found == {message.id: ["new"]}
+    result = poll_of(closed.message)
+    assert result is not None
+    assert (result.counts["new"], result.counts["0-0"], len(result.counts)) == (2, 1, MAX_WORDS)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +145,9 @@ async def test_a_cloud_has_an_end(hall: Hall) -> None:
     [
         ("single", ("a",), None, Invalid),
         ("single", ("a", "a "), None, Invalid),
+        ("single", ("a", "a\u200d"), None, Invalid),
+        ("single", ("a", "a\ufe0f"), None, Invalid),
+        ("single", ("a", "\u3164"), None, Invalid),
         ("single", ("a", "b"), 2, Invalid),
         ("multiple", ("a", "b"), 3, Invalid),
         ("multiple", tuple(map(str, range(21))), None, Invalid),

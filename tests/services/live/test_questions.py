@@ -10,9 +10,10 @@ import pytest
 from madang.model.live import Seat, private_to
 from madang.model.nouns import Event, Message
 from madang.protocol.errors import Conflict, Forbidden, Invalid, MadangError, NotFound
-from madang.services.live import tokens
+from madang.services.live import questions, tokens
 from madang.services.live.moderation import RemoveMessage
-from madang.services.live.questions import NEXT, SetState, Vote
+from madang.services.live.polls import OpenPoll
+from madang.services.live.questions import MAX_ASKED, NEXT, Ask, SetState, Vote
 from tests.services.live.conftest import ORG, SECOND, Hall, shown, texts
 
 
@@ -358,3 +359,51 @@ async def test_asked_and_removed_in_one_batch(hall: Hall) -> None:
     assert removed.event is not None
     assert isinstance(late, NotFound)
     assert await hall.store.live.votes_of(ORG, seat.participant_id, [question.id]) == {}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_seat_has_only_so_many_questions_waiting(hall: Hall, at_once: bool) -> None:
+    room = await hall.open()
+    ann, ben = await hall.seat(room), await hall.seat(room)
+
+    def asking(seat: Seat | None) -> Ask:
+        who = room.host_id if seat is None else seat.participant_id
+        return Ask(ORG, room.id, who, "Why?")
+
+    asked = await hall.all([asking(ann) for _ in range(MAX_ASKED - 1)])
+    if at_once:
+        outcomes = await hall.all([asking(ann), asking(ann), asking(ben), asking(None)])
+    else:
+        outcomes = [(await hall.all([asking(who)]))[0] for who in (ann, ann, ben, None)]
+    refused = [each for each in outcomes if isinstance(each, MadangError)]
+    assert outcomes[1:2] == refused
+    assert isinstance(refused[0], Conflict)
+    assert refused[0].text == "You have too many questions waiting"
+    # Each that is answered, dismissed or removed makes room.
+    first, second, third = [each.message for each in asked[:3]]
+    await hall.state(room, first, "answered")
+    await hall.state(room, second, "dismissed")
+    await hall.writer.write(RemoveMessage(ORG, room.id, room.host_id, third.id))
+    again = await hall.all([asking(ann) for _ in range(4)])
+    assert [isinstance(each, Conflict) for each in again] == [False, False, False, True]
+
+
+async def test_participants_cannot_close_a_room_for_its_host(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "MAX_QUESTIONS", 3)
+    room = await hall.open()
+    ann = await hall.seat(room)
+    asked = [await hall.ask(ann) for _ in range(3)]
+    with pytest.raises(Conflict, match="Session has too many questions"):
+        await hall.ask(ann)
+    host = await hall.store.live.seat(ORG, room.id, room.host_id)
+    assert host is not None
+    theirs = await hall.ask(host)
+    poll = await hall.writer.write(OpenPoll(ORG, room.id, room.host_id, "x", "cloud"))
+    for removed in (asked[0].id, theirs.id, poll.message.id, asked[0].id):
+        await hall.writer.write(RemoveMessage(ORG, room.id, room.host_id, removed))
+    assert (await hall.now(room)).questions == 2
+    await hall.ask(ann)
+    with pytest.raises(Conflict, match="Session has too many questions"):
+        await hall.ask(ann)

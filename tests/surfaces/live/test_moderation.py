@@ -87,9 +87,11 @@ async def test_who_is_kicked_is_told_and_closed_with_4009(hall: Hall) -> None:
 async def test_who_is_banned_cannot_come_back(hall: Hall) -> None:
     host, ann, ben = await everyone(hall)
     eve = await hall.guest("eve", device="eves-browser")
+    also_eve = await hall.guest("not eve", device="eves-browser")
     await host.ask("moderate", action="ban", participant_id=id_of(eve))
-    assert (await eve.next("moderated"))["action"] == "ban"
-    assert (await eve.closed())[0] == 4009
+    for socket in (eve, also_eve):
+        assert (await socket.next("moderated"))["action"] == "ban"
+        assert (await socket.closed())[0] == 4009
     await ann.next("participant_left", participant_id=id_of(eve))
     await ben.next("participant_left", participant_id=id_of(eve))
     token = eve.connected["token"]

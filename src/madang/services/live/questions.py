@@ -31,7 +31,9 @@ from madang.services.live.rooms import is_visible
 from madang.services.sizes import SMALL
 
 MAX_QUESTIONS = 10_000
-"""Questions and polls in one room, removed ones too."""
+"""Questions in one room; removed ones do not count, and hosts may ask more."""
+MAX_ASKED = 100
+"""Of one seat: questions that are neither answered nor dismissed, nor removed."""
 
 _VOTED_ON = ("open", "approved", "live")
 
@@ -46,12 +48,16 @@ NEXT: Mapping[QuestionState, frozenset[QuestionState]] = {
 """Where a question may go from each state."""
 
 
-def check_number(room: Room) -> None:
+def _check_number(tx: Transaction, room: Room, seat: Seat) -> None:
     """Raises:
-    Conflict: the room has as many questions and polls as it may.
+    Conflict: the room or the seat has as many questions as it may. A host may always ask.
     """
+    if seat.is_host:
+        return
     if room.questions >= MAX_QUESTIONS:
         raise Conflict("Session has too many questions")
+    if tx.live.asked(room.id, seat.participant_id) >= MAX_ASKED:
+        raise Conflict("You have too many questions waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,7 @@ class Ask:
         needs.conversations.add(self.conversation_id)
         needs.live.rooms.add(self.conversation_id)
         needs.live.seats.add((self.conversation_id, self.participant_id))
+        needs.live.askers.add((self.conversation_id, self.participant_id))
         if self.client_id is not None:
             needs.sends.add((self.conversation_id, self.participant_id, self.client_id))
 
@@ -93,7 +100,7 @@ class Ask:
         if self.anonymous and not settings.anonymous_allowed:
             raise Forbidden("Anonymous questions are off")
         chat.check_words(room, text, "Question")
-        check_number(room)
+        _check_number(tx, room, seat)
         chat.check_slow_mode(room, seat, seat.last_asked_at, tx.now)
         approved = seat.is_host or not settings.questions_need_approval
         question = Question(

@@ -25,7 +25,7 @@ from madang.model.live import (
 from madang.model.nouns import Conversation, Event, Message, Participant
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Invalid, TooLarge
-from madang.services.live import access, content, counts, nicknames
+from madang.services.live import access, content, counts, nicknames, signs
 from madang.services.live.seats import facts
 from madang.services.sizes import PERSON, SMALL, json_size
 
@@ -45,7 +45,7 @@ def title(text: str) -> str:
     TooLarge: longer than `MAX_TITLE`.
     """
     found = " ".join(content.visible(text).split())
-    if not found:
+    if not signs.shows(found):
         raise Invalid("Title cannot be empty")
     if len(found) > MAX_TITLE:
         raise TooLarge(f"Title is limited to {MAX_TITLE} characters")

@@ -352,6 +352,8 @@ class LiveSession:
 
     def _vote_poll(self, connection: Connection, command: commands.PollVote) -> None:
         place = self._at(connection, self._signals_limit)
+        if command.choices is None and command.words is None:
+            raise Invalid("Missing field: choices")
         choices, words = tuple(command.choices or ()), tuple(command.words or ())
         write = VotePoll(*place, command.message_id, choices, words)
 
@@ -361,8 +363,7 @@ class LiveSession:
                 return self._as_is(connection, asked.message, host)
             return frames.poll_update(self._room(connection), asked.message, about)
 
-        mine = list(choices) if command.words is None else list(words)
-        self._submit(connection, write, command.id, told, {"mine": mine})
+        self._submit(connection, write, command.id, told, {"mine": write.counted})
 
     def _close_poll(self, connection: Connection, command: commands.PollClose) -> None:
         place = self._at(connection, self._signals_limit)
