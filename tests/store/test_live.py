@@ -249,7 +249,9 @@ QUERIES: dict[str, Any] = {
     "one": live._ONE,
     "polls": live._POLLS,
     "votes": live._VOTES,
-    "last_numbers": live_rows._LAST_NUMBERS,
+    "runs": live_rows._RUNS,
+    "asked": live_rows._ASKED,
+    "tally": live_rows._TALLY,
     "addresses": live_rows._CROWDS["address"],
     "questions": live_rows._QUESTIONS,
 }
