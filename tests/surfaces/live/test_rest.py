@@ -10,7 +10,7 @@ import pytest
 import segno
 
 from tests.surfaces.live.hall import Hall, ask, id_of, open_hall, plain, seat_of
-from tests.surfaces.people import House, problem
+from tests.surfaces.people import House, OpenHouse, problem
 
 
 async def test_opening_answers_as_the_contract_says(house: House) -> None:
@@ -95,6 +95,16 @@ async def test_the_qr_code_is_the_join_link(hall: Hall) -> None:
     modules = segno.make(drawn, error="m", micro=False).svg_inline(scale=8, border=4)
     path = re.search(r' d="(M4 [^"]+)"', modules)
     assert path is not None and path[1] in answer.text
+
+
+async def test_a_name_that_no_host_has_is_refused(open_house: OpenHouse) -> None:
+    async with open_house(public_url=f"http://{'h' * 256}") as house:
+        hall = await open_hall(house)
+        for path in ("/qr.svg", ""):
+            for name, status in (("127.0.0.1", 200), ("h" * 256, 400)):
+                answer = await hall.ask("GET", path, headers={"Host": name})
+                assert answer.status_code == status
+        problem(answer, 400, "VALIDATION", "Host is too long")
 
 
 async def test_joining_gives_a_seat(hall: Hall) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import segno
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
 from madang.clock import Clock
@@ -28,6 +29,8 @@ from madang.surfaces.live.door import Caller, Door, is_own_machine, network
 from madang.surfaces.requests import Caller as Identified
 from madang.surfaces.requests import JsonResponse, JsonRoute, Limit
 
+MAX_HOST = 255
+"""Characters of the name that a client calls the server by: no host's name is longer."""
 QR_SCALE = 8
 """Pixels a module: sharp wherever the picture is not scaled."""
 _NO_CONTENT = {
@@ -89,11 +92,18 @@ async def _hosting(caller: Calling) -> Caller:
 Hosting = Annotated[Caller, Depends(_hosting)]
 
 
+async def _check_host(request: Request) -> None:
+    """Links are made of it: refused before anything is done."""
+    if len(request.headers.get("host", "")) > MAX_HOST:
+        raise HTTPException(400, "Host is too long")
+
+
 def router(parts: Parts) -> APIRouter:
     """The routes under `/api/v1/sessions`."""
     routes = APIRouter(
         prefix="/api/v1/sessions",
         route_class=JsonRoute,
+        dependencies=[Depends(_check_host)],
         tags=["live rooms"],
         default_response_class=JsonResponse,
     )
