@@ -98,11 +98,14 @@ async def test_every_kind_of_write_is_a_few_statements_a_batch(hall: Hall) -> No
         [Rename(*each, "수진") for each in who],
         [TellCounts(ORG, room.id)],
         [Kick(ORG, room.id, room.host_id, person) for _, _, person in who[:100]],
-        [Ban(ORG, room.id, room.host_id, person) for _, _, person in who[100:]],
     ):
         hall.clock.time += 10_000_000
         number, _ = await _count(hall, list(kind))
         assert number <= FEW, kind[0]
+    # Whom else a ban sends away is looked for then: hosts ban by hand.
+    for _, _, person in who[100:]:
+        number, _ = await _count(hall, [Ban(ORG, room.id, room.host_id, person)])
+        assert number <= FEW + 2
     assert (await hall.now(room)).seats == 1
     number, _ = await _count(hall, [EraseRoom(ORG, room.id, room.host_id)])
     assert number <= FEW + 12
