@@ -19,7 +19,7 @@ CONNECTED, CHAT, UPDATE, ERROR = (
     '{"type":"error"',
 )
 # What the page reads when it has a seat: `rooms/seat.js`.
-PAGE_READS = ("", "/status", "/messages?limit=100", "/questions?sort=top&limit=100", "/polls")
+PAGE_READS = ("", "/messages?limit=100", "/questions?sort=top&limit=100", "/polls")
 _TALK = "이 질문은 다음 순서에 다뤄 주실 수 있을까요? Thank you for the walk through the courtyard."
 
 
@@ -54,7 +54,14 @@ class Room:
 
     def participants(self) -> int:
         """Those who took a seat, without the host."""
-        return int(self._get("")["total_participants"])
+        found: int = 0
+        page = ""
+        while True:
+            told = self._get(f"/participants?limit=200{page}")
+            found += sum(one["role"] == "participant" for one in told["participants"])
+            if not told["has_more"]:
+                return found
+            page = f"&page={told['next']}"
 
     def _get(self, rest: str) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self.host_token}"}

@@ -43,6 +43,7 @@ from madang.ports.bus import Bus
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import Unavailable
 from madang.services.limits import RateLimit
+from madang.services.live.impostors import Impostors
 from madang.services.search.following import Follower
 from madang.services.search.searching import Search
 from madang.services.trust import fingerprint, token_verifier
@@ -197,8 +198,11 @@ class Madang(Library):
         self.search = Search(index, clock, searches_limit, settings.search_timeout)
         written = self.writer.commit_writes
         self.follower = Follower(index, self.bus, clock, lambda: written.sum)
+        self.signals_limit = signals_limit
+        self.impostors = Impostors(self.store.seats_among)
         self.admission = Admission(
             self.verifier,
+            self.impostors,
             self.members,
             hub,
             self.catchup,
@@ -261,7 +265,6 @@ class Madang(Library):
         self.answers = Tally()
 
     def _assemble_live(self) -> None:
-        signals_limit = self._limits[1]
         self.live = LiveSurface(
             live.Parts(
                 self.hub,
@@ -275,7 +278,7 @@ class Madang(Library):
                 self.entrance,
                 self.admission,
                 self.messages_limit,
-                signals_limit,
+                self.signals_limit,
             ),
             self._rooms,
             self.settings,
@@ -312,7 +315,7 @@ class Madang(Library):
             docs_url=None,  # ours asks no other host for anything
             redoc_url=None,
         )
-        app.state.callers = Callers(self.verifier, self.clock)
+        app.state.callers = Callers(self.verifier, self.clock, self.impostors)
         problems.install(app)
         app.include_router(
             messenger_rest.router(

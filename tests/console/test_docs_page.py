@@ -35,9 +35,9 @@ async def test_a_call_can_be_tried_out(browser: Browser, server: Server) -> None
     page = await browser.new_page(viewport={"width": 1200, "height": 1000})
     await page.goto(f"{server.url}/docs")
     await page.locator(".btn.authorize").click()
-    await page.locator(".auth-container input").fill(server.token("alice"))
-    await page.locator(".auth-btn-wrapper .authorize").click()
-    await page.locator(".btn-done").click()
+    await page.get_by_label("auth-bearer-value").first.fill(server.token("alice"))
+    await page.locator(".auth-btn-wrapper .authorize").first.click()
+    await page.locator(".btn-done").first.click()
     await (
         page.locator(".opblock-get", has_text="/api/v1/messenger/presence/online")
         .locator(".opblock-summary-control")

@@ -112,6 +112,42 @@ async def test_approval_moderation_and_settings(open_phone: OpenPhone, open_room
     await expect(jisoo.page.get_by_label("Nickname")).to_be_visible()
 
 
+async def test_blocked_words_stay_what_was_saved(
+    open_phone: OpenPhone, open_room: OpenRoom
+) -> None:
+    room = await open_room()
+    host, minji = await open_phone(DESK, hosts=room, expected=LOST), await open_phone()
+    await host.page.goto(room.page("/host"))
+    await host.ready()
+    await minji.join(room, "민지")
+    await host.page.get_by_role("button", name="Settings").click()
+    words = host.page.locator("textarea[name=blocked_words]")
+    chat = host.page.locator("input[name=chat_enabled]")
+
+    async def drawn_again(enabled: bool) -> None:
+        await room.set(chat_enabled=enabled)
+        await expect(chat).to_be_checked(checked=enabled)
+
+    for text in ("rude", "rude\nworse"):
+        await words.fill(text)
+        async with host.page.expect_response(lambda answer: answer.request.method == "PATCH"):
+            await words.blur()
+        await drawn_again(False)
+        await expect(words).to_have_value(text)
+        await drawn_again(True)
+        await expect(words).to_have_value(text)
+    assert (await room.call("GET"))["settings"]["blocked_words"] == ["rude", "worse"]
+
+    # Minji keeps the room open on the server while the host is away.
+    await host.context.set_offline(True)
+    await expect(host.page.locator(".line")).to_be_visible()
+    await room.set(chat_enabled=False)
+    await host.context.set_offline(False)
+    await expect(chat).not_to_be_checked()
+    await drawn_again(True)
+    await expect(words).to_have_value("rude\nworse")
+
+
 async def test_polls_are_opened_answered_and_closed(
     open_phone: OpenPhone, open_room: OpenRoom
 ) -> None:

@@ -16,6 +16,7 @@ SHORT: dict[str, Any] = {
     "offline_grace": "0.5",
     "typing_timeout": "0.6",
     "rate_limit_enabled": "false",
+    "live_guesses_per_minute": "100000",
 }
 """Waits that a person would not notice, so that tests need not wait."""
 

@@ -102,9 +102,9 @@ class Presence:
         self._left_at.pop(member, None)
         self._consider(member)
 
-    def closed(self, member: Member, grace: float | None = None) -> None:
+    def closed(self, member: Member, grace: float | None = None, *, remembers: bool = True) -> None:
         """A connection of the member's was detached. Saying it twice changes nothing. `grace` is
-        in seconds, if it is not the usual one."""
+        in seconds, if it is not the usual one; `remembers` says whether `last_seen` is stored."""
         if member not in self._here:
             return
         if member.connections:
@@ -113,7 +113,8 @@ class Presence:
         self._here.discard(member)
         now = self._clock.now()
         self._left_at[member] = now
-        self._seen[member.org_id, member.user_id] = now
+        if remembers:
+            self._seen[member.org_id, member.user_id] = now
         seconds = self._grace if grace is None else grace
         self._leaving[member] = self._clock.call_later(seconds, lambda: self._left(member))
 

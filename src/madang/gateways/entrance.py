@@ -255,7 +255,7 @@ class Entrance:
             silent = now - connection.heard
             if identity is not None and identity.expires_at <= wall:
                 connection.close(CloseCode.TOKEN_EXPIRED, "Token expired")
-            elif silent >= timeout:
+            elif silent >= timeout and connection.is_heard:
                 connection.close(CloseCode.IDLE, "Nothing heard")
             elif silent // heartbeat > max(0, silent - passed) // heartbeat:
                 connection.ping()

@@ -35,13 +35,14 @@ class SseConnection(Connection):
     """Frames wait here, bounded in bytes, until the response's generator takes them.
 
     Args:
-        entrance: keeps the time; nothing is ever heard from the client, so silence is no sign.
+        entrance: counts how it ends; nothing is ever heard from the client, so silence is no sign.
         limit: unsent bytes at which the stream ends; the client resumes by `Last-Event-ID`.
     """
 
     __slots__ = ("_entrance", "_limit", "_outbox", "_unsent", "_wake")
 
     gateway = "sse"
+    is_heard = False
 
     def __init__(self, entrance: Entrance, limit: int) -> None:
         super().__init__()
@@ -67,7 +68,6 @@ class SseConnection(Connection):
 
     def ping(self) -> None:
         """The response sends comments by itself, and ends where they cannot be sent."""
-        self.heard = self._entrance.now
 
     def close(self, code: int, reason: str = "") -> None:
         if self.open:

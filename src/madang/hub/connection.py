@@ -45,6 +45,8 @@ class Connection(ABC):
 
     gateway = "websocket"
     """The way in, as metrics name it."""
+    is_heard = True
+    """Whether a client that is there says so from time to time: silence means that it is gone."""
 
     __slots__ = (
         "active",

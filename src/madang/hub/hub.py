@@ -334,8 +334,10 @@ class Hub:
             channel.recent = deque()
         channel.recent.extendleft(reversed(outgoing))
         channel.since = since
+        listening = (one.dialect for member in channel.members for one in member.connections)
+        dialect = next(listening, Dialect.MESSENGER)
         for one in reversed(outgoing):
-            one.frame(Dialect.MESSENGER)  # Encoded for the first who asks, and counted.
+            one.frame(dialect)  # Encoded for the first who asks, and counted.
             self._remembered_bytes += one.remembered()
             self._remembering.appendleft((channel, one))
         self._forget_too_much()

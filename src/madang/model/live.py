@@ -8,7 +8,7 @@ who may see what are here, for surfaces and the hub alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeGuard
 
 from madang.model.nouns import Event, Message
@@ -69,7 +69,7 @@ class Room:
     seats: int = 0
     """Seats that are not gone."""
     questions: int = 0
-    """Questions and polls ever asked."""
+    """Questions that are not removed."""
     live_question_id: str | None = None
     ended_at: int | None = None
     erase_at: int | None = None
@@ -201,6 +201,12 @@ def question_metadata(nickname: str, question: Question) -> Mapping[str, Any]:
     }
 
 
+def with_question(message: Message, question: Question) -> Message:
+    """The question's message, with the question as it is now."""
+    metadata = question_metadata(nickname_of(message) or "", question)
+    return replace(message, metadata=metadata)
+
+
 def poll_of(message: Message) -> Poll | None:
     """None for what is no poll, or is removed."""
     told = message.metadata.get("poll")
@@ -235,6 +241,11 @@ def poll_metadata(nickname: str, poll: Poll) -> Mapping[str, Any]:
     }
 
 
+def with_poll(message: Message, poll: Poll) -> Message:
+    """The poll's message, with the poll as it is now."""
+    return replace(message, metadata=poll_metadata(nickname_of(message) or "", poll))
+
+
 def nickname_of(message: Message) -> str | None:
     """Who wrote it, as they were called then. Who is told so is `anonymous`' to say."""
     found = message.metadata.get("nickname")
@@ -245,18 +256,20 @@ def private_to(event: Event) -> str | None:
     """Whom alone, with the hosts, an event of a room is told; None: everyone in it.
 
     An event stays private that was private when it was written, and becomes so when its question is
-    hidden later: a replay never tells what is hidden now. A question that is hidden by the event
-    itself is told to all as a `question_update`, which holds none of its text.
+    hidden later: a replay never tells what is hidden now, its votes and state neither. Only the
+    event that hides a question (`hides`) is told to all, as a `question_update`, which holds none
+    of its text.
     """
     message = event.message
     if message is None or message.message_type != "question":
         return None
     if event.data.get("hidden"):
         return message.sender_id
-    if event.type in ("message.new", "question.shown"):
-        question = question_of(message)
-        if question is not None and not question.visible:
-            return message.sender_id
+    if event.data.get("hides"):
+        return None
+    question = question_of(message)
+    if question is not None and not question.visible:
+        return message.sender_id
     return None
 
 
@@ -292,8 +305,6 @@ class RoomChanged:
 class Counts:
     """Of a room: for `GET /{code}`."""
 
-    seats: int
     questions: int
     """Those that participants see, and of a host's all that are not dismissed."""
     polls: int
-    by_state: Mapping[str, int] = field(default_factory=dict)

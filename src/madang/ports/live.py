@@ -75,9 +75,15 @@ class LiveStore(Protocol):
     ) -> Message | None: ...
 
     async def polls(
-        self, org_id: str, conversation_id: str, *, state: PollState | None = None, limit: int = 50
-    ) -> Sequence[Message]:
-        """Polls without removed ones, the newest first."""
+        self,
+        org_id: str,
+        conversation_id: str,
+        *,
+        state: PollState | None = None,
+        before_seq: int | None = None,
+        limit: int = 50,
+    ) -> Page:
+        """Poll `Message`s without removed ones, the newest first."""
         ...
 
     async def votes_of(
@@ -88,9 +94,16 @@ class LiveStore(Protocol):
         ...
 
     async def export(
-        self, org_id: str, conversation_id: str, *, after_seq: int, limit: int
+        self,
+        org_id: str,
+        conversation_id: str,
+        *,
+        kind: Literal["question"] | None = None,
+        after_seq: int,
+        limit: int,
     ) -> Page:
-        """All messages (chat, questions, polls), oldest first, without removed ones."""
+        """All messages (chat, questions, polls) or only questions, oldest first, without removed
+        ones."""
         ...
 
     async def due_counts(self, until: int, limit: int = 1000) -> Sequence[tuple[str, str]]:

@@ -3,7 +3,7 @@ announces (`ports.store.Needs`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +19,8 @@ class Crowd:
     """Those that are not gone."""
     banned: bool
     """Whether one of them is banned."""
+    muted: bool
+    """Whether one of those that are not gone is muted."""
 
 
 @dataclass(slots=True)
@@ -36,6 +38,8 @@ class LiveNeeds:
     """(conversation_id, address)"""
     devices: set[tuple[str, str]] = field(default_factory=set)
     """(conversation_id, device)"""
+    askers: set[tuple[str, str]] = field(default_factory=set)
+    """(conversation_id, participant_id)"""
     votes: set[tuple[str, str, str]] = field(default_factory=set)
     """(conversation_id, message_id, participant_id)"""
 
@@ -55,14 +59,27 @@ class LiveTransaction(Protocol):
     def add_seat(self, seat: Seat) -> None: ...
     def save_seat(self, seat: Seat) -> None: ...
     def name_taken(self, conversation_id: str, skeleton: str, number: int) -> bool: ...
-    def last_number(self, conversation_id: str, skeleton: str) -> int:
-        """The highest number of this skeleton in the room, 0 where there is none."""
+    def free_number(self, conversation_id: str, skeleton: str, above: int) -> int:
+        """The lowest number above this one that is not taken with this skeleton in the room."""
         ...
 
     def at_address(self, conversation_id: str, address: str) -> Crowd: ...
     def at_device(self, conversation_id: str, device: str) -> Crowd: ...
+    def seats_at_device(self, conversation_id: str, device: str) -> Sequence[Seat]:
+        """Those that are not gone, in order of joining. They are not announced: it is rare."""
+        ...
+
+    def asked(self, conversation_id: str, participant_id: str) -> int:
+        """How many questions of this seat are neither answered nor dismissed, nor removed. What
+        this commit does to those that were there before is not counted yet."""
+        ...
+
     def votes(self, message_id: str, participant_id: str) -> frozenset[str]:
         """The choices of this seat."""
+        ...
+
+    def tally(self, message_id: str) -> Mapping[str, int]:
+        """How often each choice was given, of all seats: every vote is read."""
         ...
 
     def voter(self, message_id: str, voter: str) -> str | None:

@@ -271,6 +271,10 @@ class Store(Protocol):
         """The ids of the conversations (of every kind, archived ones too) each user is in."""
         ...
 
+    async def seats_among(self, org_id: str, user_ids: Sequence[str]) -> set[str]:
+        """Those of the users who are seats of live rooms."""
+        ...
+
     async def last_seqs(self, org_id: str, conversation_ids: Sequence[str]) -> dict[str, int]: ...
 
     async def events_for_user(

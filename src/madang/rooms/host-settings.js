@@ -3,6 +3,7 @@ import { explain, note } from './parts.js';
 import { copyText, h, icon } from './dom.js';
 import { t } from './i18n.js';
 import { changeSession, joinAddress } from './rest.js';
+import { applySession } from './room.js';
 
 const SLOW_SECONDS = [0, 5, 10, 30, 60, 300];
 const KEEP_DAYS = [null, 90, 30, 7, 1, 0];
@@ -17,7 +18,9 @@ export function hostSettings(seat, code, token) {
 
   async function save(change) {
     try {
-      await changeSession(code, { settings: change }, token);
+      const changed = await changeSession(code, { settings: change }, token);
+      // Everything else comes as a frame; the blocked words are told to no connection.
+      applySession(room, { settings: { blocked_words: changed.settings.blocked_words } });
       note(t('saved'));
     } catch (error) {
       note(explain(error));

@@ -83,7 +83,7 @@ function choices(poll, changed) {
 
 /** One word, or several with commas between. @param {number} most */
 function wordField(most) {
-  const input = h('input', { type: 'text', maxlength: 40, autocomplete: 'off', enterkeyhint: 'send' });
+  const input = h('input', { type: 'text', maxlength: 30, autocomplete: 'off', enterkeyhint: 'send' });
   const element = h('label', { class: 'field' }, h('span', {}, t('word')), input, most > 1 && h('small', {}, t('wordsHint', { n: most })));
   return { element, read: () => input.value.split(',').map((word) => word.trim()).filter(Boolean).slice(0, most) };
 }

@@ -153,7 +153,7 @@ function voteButton(seat) {
 export function askView(seat, said) {
   const { room } = seat;
   const area = h('textarea', {
-    rows: 1, maxlength: 1000, placeholder: t('askPlaceholder'), 'aria-label': t('askLabel'),
+    rows: 1, maxlength: 2000, placeholder: t('askPlaceholder'), 'aria-label': t('askLabel'),
     oninput: () => { grow(area); update(); },
     onkeydown: (event) => { if (event.key === 'Enter' && !event.shiftKey && !event.isComposing && event.keyCode !== 229) { event.preventDefault(); submit(); } },
   });

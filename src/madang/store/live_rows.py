@@ -3,7 +3,8 @@ memory, written with one statement a table and kind of change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -27,19 +28,35 @@ _WANTED = (
     f"SELECT substr(i.value, 1, {_ID_LENGTH}), substr(i.value, {_ID_LENGTH + 1}) "
     "FROM EACH(:places) AS i) "
 )
+_NUMBER_LENGTH = 6
+_WANTED_NAMES = (
+    "WITH wanted (conversation_id, number, skeleton) AS MATERIALIZED ("
+    f"SELECT substr(i.value, 1, {_ID_LENGTH}), "
+    f"CAST(substr(i.value, {_ID_LENGTH + 1}, {_NUMBER_LENGTH}) AS INTEGER), "
+    f"substr(i.value, {_ID_LENGTH + _NUMBER_LENGTH + 1}) FROM EACH(:places) AS i) "
+)
+_OF_NAME = "FROM seats AS s WHERE s.conversation_id = w.conversation_id AND s.skeleton = w.skeleton"
 _OF_ROOM = "FROM seats AS s WHERE s.conversation_id = w.conversation_id"
-_LAST_NUMBERS = rows_query(
-    "w.conversation_id, w.value, "
-    f"(SELECT s.number {_OF_ROOM} AND s.skeleton = w.value ORDER BY s.number DESC LIMIT 1)",
-    "FROM wanted AS w LIMIT -1",
-    before=_WANTED,
+# Of the numbers taken from one on: the first, the last that follows without a gap, and the next.
+_RUNS = rows_query(
+    "w.conversation_id, w.number, w.skeleton, "
+    f"(SELECT s.number {_OF_NAME} AND s.number >= w.number ORDER BY s.number LIMIT 1), "
+    "w.ending, "
+    f"(SELECT s.number {_OF_NAME} AND s.number > w.ending ORDER BY s.number LIMIT 1)",
+    "FROM (SELECT w.conversation_id, w.number, w.skeleton, "
+    f"(SELECT s.number {_OF_NAME} AND s.number >= w.number AND NOT EXISTS "
+    "(SELECT 1 FROM seats AS t WHERE t.conversation_id = s.conversation_id "
+    "AND t.skeleton = s.skeleton AND t.number = s.number + 1) "
+    "ORDER BY s.number LIMIT 1) AS ending FROM wanted AS w) AS w LIMIT -1",
+    before=_WANTED_NAMES,
     lists=["places"],
 )
 _CROWDS = {
     column: rows_query(
         "w.conversation_id, w.value, "
         f"(SELECT count(*) {_OF_ROOM} AND s.{column} = w.value AND s.gone IS NULL), "
-        f"(SELECT count(*) {_OF_ROOM} AND s.{column} = w.value AND s.gone = 'banned')",
+        f"(SELECT count(*) {_OF_ROOM} AND s.{column} = w.value AND s.gone = 'banned'), "
+        f"(SELECT count(*) {_OF_ROOM} AND s.{column} = w.value AND s.gone IS NULL AND s.muted = 1)",
         "FROM wanted AS w LIMIT -1",
         before=_WANTED,
         lists=["places"],
@@ -50,6 +67,21 @@ _QUESTIONS = rows_query(
     MESSAGE,
     "FROM questions AS q THEN JOIN messages AS m ON m.id = q.message_id "
     "WHERE q.conversation_id = :conversation AND q.org_id = :org ORDER BY q.seq LIMIT -1",
+)
+
+_ASKED = rows_query(
+    "w.conversation_id, w.value, "
+    "(SELECT count(*) FROM questions AS q WHERE q.conversation_id = w.conversation_id "
+    "AND q.asked_by = w.value AND q.kind = 'question' "
+    "AND q.state IN ('open', 'approved', 'live'))",
+    "FROM wanted AS w LIMIT -1",
+    before=_WANTED,
+    lists=["places"],
+)
+_TALLY = rows_query(
+    "c.choice, c.given",
+    "FROM (SELECT v.choice, count(*) AS given FROM votes AS v "
+    "WHERE v.message_id = :message AND v.org_id = :org GROUP BY v.choice) AS c LIMIT -1",
 )
 
 _ROOM = tuple(column.name for column in rooms.columns)[3:]
@@ -76,9 +108,12 @@ class LiveRows:
         """Those that are changed, as they were: None for new ones."""
         self._keys: dict[Place, str | None] = {}
         self._names: dict[tuple[str, str, int], bool] = {}
-        self._last_numbers: dict[Place, int] = {}
+        self._runs: dict[tuple[str, str, int], tuple[int, int | None]] = {}
+        """After this number: the last that is taken before any that is free, and the next taken
+        one."""
         self._crowds: dict[str, dict[Place, list[int]]] = {"address": {}, "device": {}}
-        """[seats, banned ones]"""
+        """[seats, banned ones, muted ones]"""
+        self._asked: dict[Place, int] = {}
         self._votes: dict[Place, dict[str, str | None]] = {}
         """Choices, and as whom each was voted."""
         self._read_votes: dict[Place, dict[str, str | None]] = {}
@@ -97,9 +132,10 @@ class LiveRows:
         self._load_seats(needs.seats)
         self._load_keys(needs.keys)
         self._load_names(needs.names)
-        self._load_last_numbers({(room, looks) for room, looks, _ in needs.names})
+        self._load_runs(needs.names)
         self._load_crowds("address", needs.addresses)
         self._load_crowds("device", needs.devices)
+        self._load_asked(needs.askers)
         self._load_votes({(message, person) for _, message, person in needs.votes})
         voting: set[Place] = set()
         for conversation_id, message_id, participant_id in needs.votes:
@@ -142,13 +178,16 @@ class LiveRows:
         for row in bulk.select(self._connection, seats, keys, wanted):
             self._names[row[0], row[5], row[6]] = True
 
-    def _load_last_numbers(self, places: Iterable[Place]) -> None:
-        wanted = [place for place in places if place not in self._last_numbers]
-        if wanted:
-            found = fetch(self._connection, _LAST_NUMBERS, places=list(map("".join, wanted)))
-            self._last_numbers.update(((row[0], row[1]), row[2] or 0) for row in found)
-        for seat in self._changed_seats():
-            self._count_number(seat)
+    def _load_runs(self, names: Iterable[tuple[str, str, int]]) -> None:
+        wanted = [name for name in names if name not in self._runs]
+        if not wanted:
+            return
+        places = [f"{room}{above + 1:0{_NUMBER_LENGTH}}{looks}" for room, looks, above in wanted]
+        for row in fetch(self._connection, _RUNS, places=places):
+            above = row[1] - 1
+            follows = row[3] == row[1]
+            run = (row[4], row[5]) if follows else (above, row[3])
+            self._runs[row[0], row[2], above] = run
 
     def _load_crowds(self, column: str, places: Iterable[Place]) -> None:
         known = self._crowds[column]
@@ -156,13 +195,19 @@ class LiveRows:
         if not wanted:
             return
         found = fetch(self._connection, _CROWDS[column], places=list(map("".join, wanted)))
-        known.update(((row[0], row[1]), [row[2], row[3]]) for row in found)
+        known.update(((row[0], row[1]), [row[2], row[3], row[4]]) for row in found)
         for place, before in self._read_seats.items():
             after = self._seats[place]
             for seat, sign in ((before, -1), (after, 1)):
                 where: str | None = None if seat is None else getattr(seat, column)
                 if seat is not None and where is not None and (place[0], where) in wanted:
                     _count(known[place[0], where], seat, sign)
+
+    def _load_asked(self, places: Iterable[Place]) -> None:
+        wanted = [place for place in places if place not in self._asked]
+        if wanted:
+            found = fetch(self._connection, _ASKED, places=list(map("".join, wanted)))
+            self._asked.update(((row[0], row[1]), row[2]) for row in found)
 
     def _load_votes(self, places: Iterable[Place]) -> None:
         wanted = [place for place in places if place not in self._votes]
@@ -206,11 +251,18 @@ class LiveRows:
             self._load_names([name])
         return self._names[name]
 
-    def last_number(self, conversation_id: str, skeleton: str) -> int:
-        place = (conversation_id, skeleton)
-        if place not in self._last_numbers:
-            self._load_last_numbers([place])
-        return self._last_numbers[place]
+    def free_number(self, conversation_id: str, skeleton: str, above: int) -> int:
+        name = (conversation_id, skeleton, above)
+        self._load_runs([name])
+        last, following = self._runs[name]
+        number = last + 1
+        # What this commit has given away.
+        while self._names.get((conversation_id, skeleton, number)) and number != following:
+            number += 1
+        if number == following:
+            return self.free_number(conversation_id, skeleton, number)
+        self._runs[name] = (number - 1, following)
+        return number
 
     def at_address(self, conversation_id: str, address: str) -> Crowd:
         return self._crowd("address", (conversation_id, address))
@@ -221,8 +273,31 @@ class LiveRows:
     def _crowd(self, column: str, place: Place) -> Crowd:
         if place not in self._crowds[column]:
             self._load_crowds(column, [place])
-        here, banned = self._crowds[column][place]
-        return Crowd(here, banned > 0)
+        here, banned, muted = self._crowds[column][place]
+        return Crowd(here, banned > 0, muted > 0)
+
+    def seats_at_device(self, conversation_id: str, device: str) -> Sequence[Seat]:
+        there = [(conversation_id, device)]
+        keys = ("conversation_id", "device")
+        for row in bulk.select(self._connection, seats, keys, there):
+            if row[2] == self._org_id:
+                self._seats.setdefault((row[0], row[1]), forms.seat_of(row))
+        found = [
+            seat
+            for seat in self._seats.values()
+            if seat is not None
+            and (seat.conversation_id, seat.device, seat.gone) == (conversation_id, device, None)
+        ]
+        return sorted(found, key=lambda seat: (seat.joined_at, seat.participant_id))
+
+    def asked(self, conversation_id: str, participant_id: str) -> int:
+        place = (conversation_id, participant_id)
+        self._load_asked([place])
+        new = sum(
+            (message.conversation_id, message.sender_id) == place
+            for message in self._new_questions.values()
+        )
+        return self._asked[place] + new
 
     def votes(self, message_id: str, participant_id: str) -> frozenset[str]:
         return frozenset(self._choices((message_id, participant_id)))
@@ -231,6 +306,15 @@ class LiveRows:
         if place not in self._votes:
             self._load_votes([place])
         return self._votes[place]
+
+    def tally(self, message_id: str) -> Mapping[str, int]:
+        found = fetch(self._connection, _TALLY, message=message_id, org=self._org_id)
+        given = Counter({row[0]: row[1] for row in found})
+        for place, before in self._read_votes.items():
+            if place[0] == message_id:
+                given.subtract(before.keys())
+                given.update(self._votes[place].keys())
+        return {choice: times for choice, times in given.items() if times > 0}
 
     def voter(self, message_id: str, voter: str) -> str | None:
         place = (message_id, voter)
@@ -275,21 +359,12 @@ class LiveRows:
         # A name that was given up stays taken until the commit: two rows that change places could
         # not be written one after the other.
         self._names[seat.conversation_id, seat.skeleton, seat.number] = True
-        self._count_number(seat)
         for column, crowds in self._crowds.items():
             for other, sign in ((before, -1), (seat, 1)):
                 where = None if other is None else getattr(other, column)
                 crowd = crowds.get((seat.conversation_id, where)) if where else None
                 if other is not None and crowd is not None:
                     _count(crowd, other, sign)
-
-    def _changed_seats(self) -> list[Seat]:
-        return [seat for place in self._read_seats if (seat := self._seats[place]) is not None]
-
-    def _count_number(self, seat: Seat) -> None:
-        place = (seat.conversation_id, seat.skeleton)
-        if place in self._last_numbers:
-            self._last_numbers[place] = max(self._last_numbers[place], seat.number)
 
     def set_votes(
         self, message: Message, participant_id: str, voter: str | None, choices: frozenset[str]
@@ -401,3 +476,4 @@ class LiveRows:
 def _count(crowd: list[int], seat: Seat, sign: int) -> None:
     crowd[0] += sign * (seat.gone is None)
     crowd[1] += sign * (seat.gone == "banned")
+    crowd[2] += sign * (seat.gone is None and seat.muted)

@@ -92,10 +92,16 @@ class SqlLiveStore:
         )
 
     async def polls(
-        self, org_id: str, conversation_id: str, *, state: PollState | None = None, limit: int = 50
-    ) -> Sequence[Message]:
+        self,
+        org_id: str,
+        conversation_id: str,
+        *,
+        state: PollState | None = None,
+        before_seq: int | None = None,
+        limit: int = 50,
+    ) -> Page:
         return await self._store._read(
-            Scope(org_id), live.polls, org_id, conversation_id, state, limit
+            Scope(org_id), live.polls, org_id, conversation_id, state, before_seq, limit
         )
 
     async def votes_of(
@@ -106,10 +112,16 @@ class SqlLiveStore:
         )
 
     async def export(
-        self, org_id: str, conversation_id: str, *, after_seq: int, limit: int
+        self,
+        org_id: str,
+        conversation_id: str,
+        *,
+        kind: Literal["question"] | None = None,
+        after_seq: int,
+        limit: int,
     ) -> Page:
         return await self._store._read(
-            Scope(org_id), live.export, org_id, conversation_id, after_seq, limit
+            Scope(org_id), live.export, org_id, conversation_id, kind, after_seq, limit
         )
 
     async def due_counts(self, until: int, limit: int = 1000) -> Sequence[tuple[str, str]]:

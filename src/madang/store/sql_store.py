@@ -129,6 +129,9 @@ class SqlStore(ABC):
     async def memberships(self, org_id: str, user_ids: Sequence[str]) -> dict[str, list[str]]:
         return await self._read(Scope(org_id), conversations.memberships, org_id, user_ids)
 
+    async def seats_among(self, org_id: str, user_ids: Sequence[str]) -> set[str]:
+        return await self._read(Scope(org_id), conversations.seats_among, org_id, user_ids)
+
     async def last_seqs(self, org_id: str, conversation_ids: Sequence[str]) -> dict[str, int]:
         return await self._read(Scope(org_id), conversations.last_seqs, org_id, conversation_ids)
 

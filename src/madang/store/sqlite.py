@@ -48,6 +48,12 @@ ROWS_PER_EVENT = 50
 
 _CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 
+_FORGETTING = frozenset({"message.deleted", "message.edited", "room.erased"})
+"""After these, text that must not be on the disk any more is still in the write-ahead log."""
+
+FORGET_SECONDS = 1.0
+"""How long deletions gather before the write-ahead log is emptied for them."""
+
 _STORAGE_ERRORS = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -156,6 +162,23 @@ class _Thread:
             except sqlite3.Error as error:
                 _log.warning("a checkpoint failed; a later one will do its work", error=str(error))
 
+    def empty(self) -> bool:
+        """As `checkpoint`, and leave nothing readable in the write-ahead log. False where a reader
+        is in the way: it is not waited for."""
+        if self._connection is None:
+            return True
+        try:
+            driver: Any = self._connection.connection.driver_connection
+            driver.execute("PRAGMA busy_timeout = 0").fetchall()
+            try:
+                ((busy, _, _),) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}").fetchall()
+        except sqlite3.Error as error:
+            _log.warning("a checkpoint failed; a later one will do its work", error=str(error))
+            return False
+        return not busy
+
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -182,13 +205,22 @@ class _Checkpoints:
         self._connection: PoolProxiedConnection | None = None
         self._since = 0
         self._running = False
+        self._forget = False
+        self._closing = False
+        self._enough = threading.Event()
 
-    def after_commit(self, events: int) -> None:
-        """Called in the writer's thread after each commit. Never raises: what is committed is."""
+    def after_commit(self, events: int, *, forgets: bool = False) -> None:
+        """Called in the writer's thread after each commit. Never raises: what is committed is.
+        `forgets`: what is written over must soon be nowhere on the disk."""
         self._since += events
-        if self._since >= CHECKPOINT_EVENTS and not self._running:
+        self._forget |= forgets
+        if self._since >= CHECKPOINT_EVENTS:
+            self._enough.set()
+        elif not self._forget:
+            return
+        if not self._running:
             try:
-                self._executor.submit(self._most)
+                self._executor.submit(self._most, gather=self._forget)
             except RuntimeError as error:
                 # No thread to be had, or the store is closing.
                 _log.warning("a checkpoint failed; a later one will do its work", error=str(error))
@@ -199,7 +231,10 @@ class _Checkpoints:
         """Checkpoint after the next commit that succeeds. In the writer's thread too."""
         self._since = CHECKPOINT_EVENTS
 
-    def _most(self) -> None:
+    def _most(self, *, gather: bool) -> None:
+        if gather:
+            self._enough.wait(FORGET_SECONDS)
+        self._enough.clear()
         try:
             if self._connection is None:
                 self._connection = self._engine.raw_connection()
@@ -210,10 +245,17 @@ class _Checkpoints:
 
     def _rest(self) -> None:
         self._running = False
-        self._writer.checkpoint()
+        if not self._forget:
+            self._writer.checkpoint()
+        elif self._writer.empty():
+            self._forget = False
+        elif not self._closing:
+            self.after_commit(0)  # Again in a moment: no reader stays long.
 
     def close(self) -> None:
         """Wait for the one that runs; before the writer's thread is closed."""
+        self._closing = True
+        self._enough.set()
         self._executor.shutdown()
         if self._connection is not None:
             self._connection.close()
@@ -252,7 +294,9 @@ class SqliteStore(RunReads):
             # A disk that was full fills again with the log, unless the log is begun anew.
             self._checkpoints.due()
         else:
-            self._checkpoints.after_commit(sum(len(new.events) for new in committed.batches))
+            events = [event for new in committed.batches for event in new.events]
+            forgets = not _FORGETTING.isdisjoint([event.type for event in events])
+            self._checkpoints.after_commit(len(events), forgets=forgets)
         return committed
 
     def _transact(self, work: Callable[[Connection], T]) -> T:

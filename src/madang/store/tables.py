@@ -306,6 +306,7 @@ questions = Table(
     Column("votes", Integer, nullable=False),
     Column("visible", Integer, nullable=False),
     Index(None, "conversation_id", "seq"),
+    Index(None, "conversation_id", "asked_by"),
     sqlite_with_rowid=False,
 )
 

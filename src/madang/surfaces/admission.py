@@ -24,6 +24,7 @@ from madang.model.ids import is_user_id
 from madang.protocol.codes import CloseCode
 from madang.protocol.errors import MadangError, RateLimited, Unavailable
 from madang.services.auth import AuthError, TokenVerifier
+from madang.services.live.impostors import Impostors
 from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,7 @@ class Admission:
     def __init__(
         self,
         verifier: TokenVerifier,
+        impostors: Impostors,
         members: Members,
         hub: Hub,
         catchup: Catchup,
@@ -69,6 +71,7 @@ class Admission:
         dev: bool,
     ) -> None:
         self.verifier = verifier
+        self._impostors = impostors
         self._members = members
         self._hub = hub
         self._catchup = catchup
@@ -116,9 +119,16 @@ class Admission:
             if whole_org and not identity.roles & SEES_WHOLE_ORG:
                 self._refuse(connection, "scope=org needs an admin's token")
                 return
-            self._identified(
-                connection, identity, welcome, received, whole_org=whole_org, beside=beside
-            )
+
+            def known() -> None:
+                self._identified(
+                    connection, identity, welcome, received, whole_org=whole_org, beside=beside
+                )
+
+            if self._impostors.may_be_one(identity.org, identity.user_id):
+                self.start(connection, self._no_impostor(connection, identity, known))
+            else:
+                known()
 
         if token is None:
             if self._dev and claimed is not None and is_user_id(claimed):
@@ -210,8 +220,10 @@ class Admission:
         else:
             self._presence.opened(member)
 
-    def leave(self, connection: Connection, grace: float | None = None) -> None:
-        """The connection is gone, wherever on its way in it was. `grace` as in
+    def leave(
+        self, connection: Connection, grace: float | None = None, *, remembers: bool = True
+    ) -> None:
+        """The connection is gone, wherever on its way in it was. `grace` and `remembers` as in
         `Presence.closed`."""
         self._early.pop(connection, None)
         self._catchup.forget(connection)
@@ -226,7 +238,7 @@ class Admission:
             if user is not None and not user.connections and not user.beside:
                 self._members.idle(user, self._entrance.now)
             return
-        self._presence.closed(member, grace)
+        self._presence.closed(member, grace, remembers=remembers)
         if not member.connections:
             self._members.idle(member, self._entrance.now)
 
@@ -255,6 +267,20 @@ class Admission:
             await work
         except Exception:
             failed(connection, "work for a connection failed")
+
+    async def _no_impostor(
+        self, connection: Connection, identity: Identity, known: Callable[[], None]
+    ) -> None:
+        try:
+            await self._impostors.check(identity.org, identity.user_id)
+        except Unavailable as error:
+            self._early.pop(connection, None)
+            connection.close(CloseCode.TRY_LATER, error.text)
+        except MadangError as error:
+            self._refuse(connection, error.text)
+        else:
+            if connection.open:
+                known()
 
     async def _authenticate(
         self, connection: Connection, token: str, identified: Callable[[Identity], None]

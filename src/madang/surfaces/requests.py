@@ -21,6 +21,7 @@ from madang.model.ids import parse_uuid
 from madang.protocol.codes import ErrorCode
 from madang.protocol.errors import Forbidden, Invalid, Unauthorized, invalid_id
 from madang.services.auth import TokenVerifier
+from madang.services.live.impostors import Impostors
 from madang.surfaces.problems import problem
 
 MAX_BODY = 1024 * 1024
@@ -112,9 +113,10 @@ class CountAnswers:
 class Callers:
     """Who asks: the identity that a request's token proves."""
 
-    def __init__(self, verifier: TokenVerifier, clock: Clock) -> None:
+    def __init__(self, verifier: TokenVerifier, clock: Clock, impostors: Impostors) -> None:
         self._verifier = verifier
         self._clock = clock
+        self._impostors = impostors
 
     async def __call__(self, request: Request) -> Identity:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -122,7 +124,9 @@ class Callers:
             token = request.query_params.get("token", "")
         if not token:
             raise Unauthorized("Missing token")
-        return await self._verifier.authenticate(token.strip(), self._clock.now())
+        identity = await self._verifier.authenticate(token.strip(), self._clock.now())
+        await self._impostors.check(identity.org, identity.user_id)
+        return identity
 
 
 _bearer = HTTPBearer(auto_error=False, description="A JWT; `madang token USER` prints one.")

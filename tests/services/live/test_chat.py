@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from madang.protocol.errors import Conflict, Forbidden, Invalid, RateLimited, TooLarge
@@ -27,7 +29,17 @@ async def test_a_message_carries_its_senders_nickname(hall: Hall) -> None:
     assert texts(page.items) == ["안녕하세요"]
 
 
-@pytest.mark.parametrize("text", ["", "  \n ", "\u200b\u202e", "\u200d", "\x00\x07"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("\u3164", "\u2800", "\ufe0f", "\u034f", "\u115f", "\u0300", " \u0300\u3164 "),
+        "",
+        "  \n ",
+        "\u200b\u202e",
+        "\u200d",
+        "\x00\x07",
+    ],
+)
 async def test_empty_content(hall: Hall, text: str) -> None:
     room = await hall.open()
     seat = await hall.seat(room)
@@ -35,6 +47,20 @@ async def test_empty_content(hall: Hall, text: str) -> None:
         await hall.chat(seat, text)
     with pytest.raises(Invalid, match=r"^Question content cannot be empty$"):
         await hall.ask(seat, text)
+
+
+async def test_marks_do_not_climb_over_other_lines(hall: Hall) -> None:
+    room = await hall.open()
+    seat = await hall.seat(room)
+    for marks in ("\u0335" * 1900, "\u0335\u200d\u034f\ufe0f" * 400):
+        said = await hall.chat(seat, f"Z{marks}algo")
+        assert said.message.content == f"Z{marks[:8]}algo"
+        asked = await hall.ask(seat, f"Z{marks}?")
+        assert asked.content == f"Z{marks[:8]}?"
+    # Tibetan, pointed Hebrew, Vietnamese, a family and a heart are written with some.
+    for text in ("བསྒྲུབས", "בְּרֵאשִׁ֖ית", "ế ợ", "👩‍❤️‍💋‍👨", "❤️"):
+        kept = unicodedata.normalize("NFC", text)
+        assert (await hall.chat(seat, text)).message.content == kept
 
 
 async def test_content_has_a_limit(hall: Hall) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from madang.protocol.errors import Forbidden, NotFound
+from madang.services.live import tokens
 from madang.services.live.moderation import Ban, Kick, Mute, RemoveMessage, Unmute
 from madang.services.live.seats import ComeBack, Rename, SeatOffline, SeatOnline
 from tests.services.live.conftest import ORG, Hall
@@ -73,3 +74,64 @@ async def test_who_may_remove_what(hall: Hall) -> None:
         await hall.writer.write(RemoveMessage(ORG, other.id, other.host_id, said.id))
     with pytest.raises(NotFound, match="Message not found"):
         await hall.writer.write(RemoveMessage(ORG, room.id, room.host_id, "0" * 36))
+
+
+async def test_a_ban_sends_away_all_seats_of_the_device(hall: Hall) -> None:
+    room = await hall.open()
+    network, phone = tokens.hashed(room, "203.0.113.7"), tokens.hashed(room, "phone")
+    first = await hall.seat(room, address=network, device=phone)
+    second = await hall.seat(room, address=network, device=phone)
+    other = await hall.seat(room, device=tokens.hashed(room, "another phone"))
+    host = await hall.seat(room, device=phone)
+    await hall.writer.write(ComeBack(ORG, room.id, room.host_key, host.participant_id))
+    # In one batch: the third is taken and gone in the same commit.
+    third, banned, refused = await hall.all(
+        [
+            hall.taking(room, device=phone),
+            Ban(ORG, room.id, room.host_id, first.participant_id),
+            hall.taking(room, address=network),
+        ]
+    )
+    assert banned.event.user_id == first.participant_id
+    assert banned.room == await hall.now(room)
+    assert banned.room.seats == 3, "who opened it, the other host and the other phone"
+    left = hall.told("participant.left")
+    gone = {first.participant_id, second.participant_id, third.seat.participant_id}
+    assert len(left) == 3 and {event.user_id for event in left} == gone
+    assert {event.data["reason"] for event in left} == {"banned"}
+    assert refused.text == "Session not found", "nobody else is at that address"
+    for seat_id in gone:
+        seat = await hall.store.live.seat(ORG, room.id, seat_id)
+        assert seat is not None and seat.gone == "banned"
+    for seat_id in (other.participant_id, host.participant_id):
+        seat = await hall.store.live.seat(ORG, room.id, seat_id)
+        assert seat is not None and seat.gone is None
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_who_is_muted_is_muted_in_every_seat_of_the_device(hall: Hall, at_once: bool) -> None:
+    room = await hall.open(seats_per_device=None)
+    phone, another = tokens.hashed(room, "phone"), tokens.hashed(room, "another phone")
+    first, second = await hall.seat(room, device=phone), await hall.seat(room, device=phone)
+    await hall.seat(room, device=another)
+    host = await hall.seat(room, device=phone)
+    await hall.writer.write(ComeBack(ORG, room.id, room.host_key, host.participant_id))
+    mute = Mute(ORG, room.id, room.host_id, first.participant_id)
+    taking = [hall.taking(room, device=phone), hall.taking(room, device=another)]
+    if at_once:
+        muted, third, other = await hall.all([mute, *taking])
+    else:
+        muted = await hall.writer.write(mute)
+        third, other = await hall.all(taking)
+    assert (muted.seat.participant_id, muted.seat.muted) == (first.participant_id, True)
+    told = hall.told("participant.muted")
+    assert [event.user_id for event in told] == [first.participant_id, second.participant_id]
+    assert (third.seat.muted, third.event.data["is_muted"], other.seat.muted) == (True, True, False)
+    for seat in (first, second, third.seat):
+        with pytest.raises(Forbidden, match="You are muted"):
+            await hall.chat(seat)
+    await hall.chat(host)
+    # It ends for all of them, by whichever.
+    await hall.writer.write(Unmute(ORG, room.id, room.host_id, third.seat.participant_id))
+    for seat in (first, second, third.seat, await hall.seat(room, device=phone)):
+        await hall.chat(seat)

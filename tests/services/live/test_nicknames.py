@@ -21,6 +21,12 @@ from madang.services.live import nicknames
         ("a\u00a0b", "a b"),
         ("x" * 40, "x" * 40),
         ("José", "José"),
+        ("민지\ufe0f", "민지"),
+        ("K\ufe00im", "Kim"),
+        ("Kim\U000e0100", "Kim"),
+        ("Kim\u180b", "Kim"),
+        ("❤\ufe0f 민지", "❤\ufe0f 민지"),
+        ("❤\ufe0f\ufe0f", "❤\ufe0f"),
     ],
 )
 def test_what_may_be_one(text: str, kept: str) -> None:
@@ -48,6 +54,13 @@ def test_what_may_be_one(text: str, kept: str) -> None:
         "e\u0301\u0302\u0303\u0304\u0305",
         "\ue000",
         "\u2028",
+        "Kim\U00016fe4",
+        "Kim\U0001d159",
+        "Kim\u034f",
+        "Kim\u2800",
+        "Kim\u17b4",
+        "\ufe0f",
+        "\u0301 \u0301",
     ],
 )
 def test_what_may_not(text: str) -> None:
@@ -68,6 +81,14 @@ def test_what_may_not(text: str) -> None:
         ("𝐌𝐢𝐧", "min"),
         ("Ｍｉｎ", "min"),
         ("rn", "ｍ"),
+        ("Ηost", "Host"),  # Greek Eta
+        ("Нost", "host"),  # Cyrillic En
+        ("Κim", "Kim"),
+        ("Тom", "tom"),
+        ("Вob", "BOB"),
+        ("❤\ufe0f", "❤"),
+        ("🅷ost", "Host"),
+        ("🇰🅘m", "Kim"),
     ],
 )
 def test_look_alikes(one: str, other: str) -> None:
@@ -90,8 +111,12 @@ def test_which_do_not_look_alike(one: str, other: str) -> None:
         ("민지2", 2),
         ("민지 1", 1),
         ("7", 1),
-        ("a 007", 1),
+        ("a 007", 7),
+        ("진행자01", 1),
+        ("a 99999", 99_999),
+        ("a 100000", 1),
         ("a 9999999", 1),
+        ("a 00", 1),
     ],
 )
 def test_numbers(nickname: str, number: int) -> None:

@@ -10,9 +10,10 @@ from madang.model.live import Poll, Room, Seat, poll_of
 from madang.model.nouns import Message
 from madang.protocol.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from madang.services.live import tokens
+from madang.services.live.counts import INTERVAL
 from madang.services.live.moderation import RemoveMessage
 from madang.services.live.polls import MAX_WORDS, ClosePoll, OpenPoll, VotePoll
-from tests.services.live.conftest import ORG, SECOND, Hall
+from tests.services.live.conftest import ORG, Hall
 
 
 async def _open(hall: Hall, room: Room, kind: Any, *options: str, **more: Any) -> Message:
@@ -53,7 +54,7 @@ async def test_a_single_choice(hall: Hall) -> None:
     assert (poll.counts, poll.voters) == ({"0": 1, "1": 0}, 1)
     found = await hall.store.live.votes_of(ORG, ben.participant_id, [message.id])
     assert found == {message.id: ["0"]}
-    polls = await hall.store.live.polls(ORG, room.id)
+    polls = (await hall.store.live.polls(ORG, room.id)).items
     assert [each.metadata["poll"]["counts"] for each in polls] == [{"0": 1, "1": 0}]
 
 
@@ -93,6 +94,12 @@ async def test_a_word_cloud(hall: Hall) -> None:
     assert poll.counts == {"seoul": 2, "busan": 1, "서울": 1}
     poll = await _vote(hall, ann, message, "busan")
     assert poll.counts == {"seoul": 1, "busan": 1, "서울": 1}
+    poll = await _vote(hall, ann, message, "a", "a\ufe0f", "a\u034f")
+    assert poll.counts == {"a": 1, "seoul": 1, "서울": 1}
+    await _vote(hall, ann, message, "busan")
+    for unseen in ("\ufe0f", "\u3164", "\u2800", "\u0301"):
+        with pytest.raises(Invalid, match="A word cannot be empty"):
+            await _vote(hall, ann, message, unseen)
     for wrong in (("a", "b", "c", "d"), ("",), ("\u200b",), ("x" * 31,), ("바보",), (1,)):
         with pytest.raises(Invalid):
             await _vote(hall, ann, message, *wrong)
@@ -100,27 +107,37 @@ async def test_a_word_cloud(hall: Hall) -> None:
     assert (poll.counts, poll.voters) == ({"seoul": 1, "서울": 1}, 1)
 
 
-async def test_a_cloud_has_an_end(hall: Hall) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_cloud_of_any_number_of_words(hall: Hall, at_once: bool) -> None:
     room = await hall.open()
     message = await _open(hall, room, "cloud", most=10)
-    seats = await hall.all([hall.taking(room) for _ in range(MAX_WORDS // 10 + 1)])
-    last = seats.pop().seat
-    await hall.all(
-        [
-            VotePoll(
-                ORG,
-                room.id,
-                each.seat.participant_id,
-                message.id,
-                words=tuple(f"{n}-{i}" for i in range(10)),
-            )
-            for n, each in enumerate(seats)
-        ]
-    )
-    with pytest.raises(Conflict, match="The word cloud is full"):
-        await _vote(hall, last, message, "one more")
-    poll = await _vote(hall, last, message, "0-0")
-    assert (len(poll.counts), poll.counts["0-0"]) == (MAX_WORDS, 2)
+    seats = await hall.all([hall.taking(room) for _ in range(MAX_WORDS // 10 + 3)])
+    *full, early, late, last = [each.seat for each in seats]
+
+    def voting(seat: Seat, *words: str) -> VotePoll:
+        return VotePoll(ORG, room.id, seat.participant_id, message.id, words=words)
+
+    ballots = [
+        voting(seat, *(f"{n}-{i}" for i in range(10)))
+        for n, seat in enumerate([early, *full[1:], full[0]])
+    ]
+    ballots += [voting(late, "new", "0-0"), voting(last, "new"), voting(early, "0-1", "0-2")]
+    closing = ClosePoll(ORG, room.id, room.host_id, message.id)
+    if at_once:
+        *voted, closed = await hall.all([*ballots, closing])
+    else:
+        voted = await hall.all(ballots)
+        closed = await hall.writer.write(closing)
+    told = poll_of(voted[-1].message)
+    assert told is not None
+    assert (told.voters, told.counts["new"]) == (len(seats), 2)
+    assert len(told.counts) <= MAX_WORDS
+    # Every answer is kept, and the result is of them all.
+    found = await hall.store.live.votes_of(ORG, last.participant_id, [message.id])
+    assert found == {message.id: ["new"]}
+    result = poll_of(closed.message)
+    assert result is not None
+    assert (result.counts["new"], result.counts["0-0"], len(result.counts)) == (2, 1, MAX_WORDS)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +145,9 @@ async def test_a_cloud_has_an_end(hall: Hall) -> None:
     [
         ("single", ("a",), None, Invalid),
         ("single", ("a", "a "), None, Invalid),
+        ("single", ("a", "a\u200d"), None, Invalid),
+        ("single", ("a", "a\ufe0f"), None, Invalid),
+        ("single", ("a", "\u3164"), None, Invalid),
         ("single", ("a", "b"), 2, Invalid),
         ("multiple", ("a", "b"), 3, Invalid),
         ("multiple", tuple(map(str, range(21))), None, Invalid),
@@ -144,7 +164,7 @@ async def test_what_is_no_poll(
     room = await hall.open()
     with pytest.raises(error):
         await _open(hall, room, kind, *options, most=most)
-    assert await hall.store.live.polls(ORG, room.id) == ()
+    assert (await hall.store.live.polls(ORG, room.id)).items == ()
 
 
 async def test_only_a_host_opens_and_closes(hall: Hall) -> None:
@@ -166,7 +186,7 @@ async def test_only_a_host_opens_and_closes(hall: Hall) -> None:
     assert again.event is None
     with pytest.raises(Conflict, match="Poll is closed"):
         await _vote(hall, seat, message, 0)
-    assert await hall.store.live.polls(ORG, room.id, state="open") == ()
+    assert (await hall.store.live.polls(ORG, room.id, state="open")).items == ()
     question = await hall.ask(seat)
     other = await hall.open()
     for message_id, conversation in ((question.id, room), (message.id, other)):
@@ -198,7 +218,7 @@ async def test_counts_are_told_when_it_is_time(hall: Hall) -> None:
     first = await hall.writer.write(VotePoll(ORG, room.id, seat.participant_id, message.id, (0,)))
     assert first.event.type == "poll.changed"
     second = await hall.writer.write(VotePoll(ORG, room.id, seat.participant_id, message.id, (1,)))
-    assert (second.event, second.tell_at) == (None, hall.clock.time + SECOND // 10)
+    assert (second.event, second.tell_at) == (None, hall.clock.time + INTERVAL)
     await hall.writer.write(ClosePoll(ORG, room.id, room.host_id, message.id))
     assert (await hall.now(room)).untold == ()
 
@@ -209,6 +229,6 @@ async def test_a_removed_poll(hall: Hall) -> None:
     message = await _open(hall, room, "single", "a", "b")
     await _vote(hall, seat, message, 0)
     await hall.writer.write(RemoveMessage(ORG, room.id, room.host_id, message.id))
-    assert await hall.store.live.polls(ORG, room.id) == ()
+    assert (await hall.store.live.polls(ORG, room.id)).items == ()
     with pytest.raises(NotFound, match="Poll not found"):
         await _vote(hall, seat, message, 1)

@@ -10,9 +10,10 @@ import pytest
 from madang.model.live import Seat, private_to
 from madang.model.nouns import Event, Message
 from madang.protocol.errors import Conflict, Forbidden, Invalid, MadangError, NotFound
-from madang.services.live import tokens
+from madang.services.live import questions, tokens
 from madang.services.live.moderation import RemoveMessage
-from madang.services.live.questions import NEXT, SetState, Vote
+from madang.services.live.polls import OpenPoll
+from madang.services.live.questions import MAX_ASKED, NEXT, Ask, SetState, Vote
 from tests.services.live.conftest import ORG, SECOND, Hall, shown, texts
 
 
@@ -216,7 +217,7 @@ async def test_questions_that_need_approval(hall: Hall) -> None:
     # Who comes later sees nothing of what is hidden now.
     again = await hall.store.events_of_conversation(ORG, room.id, 0, None, 100)
     replayed = [_told_to_others(event) for event in again if event.message is not None]
-    assert replayed == [None, None, None, "update", None, "update", "update"]
+    assert replayed == [*[None] * 6, "update"], "only that it is gone"
     assert await _page(hall, ben, room.id) == []
     # Back to where questions begin, which here is the queue; then seen again, once and whole.
     await hall.state(room, asked, "open")
@@ -317,7 +318,7 @@ async def test_sorting_is_stable_under_ties(hall: Hall, limit: int) -> None:
         assert await pages("top", seen_by) == ["1", "4", "0", "2", "3", "5"]
         assert await pages("new", seen_by) == ["5", "4", "3", "2", "1", "0"]
     counts = await hall.store.live.room_counts(ORG, room.id)
-    assert (counts.questions, counts.seats, counts.by_state) == (6, 4, {"open": 6})
+    assert (counts.questions, counts.polls) == (6, 0)
 
 
 async def test_a_removed_question_takes_its_votes_along(hall: Hall) -> None:
@@ -358,3 +359,51 @@ async def test_asked_and_removed_in_one_batch(hall: Hall) -> None:
     assert removed.event is not None
     assert isinstance(late, NotFound)
     assert await hall.store.live.votes_of(ORG, seat.participant_id, [question.id]) == {}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_seat_has_only_so_many_questions_waiting(hall: Hall, at_once: bool) -> None:
+    room = await hall.open()
+    ann, ben = await hall.seat(room), await hall.seat(room)
+
+    def asking(seat: Seat | None) -> Ask:
+        who = room.host_id if seat is None else seat.participant_id
+        return Ask(ORG, room.id, who, "Why?")
+
+    asked = await hall.all([asking(ann) for _ in range(MAX_ASKED - 1)])
+    if at_once:
+        outcomes = await hall.all([asking(ann), asking(ann), asking(ben), asking(None)])
+    else:
+        outcomes = [(await hall.all([asking(who)]))[0] for who in (ann, ann, ben, None)]
+    refused = [each for each in outcomes if isinstance(each, MadangError)]
+    assert outcomes[1:2] == refused
+    assert isinstance(refused[0], Conflict)
+    assert refused[0].text == "You have too many questions waiting"
+    # Each that is answered, dismissed or removed makes room.
+    first, second, third = [each.message for each in asked[:3]]
+    await hall.state(room, first, "answered")
+    await hall.state(room, second, "dismissed")
+    await hall.writer.write(RemoveMessage(ORG, room.id, room.host_id, third.id))
+    again = await hall.all([asking(ann) for _ in range(4)])
+    assert [isinstance(each, Conflict) for each in again] == [False, False, False, True]
+
+
+async def test_participants_cannot_close_a_room_for_its_host(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "MAX_QUESTIONS", 3)
+    room = await hall.open()
+    ann = await hall.seat(room)
+    asked = [await hall.ask(ann) for _ in range(3)]
+    with pytest.raises(Conflict, match="Session has too many questions"):
+        await hall.ask(ann)
+    host = await hall.store.live.seat(ORG, room.id, room.host_id)
+    assert host is not None
+    theirs = await hall.ask(host)
+    poll = await hall.writer.write(OpenPoll(ORG, room.id, room.host_id, "x", "cloud"))
+    for removed in (asked[0].id, theirs.id, poll.message.id, asked[0].id):
+        await hall.writer.write(RemoveMessage(ORG, room.id, room.host_id, removed))
+    assert (await hall.now(room)).questions == 2
+    await hall.ask(ann)
+    with pytest.raises(Conflict, match="Session has too many questions"):
+        await hall.ask(ann)

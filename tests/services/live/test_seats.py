@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 
@@ -79,7 +80,26 @@ async def test_the_hosts_token_makes_an_unused_seat_a_hosts(hall: Hall) -> None:
         (["민지 2", "민지", "민지", "민지2"], ["민지 2", "민지", "민지 3", "민지 4"]),
         (["ab", "a b", "ａｂ"], ["ab", "a b 2", "ab 3"]),
         (["Host", "HOST", "진행자", "аdmin"], ["Host 2", "HOST 3", "진행자 2", "аdmin 2"]),
-        (["n" * 40, "n" * 40], ["n" * 40, "n" * 38 + " 2"]),
+        (["Host 1", "진행자1", "진행자01"], ["Host 2", "진행자 2", "진행자 3"]),
+        (["Ηost", "🅷ost", "관리자\ufe0f"], ["Ηost 2", "🅷ost 3", "관리자 2"]),
+        (["Host\u0489", "Admin\u0305"], ["Host\u0489 2", "Admin\u0305 2"]),
+        (["Kim", "Κim", "K\ufe00im", "Kim 1"], ["Kim", "Κim 2", "Kim 3", "Kim 4"]),
+        (["민지 99999", "민지", "민지", "민지 3"], ["민지 99999", "민지", "민지 2", "민지 3"]),
+        (["민지 99999", "민지 99999", "민지 99999"], ["민지 99999", "민지 2", "민지 3"]),
+        (["민지 99998"] * 3, ["민지 99998", "민지 99999", "민지 2"]),
+        (
+            ["민지 999999", "민지", "민지", "민지 999999", "민지 1000000"],
+            ["민지 999999", "민지", "민지 2", "민지 999999 2", "민지 1000000"],
+        ),
+        (["Host 99999", "Host", "Host"], ["Host 99999", "Host 2", "Host 3"]),
+        (
+            ["민지 2", "민지 4", *["민지"] * 4],
+            ["민지 2", "민지 4", "민지", "민지 3", "민지 5", "민지 6"],
+        ),
+        (
+            ["n" * 34 + " 2", "n" * 40, "n" * 40, "n" * 34 + " 3"],
+            ["n" * 34 + " 2", "n" * 40, "n" * 34 + " 3", "n" * 34 + " 4"],
+        ),
         (["학생 12", "학생 5", "학생 12"], ["학생 12", "학생 5", "학생 13"]),
     ],
 )
@@ -99,6 +119,34 @@ async def test_a_taken_nickname_is_numbered(
     )
     assert [person.nickname for person in people if person] == given
     assert len({(seat.skeleton, seat.number) for seat in seats}) == len(wanted)
+
+
+async def test_no_two_nicknames_are_equal(hall: Hall) -> None:
+    room = await hall.open()
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    ends = [
+        "",
+        "2",
+        " 3",
+        " 1",
+        "01",
+        " 4",
+        " 5",
+        "99998",
+        " 99999",
+        " 100000",
+        "999999",
+        "1000000",
+    ]
+    wanted = [f"민지{draw.choice(ends)}" for _ in range(120)]
+    given = []
+    while wanted:
+        batch = [wanted.pop() for _ in range(min(len(wanted), draw.randint(1, 9)))]
+        seated = await hall.all([hall.taking(room, name) for name in batch])
+        given += [each.seat.nickname for each in seated]
+    assert len({"".join(name.split()) for name in given}) == 120
 
 
 async def test_names_are_a_rooms_own(hall: Hall) -> None:

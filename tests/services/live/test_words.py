@@ -24,11 +24,14 @@ from madang.services.live import content, words
         "big   deal",
         "So BIG\ndeal",
         "c++!",
+        "old c++",
+        "온 동네 바보들이 big deal은",
+        "so: 왕 바보야",
         unicodedata.normalize("NFD", "바보"),
     ],
 )
 def test_blocked(text: str) -> None:
-    assert words.blocked(text, ["바보", "ass", "big deal", "C++"])
+    assert words.blocked(text, ["바보", "ass", "big deal", "C++", "왕 바보"])
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,15 @@ def test_a_long_text_and_many_words_take_no_time() -> None:
     begun = time.process_time()
     assert not words.blocked("word1 " + "  ".join(["word"] * 400) + " " * 300, many)
     assert time.process_time() - begun < 1.0
+
+
+def test_new_words_take_no_time() -> None:
+    long = "바보상자 word- " * 150
+    begun = time.process_time()
+    for turn in range(20):
+        assert not words.blocked(long, [f"바보{turn}word{n}" for n in range(500)])
+        assert not words.blocked(long, [f"word {turn}{n}-바보" for n in range(500)])
+    assert time.process_time() - begun < 2.0
 
 
 @pytest.mark.parametrize(

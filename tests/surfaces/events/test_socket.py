@@ -56,6 +56,8 @@ async def test_without_a_word_it_starts_from_the_moment_of_connecting(desk: Desk
     await desk.publish("before")
     began = asyncio.get_running_loop().time()
     async with desk.phone() as phone:
+        await phone.send("ping")
+        await phone.until("pong")  # It is let in: a handshake alone may be answered before.
         await desk.publish("while it waits")
         done = await phone.until("replay_complete")
         waited = asyncio.get_running_loop().time() - began

@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 
+from madang.surfaces.live.door import is_own_machine, network
 from tests.surfaces.live.hall import Hall, ask, id_of, open_hall, seat_of
 from tests.surfaces.live.test_talking import everyone
 from tests.surfaces.people import House, OpenHouse, error, problem
@@ -66,6 +67,13 @@ async def test_wrong_tokens_are_guesses_too(open_house: OpenHouse) -> None:
         assert reasons == [(1008, "Participant not found")] * 5 + [(1013, "Too many attempts")] * 2
 
 
+def test_a_proxy_on_this_machine_tells_nobody_apart() -> None:
+    for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1", None):
+        assert is_own_machine(network(address)), address
+    for address in ("203.0.113.1", "::ffff:203.0.113.1", "2001:db8::1", "fe80::1%eth0", "::2"):
+        assert not is_own_machine(network(address)), address
+
+
 async def test_an_address_takes_only_so_many_seats(open_house: OpenHouse) -> None:
     async with open_house(live_joins_per_minute="3") as house:
         hall = await open_hall(house)
@@ -115,6 +123,8 @@ async def test_a_trusted_proxy_is_believed(open_house: OpenHouse) -> None:
 
         assert await socket_from("203.0.113.1") == (1013, "Too many attempts")
         assert await socket_from("203.0.113.7") == (1008, "Session not found")
+        reasons = [await socket_from(f"2001:db8:0:2::{n}") for n in range(1, 5)]
+        assert reasons == [(1008, "Session not found")] * 3 + [(1013, "Too many attempts")]
 
         async def join(address: str, nickname: str) -> int:
             headers = {"X-Forwarded-For": address}
@@ -214,6 +224,17 @@ async def test_a_flood_of_messages_is_told_when_to_go_on(open_house: OpenHouse) 
         assert (await ben.ask("chat_message", content="not me"))["type"] == "chat_message"
 
 
+async def test_who_asked_too_much_may_come_back(open_house: OpenHouse) -> None:
+    async with open_house(rate_limit_enabled="true", rate_limit_messages_per_minute="1") as house:
+        hall = await open_hall(house)
+        ann = await hall.guest("ann")
+        cursor = ann.connected["cursor"]
+        while (await ann.ask("resume", cursor=cursor))["type"] != "error":
+            pass
+        again = await hall.enter(seat_of(ann), live=False, query=f"cursor={cursor}")
+        assert (await again.next("resumed"))["recovered"] is True
+
+
 async def test_rooms_are_no_business_of_the_messenger(house: House, hall: Hall) -> None:
     _, ann, _ = await everyone(hall)
     await ann.ask("chat_message", content="only here")
@@ -267,3 +288,23 @@ async def test_joining_together_gives_everybody_a_seat_and_a_name(hall: Hall) ->
     seats = await asyncio.gather(*(hall.join("same") for _ in range(40)))
     assert len({seat["participant_id"] for seat in seats}) == 40
     assert len({seat["nickname"] for seat in seats}) == 40
+
+
+async def test_a_token_that_names_a_seat_opens_no_other_door(hall: Hall, house: House) -> None:
+    """Ids of seats are told to everybody, and whoever signs tokens may let people choose theirs."""
+    await hall.as_host("PATCH", "", {"settings": {"questions_visible": "host"}})
+    guest = await hall.guest("Ann")
+    await hall.question(guest, "only for the host")
+    for seat in (id_of(guest), hall.room["participant_id"]):
+        rest = house.rest(seat)
+        for path in ("/conversations", f"/conversations/{hall.room['session_id']}/messages"):
+            answer = await rest.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (401, "UNAUTHORIZED")
+        events = await rest.client.get("/api/v1/events")
+        assert events.status_code == 401
+        socket = await house.connect(seat, query="cursor=1")
+        assert await socket.closed() == (1008, "Invalid token")
+    # Who has such an id by nature is somebody.
+    someone = str(uuid.uuid4())
+    assert (await house.rest(someone).get("/conversations")).status_code == 200
+    assert (await house.device(someone)).connected["user_id"] == someone

@@ -40,6 +40,7 @@ async def test_who_is_muted_votes_and_does_not_speak(hall: Hall) -> None:
         assert (told["is_muted"], told["participant_nickname"]) == (True, "ann")
     for kind in ("chat_message", "question"):
         error(await ann.ask(kind, content="let me speak"), "FORBIDDEN", "You are muted")
+    error(await ann.ask("typing", is_typing=True), "FORBIDDEN", "You are muted")
     answer = await ann.ask("participant_update", nickname="other")
     error(answer, "FORBIDDEN", "You are muted")
     assert (await ann.ask("question_vote", message_id=question, up=True))["votes"] == 1
@@ -47,6 +48,8 @@ async def test_who_is_muted_votes_and_does_not_speak(hall: Hall) -> None:
     assert again.connected["is_muted"] is True, "latecomers see the same room"
     await host.ask("moderate", action="unmute", participant_id=id_of(ann))
     await ann.next("participant_update", is_muted=False)
+    await ann.send("typing", is_typing=True)
+    await ben.next("typing", participant_id=id_of(ann))
     assert (await ann.ask("chat_message", content="thanks"))["type"] == "chat_message"
 
 
@@ -84,9 +87,11 @@ async def test_who_is_kicked_is_told_and_closed_with_4009(hall: Hall) -> None:
 async def test_who_is_banned_cannot_come_back(hall: Hall) -> None:
     host, ann, ben = await everyone(hall)
     eve = await hall.guest("eve", device="eves-browser")
+    also_eve = await hall.guest("not eve", device="eves-browser")
     await host.ask("moderate", action="ban", participant_id=id_of(eve))
-    assert (await eve.next("moderated"))["action"] == "ban"
-    assert (await eve.closed())[0] == 4009
+    for socket in (eve, also_eve):
+        assert (await socket.next("moderated"))["action"] == "ban"
+        assert (await socket.closed())[0] == 4009
     await ann.next("participant_left", participant_id=id_of(eve))
     await ben.next("participant_left", participant_id=id_of(eve))
     token = eve.connected["token"]

@@ -67,6 +67,33 @@ async def test_several_choices_and_words(hall: Hall) -> None:
     assert {word["word"].lower() for word in told["words"]} == {"calm", "bright"}
 
 
+async def test_the_reply_to_a_vote_is_what_counts(hall: Hall) -> None:
+    host, ann, _ = await everyone(hall)
+    poll = await host.ask("poll_open", question="Which?", kind="multiple", options=["a", "b", "c"])
+    cloud = await host.ask("poll_open", question="In a word?", kind="cloud")
+    for message_id, given, counts in (
+        (poll["message_id"], {"choices": [2, 0, 2, 0]}, [0, 2]),
+        (poll["message_id"], {"choices": [0, 0, 0]}, [0]),
+        (
+            cloud["message_id"],
+            {"words": ["  Calm\ufe0f ", "ＢＵＳＡＮ", "calm"]},
+            ["busan", "calm"],
+        ),
+        (cloud["message_id"], {"words": ["calm", "Busan"]}, ["busan", "calm"]),
+        (cloud["message_id"], {"words": []}, []),
+        (cloud["message_id"], {"words": ["calm"]}, ["calm"]),
+    ):
+        answer = await ann.ask("poll_vote", message_id=message_id, **given)
+        assert (answer["type"], answer["mine"]) == ("poll_update", counts)
+        listed = (await hall.ask("GET", "/polls", token=ann.connected["token"])).json()["polls"]
+        assert {one["message_id"]: one["mine"] for one in listed}[message_id] == counts
+    # Nothing said is no answer taken back.
+    answer = await ann.ask("poll_vote", message_id=cloud["message_id"])
+    error(answer, "VALIDATION", "Missing field: choices")
+    listed = (await hall.ask("GET", "/polls", token=ann.connected["token"])).json()["polls"]
+    assert listed[0]["mine"] == ["calm"]
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -104,3 +131,15 @@ async def test_votes_that_cannot_be_are_refused(hall: Hall) -> None:
     found = (await hall.ask("GET", "/polls")).json()["polls"][0]
     assert (found["counts"], found["voters"]) == ([0, 0], 0)
     assert id_of(host) == found["participant_id"]
+
+
+async def test_polls_come_newest_first_in_pages(hall: Hall) -> None:
+    host = await hall.host()
+    asked = [
+        (await host.ask("poll_open", question=f"{n}?", kind="cloud"))["question"] for n in "123"
+    ]
+    first = await hall.as_host("GET", "/polls?limit=2")
+    assert first["has_more"] is True
+    rest = await hall.as_host("GET", f"/polls?limit=2&before={first['next']}")
+    assert (rest["has_more"], rest["next"]) == (False, None)
+    assert [poll["question"] for poll in first["polls"] + rest["polls"]] == asked[::-1]

@@ -10,7 +10,7 @@ import pytest
 import segno
 
 from tests.surfaces.live.hall import Hall, ask, id_of, open_hall, plain, seat_of
-from tests.surfaces.people import House, problem
+from tests.surfaces.people import House, OpenHouse, problem
 
 
 async def test_opening_answers_as_the_contract_says(house: House) -> None:
@@ -97,6 +97,16 @@ async def test_the_qr_code_is_the_join_link(hall: Hall) -> None:
     assert path is not None and path[1] in answer.text
 
 
+async def test_a_name_that_no_host_has_is_refused(open_house: OpenHouse) -> None:
+    async with open_house(public_url=f"http://{'h' * 256}") as house:
+        hall = await open_hall(house)
+        for path in ("/qr.svg", ""):
+            for name, status in (("127.0.0.1", 200), ("h" * 256, 400)):
+                answer = await hall.ask("GET", path, headers={"Host": name})
+                assert answer.status_code == status
+        problem(answer, 400, "VALIDATION", "Host is too long")
+
+
 async def test_joining_gives_a_seat(hall: Hall) -> None:
     seat = await hall.join("민지")
     assert seat["nickname"] == "민지"
@@ -162,9 +172,11 @@ async def test_the_status_says_who_is_here(hall: Hall) -> None:
 
 
 async def test_the_host_counts_once_they_come(hall: Hall) -> None:
-    await hall.join("ann")
+    ann = await hall.guest("ann")
     assert (await hall.ask("GET", "/status")).json()["total_participants"] == 1
-    host, ben = await hall.host(), await hall.guest("ben")
+    host = await hall.host()
+    await ann.next("participant_joined", participant_id=id_of(host))
+    ben = await hall.guest("ben")
     assert (await hall.ask("GET", "/status")).json()["total_participants"] == 3
     await host.close()
     await ben.next("participant_left", participant_id=id_of(host))
@@ -273,6 +285,12 @@ async def test_a_token_of_another_room_reads_nothing_here(house: House, hall: Ha
 
 async def test_the_hosts_list_of_people(hall: Hall) -> None:
     ann, host = await hall.guest("ann"), await hall.host()
+    await ann.next("participant_joined", participant_id=id_of(host))
+    await ann.close()
+    await host.next("participant_left", participant_id=id_of(ann))
+    host.waiting.clear()
+    ann = await hall.enter(seat_of(ann))
+    await host.next("participant_joined", participant_id=id_of(ann))
     await host.ask("moderate", action="mute", participant_id=id_of(ann))
     await hall.join("ben")
     people = (await hall.as_host("GET", "/participants"))["participants"]

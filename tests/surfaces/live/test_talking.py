@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.surfaces.live.hall import Hall, id_of, open_hall, plain
-from tests.surfaces.people import Frame, House, Socket, error
+from tests.surfaces.people import Frame, House, OpenHouse, Socket, error
 
 
 async def everyone(hall: Hall) -> tuple[Socket, Socket, Socket]:
@@ -367,6 +367,18 @@ async def test_typing_is_told_to_the_others_and_ends_by_itself(hall: Hall) -> No
     assert [f for f in await ann.so_far() if f["type"] == "typing"] == []
     await ann.close()
     await ben.next("typing", is_typing=False)
+
+
+async def test_typing_gives_no_anonymous_asker_away(open_house: OpenHouse) -> None:
+    async with open_house(typing_timeout="60") as house:
+        _, ann, ben = await everyone(await open_hall(house))
+        await ann.send("typing", is_typing=True)
+        await ben.next("typing", is_typing=True)
+        await ann.ask("question", content="who am I?", anonymous=True)
+        await ben.next("question")
+        assert id_of(ann) not in str(await ben.so_far())
+        await ann.ask("chat_message", content="it was me")
+        await ben.next("typing", is_typing=False)
 
 
 async def test_counts_are_told_at_most_ten_times_a_second(hall: Hall) -> None:

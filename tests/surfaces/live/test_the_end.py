@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+
+from tests.conftest import Server
 from tests.surfaces.live.hall import Hall, id_of, open_hall, seat_of
 from tests.surfaces.live.test_talking import everyone
 from tests.surfaces.people import House, problem
@@ -25,6 +30,24 @@ async def test_a_host_erases_the_room_at_once(house: House, hall: Hall) -> None:
     events = (await admin.get("/api/v1/events?scope=org&limit=1000")).text
     assert "room.erased" in events
     assert "to be forgotten" not in events
+
+
+async def test_no_seat_outlives_its_room(make_server: Callable[..., Server]) -> None:
+    server = make_server(offline_grace="0.2")
+    async with House(server, "default") as house:
+        hall = await open_hall(house)
+        zoe = await house.device("zoe")
+        host, ann, ben = await everyone(hall)
+        await ben.close()
+        await ann.next("participant_left", participant_id=id_of(ben))
+        await hall.ask("DELETE", token=hall.host_token)
+        await ann.closed()
+        await zoe.close()
+    assert server.terminate() == 0
+    with closing(sqlite3.connect(server.database)) as database:
+        users = {row[0] for row in database.execute("SELECT id FROM users")}
+    assert "zoe" in users
+    assert users.isdisjoint({id_of(host), id_of(ann), id_of(ben)})
 
 
 async def test_a_room_is_erased_when_its_time_has_come(house: House) -> None:

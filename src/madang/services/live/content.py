@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from madang.protocol.errors import Invalid, TooLarge
+from madang.services.live import signs
 
 MAX_CHAT = 2_000
 MAX_QUESTION = 2_000
@@ -20,20 +21,16 @@ _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 def visible(text: str) -> str:
     """The text in its composed form (NFC), without control characters but line breaks and tabs,
-    without overrides of direction, invisible signs and halves of pairs, and without the space
-    around it."""
+    without overrides of direction, invisible signs and halves of pairs, without more than eight
+    marks on a letter, and without the space around it."""
     text = text.replace("\r\n", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
     if not text.isascii() or not text.isprintable():
         text = "".join(sign for sign in text if _is_seen(sign))
-    return unicodedata.normalize("NFC", text).strip()
+    return signs.without_piles(unicodedata.normalize("NFC", text)).strip()
 
 
 def _is_seen(sign: str) -> bool:
     return unicodedata.category(sign) not in _HIDDEN or sign in _SEEN_FORMATS or sign in _LAYOUT
-
-
-def _shows(text: str) -> bool:
-    return any(sign not in _SEEN_FORMATS and not sign.isspace() for sign in text)
 
 
 def chat(text: str) -> str:
@@ -64,7 +61,7 @@ def option(text: str) -> str:
 
 def _checked(text: str, what: str, most: int) -> str:
     found = visible(text)
-    if not _shows(found):
+    if not signs.shows(found):
         raise Invalid(f"{what} content cannot be empty")
     if len(found) > most:
         raise TooLarge(f"{what} content is limited to {most} characters")

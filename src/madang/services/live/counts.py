@@ -34,7 +34,7 @@ def tell(tx: Transaction, room: Room, message: Message, *, was_visible: bool = T
     if message.message_type == "poll":
         return tx.append(room.id, "poll.changed", room.host_id, message=message)
     visible = question is not None and question.visible
-    data = {"hidden": True} if not visible and not was_visible else {}
+    data = {} if visible else {"hides": True} if was_visible else {"hidden": True}
     if visible and not was_visible:
         tx.append(room.id, "question.shown", room.host_id, message=message)
     return tx.append(room.id, "question.changed", room.host_id, message=message, data=data)

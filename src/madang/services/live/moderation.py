@@ -11,6 +11,9 @@ from madang.protocol.errors import Forbidden, NotFound
 from madang.services.live import access, counts, seats
 from madang.services.sizes import SMALL
 
+MOST_AT_ONCE = 100
+"""Seats of one device that are dealt with at once: a room may let a device have any number."""
+
 
 @dataclass(frozen=True, slots=True)
 class RemoveMessage:
@@ -51,6 +54,8 @@ class RemoveMessage:
             room = counts.told(room, message.id)
             if room.live_question_id == message.id:
                 room = replace(room, live_question_id=None)
+            if question is not None:
+                room = replace(room, questions=room.questions - 1)
             tx.live.save_room(room)
         event = tx.append(
             room.id, "message.deleted", host.participant_id, message=removed, data=data
@@ -88,7 +93,8 @@ class _OnOther:
 
 @dataclass(frozen=True, slots=True)
 class Mute(_OnOther):
-    """No chat, no questions and no new nickname from now on; votes still count.
+    """No chat, no questions and no new nickname from now on; votes still count. The same holds for
+    the other seats of that device, each with its own event, and for those it takes later.
 
     Gives `Seated`, with the event `participant.muted` (`data`: `seats.facts`); without where it is
     so already.
@@ -98,6 +104,11 @@ class Mute(_OnOther):
 
     def apply(self, tx: Transaction) -> Seated:
         room, seat = self._found(tx)
+        others = _others_at_device(tx, seat)
+        changed, *_ = [self._set(tx, room, each) for each in (seat, *others)]
+        return changed
+
+    def _set(self, tx: Transaction, room: Room, seat: Seat) -> Seated:
         if seat.muted == self.muted:
             return Seated(room, seat, None)
         changed = replace(seat, muted=self.muted)
@@ -131,6 +142,9 @@ class Kick(_OnOther):
 
     def apply(self, tx: Transaction) -> Seated:
         room, seat = self._found(tx)
+        return self._send_away(tx, room, seat)
+
+    def _send_away(self, tx: Transaction, room: Room, seat: Seat) -> Seated:
         sent_away = replace(seat, gone=self.gone, online=False)
         changed = replace(room, seats=room.seats - 1)
         tx.live.save_seat(sent_away)
@@ -148,6 +162,25 @@ class Kick(_OnOther):
 
 @dataclass(frozen=True, slots=True)
 class Ban(Kick):
-    """As `Kick`, and nobody takes a seat again from that device, or that address."""
+    """As `Kick`, and nobody takes a seat again from that device, or that address. The other seats
+    of that device are sent away with it, each with its own `participant.left`."""
 
     gone: ClassVar[Literal["kicked", "banned"]] = "banned"
+
+    def apply(self, tx: Transaction) -> Seated:
+        room, seat = self._found(tx)
+        others = _others_at_device(tx, seat)
+        banned = self._send_away(tx, room, seat)
+        for other in others:
+            room = self._send_away(tx, banned.room, other).room
+            banned = replace(banned, room=room)
+        return banned
+
+
+def _others_at_device(tx: Transaction, seat: Seat) -> list[Seat]:
+    """The participants' other seats that say they are of the same device."""
+    if seat.device is None:
+        return []
+    found = tx.live.seats_at_device(seat.conversation_id, seat.device)
+    others = [each for each in found if each.participant_id != seat.participant_id]
+    return [each for each in others if not each.is_host][:MOST_AT_ONCE]

@@ -16,6 +16,7 @@ from confusable_homoglyphs.utils import load
 from madang.model.live import Seat
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Invalid
+from madang.services.live import signs
 
 MAX_NICKNAME = 40
 """Characters, after normalising."""
@@ -28,10 +29,19 @@ _RESERVED = (
     *("system", "관리자", "마당", "사회자", "시스템", "운영자", "익명", "진행자", "호스트"),
 )
 
-_NUMBERED = re.compile(r"(.*\D)([2-9]|[1-9][0-9]{1,5})", re.DOTALL)
+_NUMBERED = re.compile(r"(.*[^0-9])0*([1-9][0-9]{0,4})", re.DOTALL)
+"""The base, and a number up to `MAX_NUMBER`: a longer one is part of the name."""
+MAX_NUMBER = 99_999
+_LONGEST_BASE = MAX_NICKNAME - len(f" {MAX_NUMBER}")
+"""Of a nickname that is numbered."""
 _NOT_SEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-_FILLERS = "\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5"
-"""Letters and signs that show nothing: Hangul fillers, the empty Braille cell, and others."""
+_BOXED = {
+    first + place: chr(ord("a") + place)
+    # Negative circled, negative squared, and the letters that flags are made of.
+    for first in (0x1F150, 0x1F170, 0x1F1E6)
+    for place in range(26)
+}
+"""Letters in boxes that NFKC leaves in them."""
 _MOST_MARKS = 3
 """Combining marks on one another: more climb over the lines around them."""
 
@@ -44,7 +54,8 @@ def clean(text: str) -> str:
     """
     if len(text) > 10 * MAX_NICKNAME:
         raise Invalid(f"Nickname must be 1 to {MAX_NICKNAME} characters")
-    if any(sign in _FILLERS or unicodedata.category(sign) in _NOT_SEEN for sign in text):
+    text = signs.without_selectors(text)
+    if any(unicodedata.category(sign) in _NOT_SEEN for sign in text) or _has_unseen(text):
         raise Invalid("Nickname contains characters that cannot be seen")
     found = " ".join(unicodedata.normalize("NFKC", text).split())
     if not 0 < len(found) <= MAX_NICKNAME:
@@ -54,14 +65,22 @@ def clean(text: str) -> str:
         marks = marks + 1 if unicodedata.category(sign) in ("Mn", "Me") else 0
         if marks > _MOST_MARKS:
             raise Invalid("Nickname contains characters that cannot be seen")
-    if all(unicodedata.category(sign) in ("Mn", "Me", "Zs") for sign in found):
+    if not signs.shows(found):
         raise Invalid("Nickname contains characters that cannot be seen")
     return found
 
 
+def _has_unseen(text: str) -> bool:
+    # Behind a picture a selector may stand.
+    return signs.unseen(text.replace("\ufe0f", ""))
+
+
 def skeleton(text: str) -> str:
-    """What a text looks like: two that look alike have the same, in any case."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    """What a text looks like: two that look alike have the same; so have those that differ only in
+    their case, where no capital looks like another script's."""
+    seen = signs.without_unseen(unicodedata.normalize("NFKC", text)).translate(_BOXED)
+    # Capitals first as they look: a Greek Eta looks like an H, and a small one like an n.
+    folded = seen.translate(_prototypes()).casefold()
     drawn = unicodedata.normalize("NFD", folded).translate(_prototypes())
     # A prototype may be a capital, as the O that a 0 looks like; and a capital i looks like an l.
     return "".join(drawn.casefold().replace("i", "l").split())
@@ -97,9 +116,10 @@ def _unmarked(sign: str) -> str:
 
 def place(nickname: str) -> tuple[str, int]:
     """(skeleton, number) of a clean nickname: "민지 2" is 민지's second."""
-    numbered = _NUMBERED.fullmatch(nickname)
+    seen = signs.without_unseen(nickname)
+    numbered = _NUMBERED.fullmatch(seen)
     if numbered is None:
-        return skeleton(nickname), 1
+        return skeleton(seen), 1
     return skeleton(numbered[1]), int(numbered[2])
 
 
@@ -122,14 +142,23 @@ def free(
     live = tx.live
     is_own = own is not None and (own.skeleton, own.number) == (looks, number)
     if is_own or not (
-        (number == 1 and looks in _reserved()) or live.name_taken(conversation_id, looks, number)
+        (number == 1 and _is_reserved(looks)) or live.name_taken(conversation_id, looks, number)
     ):
         return wanted, looks, number
-    numbered = _NUMBERED.fullmatch(wanted)
+    numbered = _NUMBERED.fullmatch(signs.without_unseen(wanted))
     base = wanted if numbered is None else numbered[1].rstrip()
-    number = max(live.last_number(conversation_id, looks), 1) + 1
-    tail = f" {number}"
-    return f"{base[: MAX_NICKNAME - len(tail)].rstrip()}{tail}", looks, number
+    if len(base) > _LONGEST_BASE:
+        # What is cut off is no part of what the nickname looks like.
+        base = base[:_LONGEST_BASE].rstrip()
+        looks = skeleton(base)
+    number = live.free_number(conversation_id, looks, number)
+    if number > MAX_NUMBER:
+        number = live.free_number(conversation_id, looks, 1)
+    return f"{base} {number}", looks, number
+
+
+def _is_reserved(looks: str) -> bool:
+    return signs.without_marks(looks) in _reserved()
 
 
 @cache

@@ -5,6 +5,7 @@ A poll's options, counts and state stand in its message's metadata (`model.live.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from sys import getsizeof
 from typing import get_args
@@ -15,16 +16,16 @@ from madang.model.live import (
     Poll,
     PollKind,
     Room,
-    nickname_of,
     poll_metadata,
     poll_of,
     voter_of,
+    with_poll,
 )
 from madang.model.nouns import Message
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Invalid, NotFound
-from madang.services.live import access, chat, content, counts, words
-from madang.services.live.questions import check_number, check_voter
+from madang.services.live import access, chat, content, counts, signs, words
+from madang.services.live.questions import check_voter
 from madang.services.sizes import SMALL, json_size
 
 MIN_OPTIONS, MAX_OPTIONS = 2, 20
@@ -33,8 +34,9 @@ MAX_WORD = 30
 WORDS_EACH = 3
 """Words that a seat may give, where the host says nothing else."""
 MAX_WORDS = 500
-"""Different words that a cloud counts: more than any screen shows, and every count that is told
-carries them. A new one that comes later is refused."""
+"""Different words that a cloud counts while it is open: more than any screen shows, and every count
+that is told carries them. Every answer is kept; where a new word finds no place, one that was given
+once makes room. Once closed, the most given of all are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,6 @@ class OpenPoll:
                 return Asked(first, None)
         text = content.question(self.question)
         poll = self._poll()
-        check_number(room)
         message = Message(
             uuid7(tx.now),
             self.org_id,
@@ -92,7 +93,6 @@ class OpenPoll:
         )
         tx.add_message(message)
         tx.live.add_question(message)
-        tx.live.save_room(replace(room, questions=room.questions + 1))
         event = tx.append(room.id, "message.new", host.participant_id, message=message)
         return Asked(message, event)
 
@@ -109,7 +109,7 @@ class OpenPoll:
         if not MIN_OPTIONS <= len(self.options) <= MAX_OPTIONS:
             raise Invalid(f"A poll has {MIN_OPTIONS} to {MAX_OPTIONS} options")
         options = tuple(content.option(option) for option in self.options)
-        if len(set(options)) < len(options):
+        if len(set(map(signs.without_unseen, options))) < len(options):
             raise Invalid("Options must be different")
         if self.kind == "single" and self.most not in (None, 1):
             raise Invalid("most must be 1 of a single choice")
@@ -130,10 +130,6 @@ def _found(tx: Transaction, room: Room, message_id: str) -> tuple[Message, Poll]
     return message, poll
 
 
-def _changed(message: Message, poll: Poll) -> Message:
-    return replace(message, metadata=poll_metadata(nickname_of(message) or "", poll))
-
-
 @dataclass(frozen=True, slots=True)
 class VotePoll:
     """What a seat answers: numbers of options, or words. It replaces what the seat answered before;
@@ -148,6 +144,11 @@ class VotePoll:
     message_id: str
     choices: tuple[int, ...] = ()
     words: tuple[str, ...] = ()
+
+    @property
+    def counted(self) -> list[int] | list[str]:
+        """What counts of the answer, if it is none that is refused: each once, in order."""
+        return sorted(set(self.choices)) or sorted(set(map(_seen, self.words)))
 
     @property
     def size(self) -> int:
@@ -173,15 +174,15 @@ class VotePoll:
         check_voter(tx, message.id, seat, voter)
         counted = dict(poll.counts)
         for choice in before - choices:
-            counted[choice] = counted.get(choice, 0) - 1
-            if poll.kind == "cloud" and counted[choice] <= 0:
-                del counted[choice]
-        for choice in choices - before:
-            if choice not in counted and len(counted) >= MAX_WORDS:
-                raise Conflict("The word cloud is full")
-            counted[choice] = counted.get(choice, 0) + 1
+            if choice in counted:
+                counted[choice] -= 1
+                if poll.kind == "cloud" and not counted[choice]:
+                    del counted[choice]
+        for choice in sorted(choices - before):
+            if choice in counted or _has_place(counted):
+                counted[choice] = counted.get(choice, 0) + 1
         voters = poll.voters + bool(choices) - bool(before)
-        changed = _changed(message, replace(poll, counts=counted, voters=voters))
+        changed = with_poll(message, replace(poll, counts=counted, voters=voters))
         tx.live.set_votes(message, seat.participant_id, voter, choices)
         tx.save_message(changed)
         tx.live.save_question(changed)
@@ -208,14 +209,33 @@ class VotePoll:
         return found
 
 
+def _has_place(counted: dict[str, int]) -> bool:
+    """Whether a new word may be counted; one that was given once may have made room for it."""
+    if len(counted) >= MAX_WORDS:
+        once = next((word for word, times in counted.items() if times == 1), None)
+        if once is None:
+            return False
+        del counted[once]
+    return True
+
+
+def _most_given(given: Mapping[str, int]) -> dict[str, int]:
+    ranked = sorted(given.items(), key=lambda item: (-item[1], item[0]))
+    return dict(ranked[:MAX_WORDS])
+
+
 def _word(text: str) -> str:
     """A word of a cloud as it is counted: however it is cased or spaced, it is the same."""
-    found = words.counted(content.visible(text))
-    if not found:
+    found = _seen(text)
+    if not signs.shows(found):
         raise Invalid("A word cannot be empty")
     if len(found) > MAX_WORD:
         raise Invalid(f"A word is limited to {MAX_WORD} characters")
     return found
+
+
+def _seen(text: str) -> str:
+    return words.counted(signs.without_unseen(content.visible(text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +265,10 @@ class ClosePoll:
         message, poll = _found(tx, room, self.message_id)
         if poll.state == "closed":
             return Asked(message, None)
-        changed = _changed(message, replace(poll, state="closed"))
+        counted = poll.counts
+        if poll.kind == "cloud":
+            counted = _most_given(tx.live.tally(message.id))
+        changed = with_poll(message, replace(poll, state="closed", counts=counted))
         tx.save_message(changed)
         tx.live.save_question(changed)
         tx.live.save_room(counts.told(room, message.id))

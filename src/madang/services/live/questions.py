@@ -18,10 +18,10 @@ from madang.model.live import (
     QuestionState,
     Room,
     Seat,
-    nickname_of,
     question_metadata,
     question_of,
     voter_of,
+    with_question,
 )
 from madang.model.nouns import Message
 from madang.ports.store import Needs, Transaction
@@ -31,7 +31,9 @@ from madang.services.live.rooms import is_visible
 from madang.services.sizes import SMALL
 
 MAX_QUESTIONS = 10_000
-"""Questions and polls in one room, removed ones too."""
+"""Questions in one room; removed ones do not count, and hosts may ask more."""
+MAX_ASKED = 100
+"""Of one seat: questions that are neither answered nor dismissed, nor removed."""
 
 _VOTED_ON = ("open", "approved", "live")
 
@@ -46,12 +48,16 @@ NEXT: Mapping[QuestionState, frozenset[QuestionState]] = {
 """Where a question may go from each state."""
 
 
-def check_number(room: Room) -> None:
+def _check_number(tx: Transaction, room: Room, seat: Seat) -> None:
     """Raises:
-    Conflict: the room has as many questions and polls as it may.
+    Conflict: the room or the seat has as many questions as it may. A host may always ask.
     """
+    if seat.is_host:
+        return
     if room.questions >= MAX_QUESTIONS:
         raise Conflict("Session has too many questions")
+    if tx.live.asked(room.id, seat.participant_id) >= MAX_ASKED:
+        raise Conflict("You have too many questions waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,7 @@ class Ask:
         needs.conversations.add(self.conversation_id)
         needs.live.rooms.add(self.conversation_id)
         needs.live.seats.add((self.conversation_id, self.participant_id))
+        needs.live.askers.add((self.conversation_id, self.participant_id))
         if self.client_id is not None:
             needs.sends.add((self.conversation_id, self.participant_id, self.client_id))
 
@@ -93,7 +100,7 @@ class Ask:
         if self.anonymous and not settings.anonymous_allowed:
             raise Forbidden("Anonymous questions are off")
         chat.check_words(room, text, "Question")
-        check_number(room)
+        _check_number(tx, room, seat)
         chat.check_slow_mode(room, seat, seat.last_asked_at, tx.now)
         approved = seat.is_host or not settings.questions_need_approval
         question = Question(
@@ -157,10 +164,6 @@ def check_voter(tx: Transaction, message_id: str, seat: Seat, voter: str | None)
             raise Conflict("A vote of this device or network is counted already")
 
 
-def _changed(message: Message, question: Question) -> Message:
-    return replace(message, metadata=question_metadata(nickname_of(message) or "", question))
-
-
 @dataclass(frozen=True, slots=True)
 class Vote:
     """A vote for a question, or the end of one; as often as it is sent, it counts once.
@@ -198,7 +201,7 @@ class Vote:
         check_voter(tx, message.id, seat, voter)
         choices = frozenset({""}) if self.up else frozenset()
         votes = question.votes + (1 if self.up else -1)
-        changed = _changed(message, replace(question, votes=votes))
+        changed = with_question(message, replace(question, votes=votes))
         tx.live.set_votes(message, seat.participant_id, voter, choices)
         tx.save_message(changed)
         tx.live.save_question(changed)
@@ -264,7 +267,9 @@ def _moved(
     elif state != "dismissed":
         approved = True
     visible = is_visible(room, state, approved)
-    changed = _changed(message, replace(question, state=state, approved=approved, visible=visible))
+    changed = with_question(
+        message, replace(question, state=state, approved=approved, visible=visible)
+    )
     tx.save_message(changed)
     tx.live.save_question(changed)
     return changed

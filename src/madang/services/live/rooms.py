@@ -17,16 +17,15 @@ from madang.model.live import (
     Seat,
     Seated,
     VotePer,
-    nickname_of,
-    poll_metadata,
     poll_of,
-    question_metadata,
     question_of,
+    with_poll,
+    with_question,
 )
 from madang.model.nouns import Conversation, Event, Message, Participant
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Invalid, TooLarge
-from madang.services.live import access, content, counts, nicknames
+from madang.services.live import access, content, counts, nicknames, signs
 from madang.services.live.seats import facts
 from madang.services.sizes import PERSON, SMALL, json_size
 
@@ -46,7 +45,7 @@ def title(text: str) -> str:
     TooLarge: longer than `MAX_TITLE`.
     """
     found = " ".join(content.visible(text).split())
-    if not found:
+    if not signs.shows(found):
         raise Invalid("Title cannot be empty")
     if len(found) > MAX_TITLE:
         raise TooLarge(f"Title is limited to {MAX_TITLE} characters")
@@ -279,10 +278,7 @@ def _end(tx: Transaction, room: Room) -> Room:
     for message in tx.live.questions(room.id):
         poll = poll_of(message)
         if poll is not None and poll.state == "open":
-            nickname = nickname_of(message) or ""
-            closed = replace(
-                message, metadata=poll_metadata(nickname, replace(poll, state="closed"))
-            )
+            closed = with_poll(message, replace(poll, state="closed"))
             tx.save_message(closed)
             tx.live.save_question(closed)
             tx.append(room.id, "poll.closed", room.host_id, message=closed)
@@ -308,10 +304,7 @@ def _show_questions(tx: Transaction, room: Room) -> None:
         visible = is_visible(room, question.state, question.approved)
         if visible == question.visible:
             continue
-        nickname = nickname_of(message) or ""
-        changed = replace(
-            message, metadata=question_metadata(nickname, replace(question, visible=visible))
-        )
+        changed = with_question(message, replace(question, visible=visible))
         tx.save_message(changed)
         tx.live.save_question(changed)
         if visible:

@@ -79,6 +79,7 @@ class TakeSeat:
             joined_at=tx.now,
             address=self.address,
             device=self.device,
+            muted=self._is_muted(tx),
         )
         changed = replace(room, seats=room.seats + 1)
         tx.live.save_room(changed)
@@ -102,6 +103,10 @@ class TakeSeat:
         # A hall has one address for everybody in it: one ban must not shut the door to them all.
         there = tx.live.at_address(room, self.address)
         return there.banned and not there.seats
+
+    def _is_muted(self, tx: Transaction) -> bool:
+        device = self.device
+        return device is not None and tx.live.at_device(self.conversation_id, device).muted
 
     def _check_room_left(self, tx: Transaction, room: Room) -> None:
         settings = room.settings

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 _PARTICLE = (
@@ -16,6 +17,9 @@ _PARTICLE = (
     "마다|만|밖에|보다|부터|뿐|아|야|야말로|에|에게|에서|여|와|요|으로|은|을|의|이|이고|이나|이냐|이네|이다|이라|"
     "이라고|이랑|이야|이여|인|인데|임|입니다|이에요|예요|처럼|하고|한테"
 )
+_PARTICLES = frozenset(_PARTICLE.split("|"))
+_LONGEST_PARTICLE = max(map(len, _PARTICLES))
+_RUN = re.compile(r"\w+")
 _HANGUL_END = re.compile(r"[가-힣ㄱ-ㅎㅏ-ㅣ]\Z")
 
 
@@ -36,21 +40,50 @@ def blocked(text: str, words: Sequence[str]) -> bool:
     """Whether one of the words is in the text."""
     if not words:
         return False
-    return _pattern(tuple(words)).search(folded(text)) is not None
+    known = _known(tuple(words))
+    found = " ".join(folded(text).split())
+    for run in set(_RUN.findall(found)):
+        if run in known.whole:
+            return True
+        for length in range(1, min(_LONGEST_PARTICLE, len(run) - 1) + 1):
+            if run[-length:] in _PARTICLES and run[:-length] in known.inflected:
+                return True
+    return any(_stands_in(found, phrase) for phrase in known.phrases)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Blocked words, parted so that a text is looked through once for all that are one run of
+    letters."""
+
+    whole: frozenset[str]
+    inflected: frozenset[str]
+    """Those of them that end in Hangul: a particle may follow."""
+    phrases: tuple[str, ...]
+    """Those that are several words, or have other signs in them."""
 
 
 @lru_cache(maxsize=256)
-def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
-    parts = []
-    for word in words:
-        cleaned = folded(word).split()
-        if cleaned:
-            # A phrase is blocked however far its words stand apart.
-            part = r"\s+".join(map(re.escape, cleaned))
-            # Where a word ends in a sign, what follows is no part of it.
-            before = r"(?<!\w)" if cleaned[0][0].isalnum() else ""
-            after = r"(?!\w)" if cleaned[-1][-1].isalnum() else ""
-            if _HANGUL_END.search(cleaned[-1]):
-                part += f"(?:{_PARTICLE})?"
-            parts.append(f"{before}{part}{after}")
-    return re.compile("|".join(parts) if parts else r"(?!)")
+def _known(words: tuple[str, ...]) -> _Known:
+    # A phrase is blocked however far its words stand apart.
+    cleaned = {" ".join(folded(word).split()) for word in words} - {""}
+    whole = {word for word in cleaned if _RUN.fullmatch(word) and _is_closed(word)}
+    inflected = frozenset(word for word in whole if _HANGUL_END.search(word))
+    return _Known(frozenset(whole), inflected, tuple(cleaned - whole))
+
+
+def _is_closed(word: str) -> bool:
+    return word[0].isalnum() and word[-1].isalnum()
+
+
+def _stands_in(text: str, phrase: str) -> bool:
+    """Where it begins or ends in a sign, what stands before or after is no part of it."""
+    at = text.find(phrase)
+    while at >= 0:
+        end = at + len(phrase)
+        after = _RUN.match(text, end) if phrase[-1].isalnum() else None
+        free = not (phrase[0].isalnum() and at > 0 and _RUN.match(text, at - 1))
+        if free and (after is None or (_HANGUL_END.search(phrase) and after.group() in _PARTICLES)):
+            return True
+        at = text.find(phrase, at + 1)
+    return False

@@ -35,6 +35,19 @@ def memberships(
     return found
 
 
+_SEATS_AMONG = rows_query(
+    "p.user_id",
+    "FROM participants AS p JOIN conversations AS c ON c.id = p.conversation_id "
+    "WHERE p.org_id = :org AND p.user_id AMONG(:users) AND c.kind = 'live'",
+    lists=["users"],
+)
+
+
+def seats_among(connection: Connection, org_id: str, user_ids: Sequence[str]) -> set[str]:
+    found = fetch(connection, _SEATS_AMONG, org=org_id, users=list(user_ids))
+    return {row[0] for row in found}
+
+
 _LAST_SEQS = rows_query(
     "c.id, c.last_seq",
     "FROM EACH(:ids) AS i THEN JOIN conversations AS c ON c.id = i.value AND c.org_id = :org",

@@ -129,25 +129,22 @@ def online_seats(connection: Connection, org_id: str, conversation_id: str) -> l
 
 
 _COUNTS = rows_query(
-    "q.kind, q.state, q.visible, count(*)",
+    "q.kind, q.visible, count(*)",
     "FROM questions AS q WHERE q.conversation_id = :conversation AND q.org_id = :org "
-    "GROUP BY q.kind, q.state, q.visible",
+    "GROUP BY q.kind, q.visible",
 )
 
 
 def counts(connection: Connection, org_id: str, conversation_id: str) -> Counts:
-    found = room(connection, org_id, conversation_id)
-    by_state: dict[str, int] = {}
     visible = polls = 0
-    for kind, state, is_visible, number in fetch(
+    for kind, is_visible, number in fetch(
         connection, _COUNTS, org=org_id, conversation=conversation_id
     ):
         if kind == "poll":
             polls += number
         else:
-            by_state[state] = by_state.get(state, 0) + number
             visible += number if is_visible else 0
-    return Counts(0 if found is None else found.seats, visible, polls, by_state)
+    return Counts(visible, polls)
 
 
 _CHAT = rows_query(
@@ -160,6 +157,14 @@ _EXPORT = rows_query(
     MESSAGE,
     "FROM messages AS m WHERE m.conversation_id = :conversation AND m.org_id = :org "
     "AND m.seq > :after AND m.deleted_at IS NULL ORDER BY m.seq LIMIT :limit",
+)
+
+
+_EXPORT_QUESTIONS = rows_query(
+    MESSAGE,
+    "FROM questions AS q THEN JOIN messages AS m ON m.id = q.message_id "
+    "WHERE q.conversation_id = :conversation AND q.org_id = :org AND q.kind = 'question' "
+    "AND q.seq > :after ORDER BY q.seq LIMIT :limit",
 )
 
 
@@ -178,11 +183,16 @@ def chat(
 
 
 def export(
-    connection: Connection, org_id: str, conversation_id: str, after_seq: int, limit: int
+    connection: Connection,
+    org_id: str,
+    conversation_id: str,
+    kind: Literal["question"] | None,
+    after_seq: int,
+    limit: int,
 ) -> Page:
     found = fetch(
         connection,
-        _EXPORT,
+        _EXPORT_QUESTIONS if kind == "question" else _EXPORT,
         org=org_id,
         conversation=conversation_id,
         after=after_seq,
@@ -261,7 +271,8 @@ _POLLS = rows_query(
     MESSAGE,
     "FROM questions AS q THEN JOIN messages AS m ON m.id = q.message_id "
     "WHERE q.conversation_id = :conversation AND q.org_id = :org AND q.kind = 'poll' "
-    "AND (:state = '' OR q.state = :state) ORDER BY q.seq DESC LIMIT :limit",
+    "AND (:state = '' OR q.state = :state) AND q.seq < :before "
+    "ORDER BY q.seq DESC LIMIT :limit",
 )
 _VOTES = rows_query(
     "v.message_id, v.choice",
@@ -277,17 +288,19 @@ def polls(
     org_id: str,
     conversation_id: str,
     state: PollState | None,
+    before_seq: int | None,
     limit: int,
-) -> tuple[Message, ...]:
+) -> Page:
     found = fetch(
         connection,
         _POLLS,
         org=org_id,
         conversation=conversation_id,
         state=state or "",
-        limit=limit,
+        before=NO_LIMIT if before_seq is None else before_seq,
+        limit=limit + 1,
     )
-    return _messages(found)
+    return Page(_messages(found[:limit]), len(found) > limit)
 
 
 def votes_of(

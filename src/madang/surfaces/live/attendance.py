@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -18,13 +19,14 @@ from madang.clock import Clock
 from madang.delivery.presence import Presence
 from madang.hub.hub import Hub, Member
 from madang.model.ids import parse_uuid
-from madang.model.live import Room
+from madang.model.live import Counts, Room
 from madang.model.nouns import Event
 from madang.ports.bus import Turn
 from madang.ports.live import LiveStore
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import MadangError, Unavailable
 from madang.services.live.seats import SeatOffline, SeatOnline
+from madang.surfaces.live.crowds import CROWD, KEEP_SECONDS
 from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -33,13 +35,21 @@ ROLL_CALL_SECONDS = 15.0
 """How long those who were here before a restart have to come back before they count as gone."""
 AGAIN_SECONDS = 1.0
 """After which a write that the store was away for is tried again."""
-LARGE_ROOM = 500
-KEEP_SECONDS = 0.1
-"""How long the answer of a room above `LARGE_ROOM` seats serves all who ask: a crowd that comes
-asks all at once, and who is here is thousands of names."""
 
 _Seat = tuple[str, str, str]
 """(org_id, conversation_id, participant_id)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Who is in a room, on all nodes together, and what is there."""
+
+    online: Sequence[str]
+    """The ids of the seats that are connected, in order."""
+    total: int
+    """Seats. Whoever opened the room has one from the beginning: it counts from the first time that
+    they come themselves."""
+    counts: Counts
 
 
 class Attendance:
@@ -65,9 +75,9 @@ class Attendance:
         self._presence = presence
         self._clock = clock
         self._sitting: dict[tuple[str, str], str] = {}
-        self._unwritten: dict[_Seat, bool] = {}
+        self._unwritten: set[_Seat] = set()
         self._called: set[str] = set()
-        self._asked: dict[str, tuple[float, asyncio.Task[Sequence[str]]]] = {}
+        self._asked: dict[str, tuple[float, asyncio.Task[Present]]] = {}
         self._tasks = Tasks()
         presence.watch(self._turned)
 
@@ -81,6 +91,8 @@ class Attendance:
     def emptied(self, room_id: str) -> None:
         """Nobody is connected to the room here any more."""
         self._called.discard(room_id)
+        # Who leaves last is told of later, and then asked for; of others the turn may be elsewhere.
+        self._sitting = {key: room for key, room in self._sitting.items() if room != room_id}
 
     def changed(self, event: Event) -> None:
         """Watches the log: see above."""
@@ -88,40 +100,44 @@ class Attendance:
             member = self._hub.members.get((event.org_id, event.user_id))
             if member is not None and member.connections:
                 self._write((event.org_id, event.conversation_id, event.user_id), True)
+            else:
+                self._sitting.pop((event.org_id, event.user_id), None)
 
     async def close(self) -> None:
         await self._tasks.close()
 
     # Who is online.
 
-    async def online(self, room: Room) -> Sequence[str]:
-        """The ids of the seats that are connected to any node, in no order."""
+    async def present(self, room: Room) -> Present:
+        """Who is in the room now; a crowd that asks all at once is told what was so
+        `crowds.KEEP_SECONDS` ago at most, since that is thousands of names."""
         now = self._clock.monotonic()
         asked = self._asked.get(room.id)
         if asked is None or (asked[1].done() and now >= asked[0]):
-            kept = now + (KEEP_SECONDS if room.seats > LARGE_ROOM else 0.0)
+            kept = now + (KEEP_SECONDS if self._is_crowd(room) else 0.0)
             self._asked = {one: it for one, it in self._asked.items() if it[0] > now}
-            asked = self._asked[room.id] = (kept, self._tasks.start(self._online(room)))
+            asked = self._asked[room.id] = (kept, self._tasks.start(self._present(room)))
         return await asyncio.shield(asked[1])
 
-    async def _online(self, room: Room) -> Sequence[str]:
+    def _is_crowd(self, room: Room) -> bool:
+        channel = self._hub.channels.get(room.id)
+        return channel is not None and len(channel.members) >= CROWD
+
+    async def _present(self, room: Room) -> Present:
         # It begins in the loop's next turn: who asks from then on needs another.
-        if room.seats <= LARGE_ROOM:
+        if not self._is_crowd(room):
             self._asked.pop(room.id, None)
         called = await self._live.online_seats(room.org_id, room.id)
         found = set(await self._presence.present(room.org_id, called)) if called else set()
         channel = self._hub.channels.get(room.id)
         if channel is not None:
             found.update(member.user_id for member in channel.members if member.connections)
-        return sorted(found)
-
-    async def total(self, room: Room, online: Sequence[str]) -> int:
-        """Seats of the room. Whoever opened it has one from the beginning: it counts from the first
-        time that they come themselves."""
-        if room.host_id in online:
-            return room.seats
-        seat = await self._live.seat(room.org_id, room.id, room.host_id)
-        return room.seats - int(seat is not None and seat.gone is None and seat.used_at is None)
+        counts = await self._live.room_counts(room.org_id, room.id)
+        total = room.seats
+        if room.host_id not in found:
+            seat = await self._live.seat(room.org_id, room.id, room.host_id)
+            total -= int(seat is not None and seat.gone is None and seat.used_at is None)
+        return Present(sorted(found), total, counts)
 
     # Turns.
 
@@ -170,12 +186,14 @@ class Attendance:
                 return  # Written, or there is no such seat any more.
             if not self._unwritten:
                 self._clock.call_later(AGAIN_SECONDS, self._write_again)
-            self._unwritten[seat] = here
+            self._unwritten.add(seat)
 
-        self._unwritten.pop(seat, None)
+        self._unwritten.discard(seat)
         self._writer.submit(SeatOnline(*seat) if here else SeatOffline(*seat), done)
 
     def _write_again(self) -> None:
-        unwritten, self._unwritten = self._unwritten, {}
-        for seat, here in unwritten.items():
-            self._write(seat, here)
+        """What is true now: what failed may have been overtaken since."""
+        unwritten, self._unwritten = self._unwritten, set()
+        for seat in unwritten:
+            status, _ = self._presence.status(seat[0], seat[2])
+            self._write(seat, status != "offline")

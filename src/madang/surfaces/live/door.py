@@ -1,8 +1,8 @@
 """Who may come into a room, by its code and a token, and what those are told who may not.
 
-A code is short: it can be guessed. So an address gets only so many wrong ones, a room that has
-ended answers as one that never was, and both take as long. Whoever shows a seat's token is not
-limited, and still comes into a room that has ended.
+A code is short: it can be guessed. So an address gets only so many wrong ones, and a room
+that has ended answers as one that never was. Whoever shows a seat's token is not limited, and still
+comes into a room that has ended.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from madang.protocol.errors import Invalid, MadangError, NotFound
 from madang.services.limits import RateLimit
 from madang.services.live import codes, tokens
 from madang.services.live.seats import ComeBack
+from madang.surfaces.live.crowds import CrowdedRooms
 
 HOST = "host"
 """Stands in a WebSocket's path for the seat of whoever opened the room."""
@@ -40,6 +41,8 @@ def network(address: str | None) -> str | None:
     if found.version == 6:
         if found.ipv4_mapped is not None:
             return str(found.ipv4_mapped)
+        if found.is_loopback:
+            return str(found)
         return str(ipaddress.ip_network((found, _NETWORK_BITS), strict=False).network_address)
     return str(found)
 
@@ -79,6 +82,7 @@ class Door:
     def __init__(
         self,
         store: LiveStore,
+        rooms: CrowdedRooms,
         writer: Writer,
         clock: Clock,
         *,
@@ -86,6 +90,7 @@ class Door:
         joins: RateLimit,
     ) -> None:
         self._store = store
+        self._rooms = rooms
         self._writer = writer
         self._clock = clock
         self._guesses = guesses
@@ -175,7 +180,7 @@ class Door:
 
     async def _room(self, code: str) -> Room | None:
         parsed = codes.parse(code)
-        return None if parsed is None else await self._store.room_by_code(parsed)
+        return None if parsed is None else await self._rooms.by_code(parsed)
 
     async def _seat_of(self, room: Room | None, token: str) -> Seat | None:
         """The seat that this token opens."""
@@ -197,4 +202,4 @@ class Door:
 
 def _counted(address: str | None) -> str:
     """As limits know an address, on the bus too."""
-    return blake2b((address or "").encode(), digest_size=12).hexdigest()
+    return blake2b((network(address) or "").encode(), digest_size=12).hexdigest()

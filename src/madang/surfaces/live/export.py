@@ -26,7 +26,7 @@ BYTE_ORDER_MARK = "\ufeff"
 """Without it Excel takes UTF-8 for the system's old encoding."""
 PAGE = 500
 
-_FORMULA = re.compile(r"(^|[;\t\r\n])(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r])")
+_FORMULA = re.compile(r"(^|[;\t\r\n])(?=[^\S;\t\r\n]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r])")
 """What begins a formula, in full width too, where a cell begins or may be taken to."""
 
 ReadPage = Callable[[int], Awaitable[Page]]
@@ -35,10 +35,7 @@ ReadPage = Callable[[int], Awaitable[Page]]
 
 def safe_cell(text: str) -> str:
     """The text as a cell that no spreadsheet computes."""
-    while (found := _FORMULA.search(text)) is not None:
-        at = found.end(1)
-        text = f"{text[:at]}'{text[at:]}"
-    return text
+    return _FORMULA.sub(r"\1'", text)
 
 
 def csv_rows(rows: Iterable[Iterable[str]]) -> bytes:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import segno
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
 from madang.clock import Clock
@@ -28,6 +29,8 @@ from madang.surfaces.live.door import Caller, Door, is_own_machine, network
 from madang.surfaces.requests import Caller as Identified
 from madang.surfaces.requests import JsonResponse, JsonRoute, Limit
 
+MAX_HOST = 255
+"""Characters of the name that a client calls the server by: no host's name is longer."""
 QR_SCALE = 8
 """Pixels a module: sharp wherever the picture is not scaled."""
 _NO_CONTENT = {
@@ -39,6 +42,7 @@ _NO_CONTENT = {
 
 
 After = Annotated[str | None, Query(max_length=100)]
+Before = Annotated[int | None, Query(ge=1, lt=2**62)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +92,18 @@ async def _hosting(caller: Calling) -> Caller:
 Hosting = Annotated[Caller, Depends(_hosting)]
 
 
+async def _check_host(request: Request) -> None:
+    """Links are made of it: refused before anything is done."""
+    if len(request.headers.get("host", "")) > MAX_HOST:
+        raise HTTPException(400, "Host is too long")
+
+
 def router(parts: Parts) -> APIRouter:
     """The routes under `/api/v1/sessions`."""
     routes = APIRouter(
         prefix="/api/v1/sessions",
         route_class=JsonRoute,
+        dependencies=[Depends(_check_host)],
         tags=["live rooms"],
         default_response_class=JsonResponse,
     )
@@ -139,16 +150,15 @@ def _add_opening(routes: APIRouter, parts: Parts) -> None:
     async def get_session(caller: Calling, request: Request) -> Any:
         """What the room is. Anyone who knows the code may ask while it is open."""
         room = caller.room
-        counted = await store.room_counts(room.org_id, room.id)
-        online = await parts.attendance.online(room)
+        here = await parts.attendance.present(room)
         return JsonResponse(
             {
                 **frames.session(room, caller.is_host),
                 "join_url": _join_url(parts, request, room),
-                "online_count": len(online),
-                "total_participants": await parts.attendance.total(room, online),
-                "question_count": counted.questions,
-                "poll_count": counted.polls,
+                "online_count": len(here.online),
+                "total_participants": here.total,
+                "question_count": here.counts.questions,
+                "poll_count": here.counts.polls,
             }
         )
 
@@ -206,14 +216,14 @@ def _add_reading(routes: APIRouter, parts: Parts) -> None:
     async def status(caller: Calling) -> Any:
         """Who is here."""
         room = caller.room
-        online = await parts.attendance.online(room)
+        here = await parts.attendance.present(room)
         return JsonResponse(
             {
                 "session_code": room.code,
                 "status": room.status,
-                "online_participants": online,
-                "online_count": len(online),
-                "total_participants": await parts.attendance.total(room, online),
+                "online_participants": here.online,
+                "online_count": len(here.online),
+                "total_participants": here.total,
             }
         )
 
@@ -221,7 +231,7 @@ def _add_reading(routes: APIRouter, parts: Parts) -> None:
     async def messages(
         caller: Calling,
         limit: Limit = 50,
-        before: Annotated[int | None, Query(ge=1, lt=2**62)] = None,
+        before: Before = None,
     ) -> Any:
         """The chat, newest last. `next` is the `before` of the page before it."""
         room = caller.room
@@ -268,13 +278,16 @@ def _add_reading(routes: APIRouter, parts: Parts) -> None:
         return JsonResponse({"questions": told, "has_more": found.has_more, "next": following})
 
     @routes.get("/{code}/polls")
-    async def polls(caller: Calling, state: PollState | None = None, limit: Limit = 50) -> Any:
-        """Polls with their results, newest first; `mine` is what I answered."""
+    async def polls(
+        caller: Calling, state: PollState | None = None, limit: Limit = 50, before: Before = None
+    ) -> Any:
+        """Polls with their results, newest first; `mine` is what I answered. `next` is the `before`
+        of the page after it."""
         room = caller.room
-        found = await store.polls(room.org_id, room.id, state=state, limit=limit)
-        voted = await _votes(parts, caller, Page(tuple(found), False))
+        found = await store.polls(room.org_id, room.id, state=state, before_seq=before, limit=limit)
+        voted = await _votes(parts, caller, found)
         told = []
-        for message in found:
+        for message in found.items:
             about = poll_of(message)
             if about is not None:
                 given = sorted(voted.get(message.id, ()))
@@ -287,7 +300,8 @@ def _add_reading(routes: APIRouter, parts: Parts) -> None:
                         "mine": mine,
                     }
                 )
-        return JsonResponse({"polls": told, "has_more": False, "next": None})
+        following = found.items[-1].seq if found.has_more else None
+        return JsonResponse({"polls": told, "has_more": found.has_more, "next": following})
 
 
 async def _votes(parts: Parts, caller: Caller, found: Page) -> dict[str, list[str]]:
@@ -330,7 +344,7 @@ def _add_hosting(routes: APIRouter, parts: Parts) -> None:
         """Who has a seat, in order of joining (hosts)."""
         room = caller.room
         found = await store.seats(room.org_id, room.id, after=_joined_and_id(page), limit=limit)
-        online = frozenset(await parts.attendance.online(room))
+        online = frozenset((await parts.attendance.present(room)).online)
         told = [frames.person(room, seat, seat.participant_id in online) for seat in found.items]
         last = found.items[-1] if found.has_more else None
         following = None if last is None else f"{last.joined_at}.{last.participant_id}"
@@ -339,7 +353,7 @@ def _add_hosting(routes: APIRouter, parts: Parts) -> None:
     @routes.get("/{code}/export.csv")
     async def export_csv(caller: Hosting) -> Response:
         """The questions, for a spreadsheet (hosts)."""
-        rows = export.as_csv(caller.room, _reader(parts, caller.room))
+        rows = export.as_csv(caller.room, _reader(parts, caller.room, questions=True))
         return await _file(rows, f"{caller.room.code}.csv", "text/csv; charset=utf-8")
 
     @routes.get("/{code}/export.json")
@@ -354,9 +368,13 @@ def _as_host(caller: Caller) -> tuple[Room, Seat]:
     return caller.room, caller.seat
 
 
-def _reader(parts: Parts, room: Room) -> export.ReadPage:
+def _reader(parts: Parts, room: Room, *, questions: bool = False) -> export.ReadPage:
+    kind: Literal["question"] | None = "question" if questions else None
+
     async def read(after: int) -> Page:
-        return await parts.store.export(room.org_id, room.id, after_seq=after, limit=export.PAGE)
+        return await parts.store.export(
+            room.org_id, room.id, kind=kind, after_seq=after, limit=export.PAGE
+        )
 
     return read
 

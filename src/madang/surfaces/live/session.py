@@ -23,7 +23,7 @@ from madang.model.times import cursor_of, iso
 from madang.ports.bus import SignalTold
 from madang.ports.store import Write, Writer
 from madang.protocol.codes import CloseCode
-from madang.protocol.errors import Conflict, Invalid, InvalidJson, MadangError
+from madang.protocol.errors import Conflict, Forbidden, Invalid, InvalidJson, MadangError
 from madang.services.limits import RateLimit
 from madang.services.live.access import ENDED
 from madang.services.live.chat import SendChat
@@ -55,14 +55,14 @@ ReplyTo = str | int | None
 class _Sitting:
     """What a connection is to its room."""
 
-    __slots__ = ("nickname", "participant_id", "role", "room_id", "was_muted")
+    __slots__ = ("muted", "nickname", "participant_id", "role", "room_id")
 
     def __init__(self, room: Room, seat: Seat) -> None:
         self.room_id = room.id
         self.participant_id = seat.participant_id
         self.nickname = seat.nickname
         self.role = seat.role
-        self.was_muted = seat.muted
+        self.muted = seat.muted
 
 
 class LiveSession:
@@ -141,7 +141,8 @@ class LiveSession:
         """See `gateways.entrance.Surface`."""
         self._resuming.forget(connection)
         self.typing.gone(connection)
-        self._admission.leave(connection, self._grace)
+        # A seat is not remembered as a user: nothing is to be left of it when its room is erased.
+        self._admission.leave(connection, self._grace, remembers=False)
         sitting = self._sitting.pop(connection, None)
         if sitting is not None and self._rooms.leave(sitting.room_id):
             self._attendance.emptied(sitting.room_id)
@@ -165,6 +166,9 @@ class LiveSession:
             return
         room = self._rooms.here[sitting.room_id]
         self._attendance.sat_down(member, room)
+        session = frames.session(room, sitting.role == "host")
+        # The log does not tell the blocked words, so they may be old ones here.
+        session["settings"].pop("blocked_words", None)
         connection.write(
             Frame(
                 objects.frame(
@@ -173,12 +177,12 @@ class LiveSession:
                     participant_id=sitting.participant_id,
                     participant_nickname=sitting.nickname,
                     role=sitting.role,
-                    is_muted=sitting.was_muted,
+                    is_muted=sitting.muted,
                     timestamp=iso(self._clock.now()),
                     cursor=connection.floor,
                     epoch=self._epoch(),
                     heartbeat=self._heartbeat,
-                    session=frames.session(room, sitting.role == "host"),
+                    session=session,
                 )
             )
         )
@@ -191,10 +195,12 @@ class LiveSession:
             }
             try:
                 content["cursor"] = float(cursor) if "." in cursor else int(cursor)
-                self._resume(connection, commands.Resume.model_validate(content))
+                command = commands.Resume.model_validate(content)
             except ValueError:
                 self._fail(connection, Invalid("cursor: must be a number"), None)
             else:
+                # Not counted: who comes back has asked for nothing yet.
+                self._resume_after(connection, command)
                 return
         self._resuming.hold(connection)
 
@@ -346,6 +352,8 @@ class LiveSession:
 
     def _vote_poll(self, connection: Connection, command: commands.PollVote) -> None:
         place = self._at(connection, self._signals_limit)
+        if command.choices is None and command.words is None:
+            raise Invalid("Missing field: choices")
         choices, words = tuple(command.choices or ()), tuple(command.words or ())
         write = VotePoll(*place, command.message_id, choices, words)
 
@@ -355,8 +363,7 @@ class LiveSession:
                 return self._as_is(connection, asked.message, host)
             return frames.poll_update(self._room(connection), asked.message, about)
 
-        mine = list(choices) if command.words is None else list(words)
-        self._submit(connection, write, command.id, told, {"mine": mine})
+        self._submit(connection, write, command.id, told, {"mine": write.counted})
 
     def _close_poll(self, connection: Connection, command: commands.PollClose) -> None:
         place = self._at(connection, self._signals_limit)
@@ -400,6 +407,8 @@ class LiveSession:
             raise Conflict(ENDED)
         org_id, room_id, user_id = place
         if command.is_typing:
+            if self._sitting[connection].muted:
+                raise Forbidden("You are muted")
             channel = self._hub.channels.get(room_id)
             if channel is not None and len(channel.members) <= LARGEST_TYPED_IN:
                 self.typing.start((org_id, room_id, user_id), connection)
@@ -425,6 +434,9 @@ class LiveSession:
 
     def _resume(self, connection: Connection, command: commands.Resume) -> None:
         self._at(connection, self._signals_limit)
+        self._resume_after(connection, command)
+
+    def _resume_after(self, connection: Connection, command: commands.Resume) -> None:
         cursor = cursor_of(command.cursor)
         self._resuming.resume_after(connection, cursor, command.epoch, command.id)
 
@@ -440,11 +452,16 @@ class LiveSession:
             return
         self._rooms.changed(event)
         self._attendance.changed(event)
-        self.typing.landed(event)
+        if event.message is None or event.message.message_type == "text":
+            # Not after a question, which may be anonymous: who has just stopped typing, asked it.
+            self.typing.landed(event)
         match event.type:
             case "participant.updated" if event.user_id is not None:
                 for connection in self._connections(event.org_id, event.user_id):
                     self._named(connection, event)
+            case "participant.muted" | "participant.unmuted" if event.user_id is not None:
+                for connection in self._connections(event.org_id, event.user_id):
+                    self._muted(connection, event)
             case "participant.left" if event.user_id is not None:
                 self._send_away(event, event.user_id)
             case "room.erased":
@@ -458,6 +475,13 @@ class LiveSession:
         sitting = self._sitting.get(connection)
         if sitting is not None:
             sitting.nickname = str(event.data.get("nickname", sitting.nickname))
+
+    def _muted(self, connection: Connection, event: Event) -> None:
+        sitting = self._sitting.get(connection)
+        if sitting is not None:
+            sitting.muted = event.type == "participant.muted"
+        if event.type == "participant.muted" and event.user_id is not None:
+            self.typing.stop((event.org_id, event.conversation_id, event.user_id))
 
     def _send_away(self, event: Event, user_id: str) -> None:
         """Kicked or banned: told so, and closed."""

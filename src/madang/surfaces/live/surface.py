@@ -21,6 +21,7 @@ from madang.settings import Settings
 from madang.surfaces.admission import Admission
 from madang.surfaces.live import rest
 from madang.surfaces.live.attendance import Attendance
+from madang.surfaces.live.crowds import CrowdedRooms
 from madang.surfaces.live.door import Door
 from madang.surfaces.live.frames import LiveFrames
 from madang.surfaces.live.rooms import Rooms
@@ -66,7 +67,9 @@ class LiveSurface:
         joins = RateLimit(settings.live_joins_per_minute, "joins", "Too many participants at once")
         self.limits = (guesses, joins)
         """To be shared with other nodes."""
-        self._door = Door(live, writer, clock, guesses=guesses, joins=joins)
+        crowded = CrowdedRooms(live, parts.hub, clock)
+        parts.delivery.watch(crowded.changed)
+        self._door = Door(live, crowded, writer, clock, guesses=guesses, joins=joins)
         self._attendance = Attendance(parts.hub, parts.store, live, writer, parts.presence, clock)
         self._counts = CountTeller(writer, clock)
         self.upkeep = Upkeep(parts.bus, live, writer, clock, self._counts)

@@ -111,6 +111,9 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_questions_conversation_id_seq", "questions", ["conversation_id", "seq"])
+    op.create_index(
+        "ix_questions_conversation_id_asked_by", "questions", ["conversation_id", "asked_by"]
+    )
 
     op.create_table(
         "votes",
