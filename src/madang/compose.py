@@ -32,6 +32,7 @@ from madang.delivery.members import Members
 from madang.delivery.presence import Presence
 from madang.exposition import Measured
 from madang.gateways.entrance import Entrance, Surface
+from madang.gateways.proxies import Proxies
 from madang.gateways.websocket_asgi import AsgiGateway
 from madang.gateways.websocket_uvicorn import UvicornConnection, protocol_class
 from madang.hub.hub import Hub
@@ -55,6 +56,10 @@ from madang.surfaces.events import rest as events_rest
 from madang.surfaces.events.session import EventsSession
 from madang.surfaces.files import assembly as files_assembly
 from madang.surfaces.files import tus
+from madang.surfaces.live import surface as live
+from madang.surfaces.live.frames import LiveFrames, asides
+from madang.surfaces.live.rooms import Rooms
+from madang.surfaces.live.surface import LiveSurface
 from madang.surfaces.messenger import rest as messenger_rest
 from madang.surfaces.messenger.frames import MessengerFrames
 from madang.surfaces.messenger.session import Messenger, MessengerPath
@@ -96,7 +101,13 @@ class Madang(Library):
         self.verifier = token_verifier(settings)
         self.clock: Clock = clock or SystemClock()
         frames = MessengerFrames()
-        self.hub = Hub((frames.event, events_frames.encode_event), self.clock.now)
+        self._rooms = Rooms()
+        told = LiveFrames(self._rooms.here)
+        self.hub = Hub(
+            (frames.event, events_frames.encode_event, told.participant, told.host),
+            self.clock.now,
+            asides,
+        )
         self.bus: Bus = bus or _bus(settings, self.clock)
         self._started = False
         self._stopped = False
@@ -106,6 +117,7 @@ class Madang(Library):
         self._tasks = Tasks()
         _prepare_database(settings.database_url)
         self._assemble(frames)
+        self._assemble_live()
 
     def _assemble(self, frames: MessengerFrames) -> None:
         settings, clock, hub = self.settings, self.clock, self.hub
@@ -161,7 +173,11 @@ class Madang(Library):
             make_thumbnail=self.thumbnails.make,
             messages_limit=self.messages_limit,
         )
-        self._limits = (self.messages_limit, signals_limit, *self.files.limits)
+        self._limits: tuple[RateLimit, ...] = (
+            self.messages_limit,
+            signals_limit,
+            *self.files.limits,
+        )
         self.admission = Admission(
             self.verifier,
             self.members,
@@ -207,8 +223,31 @@ class Madang(Library):
             output_limit=settings.output_limit_bytes,
         )
         self.answers = Tally()
+
+    def _assemble_live(self) -> None:
+        signals_limit = self._limits[1]
+        self.live = LiveSurface(
+            live.Parts(
+                self.hub,
+                self.store,
+                self.writer,
+                self.bus,
+                self.clock,
+                self.delivery,
+                self.catchup,
+                self.presence,
+                self.entrance,
+                self.admission,
+                self.messages_limit,
+                signals_limit,
+            ),
+            self._rooms,
+            self.settings,
+            lambda: self._epoch,
+        )
+        self._limits = (*self._limits, *self.live.limits)
         self.http = self._http()
-        self._http_stack = CountAnswers(_with_middleware(self.http, settings), self.answers)
+        self._http_stack = CountAnswers(_with_middleware(self.http, self.settings), self.answers)
 
     def _committed(self, batch: Batch) -> None:
         self.delivery.committed(batch)
@@ -224,7 +263,7 @@ class Madang(Library):
         if path.startswith(_MESSENGER + "/"):
             claimed = path.removeprefix(_MESSENGER + "/")
             return MessengerPath(self.messenger, claimed) if "/" not in claimed else None
-        return None
+        return self.live.path(path.removeprefix(live.PATH)) if path.startswith(live.PATH) else None
 
     def _http(self) -> FastAPI:
         app = FastAPI(
@@ -266,6 +305,7 @@ class Madang(Library):
         )
         for router in self.files.routers():
             app.include_router(router)
+        self.live.add_routes(app)
         measured = Measured(
             _node_name(self.settings),
             madang.__version__,
@@ -329,6 +369,7 @@ class Madang(Library):
             self._tasks.start(self.delivery.run(), "head checks")
             self._tasks.start(self._share_limits(), "shared limits")
             self.files.start()
+            self._tasks.start(self.live.upkeep.run(), "rooms")
             self._started = True
 
     async def _agree(self) -> None:
@@ -369,6 +410,7 @@ class Madang(Library):
         await self._tasks.close()
         await self.files.close()
         await self.thumbnails.close()
+        await self.live.close()
         await self.admission.close()
         await self.members.close()
         await self.catchup.close()
@@ -504,4 +546,5 @@ def websocket_class(app: Madang) -> type[UvicornConnection]:
         max_message=settings.ws_message_size_limit,
         output_limit=settings.output_limit_bytes,
         compression=settings.ws_compression,
+        proxies=Proxies(settings.trusted_proxies),
     )

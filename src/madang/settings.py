@@ -314,6 +314,21 @@ class Settings(BaseSettings):
         description="Messages a user may send in a minute, over all devices.",
     )
 
+    # --- live rooms -------------------------------------------------------------------------
+    live_joins_per_minute: int = Field(
+        6_000,
+        ge=1,
+        description=(
+            "Seats in live rooms that one address may take in a minute: a hall behind one address "
+            "joins together."
+        ),
+    )
+    live_guesses_per_minute: int = Field(
+        60,
+        ge=1,
+        description="Wrong room codes and seat tokens that one address may try in a minute.",
+    )
+
     # --- what it tells ----------------------------------------------------------------------
     metrics: bool = Field(
         True,

@@ -16,7 +16,7 @@ from madang.delivery.members import Members
 from madang.delivery.orglog import OrgLog
 from madang.delivery.presence import Presence
 from madang.hub.connection import Connection
-from madang.hub.frame import Encoder, Frame
+from madang.hub.frame import Frame, Reply
 from madang.hub.hub import Channel, Hub, Member
 from madang.metrics import SECONDS, Histogram
 from madang.model.nouns import Batch, Event
@@ -69,7 +69,7 @@ class Delivery:
         self._signals: dict[str, list[SignalTold]] = {}
         # Whom a late `conversation.created` does not name, by org and cursor.
         self._also_entering: dict[tuple[str, int], list[str]] = {}
-        self._replies: dict[tuple[str, int], dict[Connection, Encoder]] = {}
+        self._replies: dict[tuple[str, int], dict[Connection, Reply]] = {}
         self._tasks = Tasks()
         self._watchers: list[Callable[[Event], None]] = []
         self._presence: Presence | None = None
@@ -84,7 +84,7 @@ class Delivery:
         """Call `watcher` with every event, in log order, before it is delivered here."""
         self._watchers.append(watcher)
 
-    def reply(self, event: Event, connection: Connection, encode: Encoder) -> None:
+    def reply(self, event: Event, connection: Connection, encode: Reply) -> None:
         """When `event` is delivered, `connection` gets it as `encode` writes it: at once where the
         log was read before the commit was known to be one."""
         if event.cursor <= self._hub.heads.get(event.org_id, 0):
@@ -218,9 +218,12 @@ class Delivery:
                 late.cancel()
                 del self._late[org_id]
         elif self._reads_on(org_id):
-            self._heal_soon(orglog)
+            self._heal_soon(orglog, orglog.seen)
         elif late is None:
-            self._late[org_id] = self._clock.call_later(LATE_SECONDS, lambda: self._is_late(orglog))
+            known = orglog.seen
+            self._late[org_id] = self._clock.call_later(
+                LATE_SECONDS, lambda: self._is_late(orglog, known)
+            )
 
     def _tell_all(self, orglog: OrgLog, events: Sequence[Event], until: int) -> None:
         for event in events:
@@ -325,20 +328,20 @@ class Delivery:
         """Whether the log is read at once: nothing comes by the bus, or not all that is wanted."""
         return self._bus.away or self._hub.is_followed(org_id)
 
-    def _is_late(self, orglog: OrgLog) -> None:
+    def _is_late(self, orglog: OrgLog, known: int) -> None:
         self._late.pop(orglog.org_id, None)
         if orglog.waits:
-            self._heal_soon(orglog)
+            self._heal_soon(orglog, known)
 
-    def _heal_soon(self, orglog: OrgLog) -> asyncio.Task[None]:
-        healing = self._healing.get(orglog.org_id)
-        if healing is None:
-            healing = self._tasks.start(self._heal(orglog), "healing")
+    def _heal_soon(self, orglog: OrgLog, late: int) -> None:
+        if orglog.org_id not in self._healing:
+            healing = self._tasks.start(self._heal(orglog, late), "healing")
             self._healing[orglog.org_id] = healing
-        return healing
 
-    async def _heal(self, orglog: OrgLog) -> None:
-        """Read what is missing, once for all who are here, and tell it."""
+    async def _heal(self, orglog: OrgLog, late: int) -> None:
+        """Read what is missing, once for all who are here, and tell it. All that is missing up to
+        the cursor `late` has had its time to come by the bus, gap after gap: waiting for each anew
+        a node would fall behind one that loses much."""
         org_id = orglog.org_id
         delay = 0.05
         try:
@@ -360,7 +363,7 @@ class Delivery:
                 self._tell_all(orglog, page, until if whole else page[-1].cursor)
                 while (events := orglog.next(self)) is not None:
                     self._tell_all(orglog, events, orglog.head)
-                if whole and not self._reads_on(org_id):
+                if whole and not self._reads_on(org_id) and orglog.head >= late:
                     break  # What else waits may still come by the bus.
         finally:
             del self._healing[org_id]

@@ -7,7 +7,7 @@ every connection; joining the frames of a loop turn leaves one write per connect
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 
 class Dialect(IntEnum):
-    """In whose words a connection is told of an event: its surface's."""
+    """In whose words a connection is told of an event: its surface's. A live room has two, for its
+    participants and for its hosts, who see more."""
 
     MESSENGER = 0
     EVENTS = 1
+    LIVE = 2
+    LIVE_HOST = 3
 
 
 class Form(IntEnum):
@@ -33,6 +36,15 @@ class Form(IntEnum):
     MESSENGER_DEFLATED = 1
     EVENTS = 2
     EVENTS_DEFLATED = 3
+    LIVE = 4
+    LIVE_DEFLATED = 5
+    LIVE_HOST = 6
+    LIVE_HOST_DEFLATED = 7
+
+
+def form_of(dialect: int, *, deflated: bool) -> int:
+    """The `Form` of a `Dialect`."""
+    return dialect << 1 | deflated
 
 
 def dialect_of(form: int) -> int:
@@ -45,8 +57,24 @@ def is_deflated(form: int) -> bool:
     return bool(form & 1)
 
 
-Encoder = Callable[[Event], bytes]
-"""Writes an event as JSON text."""
+Encoder = Callable[[Event], bytes | None]
+"""Writes an event as JSON text; None where its dialect has no word for it."""
+Reply = Callable[[Event], bytes]
+"""Writes an event as the reply to whoever asked for what it tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """One user who is told of an event otherwise than the others: `words` says, for a dialect that
+    a connection of theirs speaks, in which one it is told instead, or (None) that it is not."""
+
+    user_id: str
+    words: Mapping[int, int | None]
+
+
+Asides = Callable[[Event], Aside | None]
+"""Whom an event is told otherwise, if anybody. Whatever becomes of its message, the answer stays
+the same."""
 
 
 class Frame:
@@ -79,17 +107,23 @@ class Frame:
         return self._deflated
 
 
+_SILENCE = Frame(b"")
+"""Stands where an encoder was asked and had no word for the event."""
+
+
 class Outgoing:
     """Something on its way to the members of a channel: an event or a signal.
 
     `order` is its place among all that this hub sends. `instead` gives single connections a frame
-    of their own (a reply carries `reply_to`), `omit` names members who do not get it at all.
-    `size` is the bytes that remembering it takes, once that is known.
+    of their own (a reply carries `reply_to`), `omit` names members who do not get it at all, and
+    `aside` a user who is told it in other words. `size` is the bytes that remembering it takes,
+    once that is known.
     """
 
     __slots__ = (
         "_encoders",
         "_frames",
+        "aside",
         "conversation_id",
         "event",
         "instead",
@@ -106,25 +140,29 @@ class Outgoing:
         event: Event | None = None,
         encoders: Sequence[Encoder] = (),
         signal: Frame | None = None,
-        instead: Mapping[Connection, Encoder] | None = None,
+        instead: Mapping[Connection, Reply] | None = None,
         omit: Collection[Member] = (),
+        aside: Aside | None = None,
     ) -> None:
         self.order = order
         self.conversation_id = conversation_id
         self.event = event
         self.instead = instead
         self.omit = omit
+        self.aside = aside
         self.size = 0
         self._encoders = encoders
-        self._frames: list[Frame | None] = [signal, None]
+        # Who reads the log is told no signals; all others are, in the words of their conversation.
+        self._frames: list[Frame | None] = [signal, None, signal, signal]
 
     def frame(self, dialect: int) -> Frame | None:
         """The frame in a dialect, encoded when first asked for; None where it has no word for
-        it (signals exist only for messengers)."""
+        it."""
         frame = self._frames[dialect]
         if frame is None and self.event is not None:
-            frame = self._frames[dialect] = Frame(self._encoders[dialect](self.event))
-        return frame
+            text = self._encoders[dialect](self.event)
+            frame = self._frames[dialect] = _SILENCE if text is None else Frame(text)
+        return None if frame is _SILENCE else frame
 
     def refresh(self, message: Message) -> None:
         """Tell of the message as it is now, if this is about it."""
@@ -138,7 +176,7 @@ class Outgoing:
             self.event = replace(event, conversation=replace(view, last_message=message))
         else:
             return
-        self._frames = [None, None]
+        self._frames = [None, None, None, None]
 
     def frame_for(self, connection: Connection) -> Frame | None:
         """The frame that this one connection gets, if any."""
@@ -146,9 +184,14 @@ class Outgoing:
             own = self.instead.get(connection)
             if own is not None:
                 return Frame(own(self.event))
-        if self.omit and connection.member in self.omit:
+        member = connection.member
+        if self.omit and member in self.omit:
             return None
-        return self.frame(connection.dialect)
+        dialect: int | None = connection.dialect
+        aside = self.aside
+        if aside is not None and member is not None and member.user_id == aside.user_id:
+            dialect = aside.words.get(connection.dialect, dialect)
+        return None if dialect is None else self.frame(dialect)
 
     def remembered(self) -> int:
         """Let go of what can be made again and count what stays: the event and its texts."""
@@ -172,7 +215,7 @@ class Batch:
     def __init__(self, outgoing: Sequence[Outgoing]) -> None:
         self.outgoing = outgoing
         self.events = sum([item.event is not None for item in outgoing])
-        self._wires: list[bytes | None] = [None, None, None, None]
+        self._wires: list[bytes | None] = [None, None, None, None, None, None, None, None]
 
     def wire(self, form: int) -> bytes:
         """All frames as they go to every connection of this form."""

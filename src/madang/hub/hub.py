@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import structlog
 
 from madang.hub.connection import Connection
-from madang.hub.frame import Batch, Dialect, Encoder, Frame, Outgoing
+from madang.hub.frame import Asides, Batch, Dialect, Encoder, Frame, Outgoing, Reply
 from madang.metrics import SECONDS, Histogram
 from madang.model.nouns import Event
 from madang.model.presence import Status
@@ -29,6 +29,19 @@ RECENT_EVENTS = 256
 """Events a channel keeps in memory for those who come back soon."""
 RECENT_BYTES = 48 * 1024 * 1024
 """And all channels together may take for it: some 20,000 messages of a line or two."""
+
+
+CHANGES = frozenset(
+    {
+        "message.edited",
+        "message.deleted",
+        "question.shown",
+        "question.changed",
+        "poll.changed",
+        "poll.closed",
+    }
+)
+"""Events after which their message is told as it is now, wherever it is still to be told."""
 
 
 class Member:
@@ -84,7 +97,7 @@ class Channel:
         what is told late tells a message as it is now, and nothing of a deleted one."""
         if self.recent is None:
             self.recent = deque()
-        elif event.type in ("message.edited", "message.deleted") and event.message is not None:
+        elif event.type in CHANGES and event.message is not None:
             for earlier in self.recent:
                 earlier.refresh(event.message)
         if len(self.recent) >= RECENT_EVENTS:
@@ -114,11 +127,18 @@ class Hub:
     Args:
         encoders: for each `Dialect` the function that writes an event as JSON text.
         now: the time of day in microseconds, to measure by; without it nothing is.
+        asides: whom an event is told otherwise than the others.
     """
 
-    def __init__(self, encoders: Sequence[Encoder], now: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        encoders: Sequence[Encoder],
+        now: Callable[[], int] | None = None,
+        asides: Asides | None = None,
+    ) -> None:
         self.encoders = encoders
         self._now = now
+        self._asides = asides
         self.channels: dict[str, Channel] = {}
         self.members: dict[tuple[str, str], Member] = {}
         self.heads: dict[str, int] = {}
@@ -242,8 +262,19 @@ class Hub:
 
     # What goes out.
 
+    def outgoing(self, event: Event) -> Outgoing:
+        """An event as it goes out to who catches up: at no place among what is told now."""
+        asides = self._asides
+        return Outgoing(
+            0,
+            event.conversation_id,
+            event=event,
+            encoders=self.encoders,
+            aside=None if asides is None else asides(event),
+        )
+
     def tell(
-        self, event: Event, instead: Mapping[Connection, Encoder] | None = None
+        self, event: Event, instead: Mapping[Connection, Reply] | None = None
     ) -> Outgoing | None:
         """Put an event on its way to the members of its conversation.
 
@@ -260,12 +291,14 @@ class Hub:
         elif followed is None:
             return None
         self._order += 1
+        asides = self._asides
         outgoing = Outgoing(
             self._order,
             event.conversation_id,
             event=event,
             encoders=self.encoders,
             instead=instead,
+            aside=None if asides is None else asides(event),
         )
         if followed is not None:
             self._enqueue(followed, outgoing)
@@ -403,6 +436,10 @@ class Hub:
             for outgoing in channel.pending or ():
                 for member in outgoing.omit:
                     apart[member] = []
+                if outgoing.aside is not None:
+                    named = self.members.get((channel.org_id, outgoing.aside.user_id))
+                    if named is not None:
+                        apart[named] = []
                 for connection in outgoing.instead or ():
                     if connection.member is not None:
                         apart[connection.member] = []

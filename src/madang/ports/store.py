@@ -18,7 +18,12 @@ from madang.model.nouns import (
     Message,
     Participant,
 )
+from madang.ports.live import LiveStore
+from madang.ports.paging import Page
+from madang.ports.room_rows import LiveNeeds, LiveTransaction
 from madang.protocol.errors import MadangError
+
+__all__ = ["Loss", "Missed", "Needs", "Page", "Store", "Transaction", "Write", "Writer"]
 
 
 @dataclass(slots=True)
@@ -44,6 +49,7 @@ class Needs:
     files: set[str] = field(default_factory=set)
     message_files: set[str] = field(default_factory=set)
     """Ids of messages: the files that are part of them."""
+    live: LiveNeeds = field(default_factory=LiveNeeds)
 
 
 class Transaction(Protocol):
@@ -57,6 +63,11 @@ class Transaction(Protocol):
     org_id: str
     now: int
     """Microseconds; the `created_at` of everything in this commit."""
+
+    @property
+    def live(self) -> LiveTransaction:
+        """The rows of live rooms."""
+        ...
 
     def conversation(self, conversation_id: str) -> Conversation | None: ...
     def participant(self, conversation_id: str, user_id: str) -> Participant | None: ...
@@ -196,14 +207,6 @@ class Writer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Part of a list, and whether there is more of it."""
-
-    items: tuple[Any, ...]
-    has_more: bool
-
-
 Loss = Literal["unknown_cursor", "expired", "other_epoch"]
 """A cursor beyond the log; one whose events are no longer kept; one that was given out for an event
 that a restored backup did not have."""
@@ -227,6 +230,11 @@ class Store(Protocol):
     `.updated` and `.archived` the `conversation` as it is now (with unread_count 0, muted False:
     nobody's in particular), with a constant number of queries a page.
     """
+
+    @property
+    def live(self) -> LiveStore:
+        """Reading live rooms."""
+        ...
 
     async def epoch(self) -> str: ...
 
