@@ -309,6 +309,12 @@ async def _talk(port: int, room: str, seconds: float, beside: _Uploading | None)
         connect(f"{base}{ws_path('ann')}", compression=None) as ann,
         connect(f"{base}{ws_path('bob')}", compression=None) as bob,
     ):
+        for each in (ann, bob):
+            # Who says that nothing is missing gets what is new at once.
+            greeting = json.loads(await each.recv())
+            await each.send(json.dumps({"type": "resume", "cursor": greeting["cursor"]}))
+            while json.loads(await each.recv())["type"] != "resumed":
+                pass
 
         async def listen() -> None:
             async for text in bob:

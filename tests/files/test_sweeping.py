@@ -13,8 +13,8 @@ import pytest
 
 from madang.blobs.buckets import LocalBlobs
 from madang.bus.memory import MemoryBus
-from madang.model.nouns import File
-from madang.protocol.errors import Conflict, NotFound, Unavailable
+from madang.model.nouns import ConversationKind, File
+from madang.protocol.errors import Conflict, Forbidden, NotFound, Unavailable
 from madang.services import parts
 from madang.services.conversations import CreateConversation
 from madang.services.files import (
@@ -32,6 +32,7 @@ from tests.conftest import Server
 from tests.files.clients import Uploader, not_found
 from tests.files.test_messages import gone, kept
 from tests.store.conftest import AnyStore, SteppedClock
+from tests.store.writes import Create
 from tests.surfaces.people import House
 
 HOUR = 3_600_000_000
@@ -269,3 +270,11 @@ async def test_a_server_that_was_killed_sweeps_when_it_is_back(server: Server) -
         assert (await ann.get(stays)).status_code == 200
         await house.rest("ann").delete(f"/messages/{stays['message_id']}")
         await gone(server)
+
+
+@pytest.mark.parametrize("kind", ["live", "inbox"])
+async def test_not_everywhere_are_files_sent(yard: Yard, kind: ConversationKind) -> None:
+    place = str(uuid.uuid4())
+    await yard.writer.write(Create(place, ["ann"], kind=kind))
+    with pytest.raises(Forbidden):
+        await yard.writer.write(BeginUpload("default", place, "ann", "a", 10, {}, KEEP))

@@ -13,9 +13,12 @@ from madang.model.files import attachment_of, file_ids
 from madang.model.ids import parse_uuid, uuid7
 from madang.model.nouns import File, Message
 from madang.ports.store import Needs, Transaction
-from madang.protocol.errors import Conflict, Invalid, NotAParticipant, NotFound
+from madang.protocol.errors import Conflict, Forbidden, Invalid, NotFound
 from madang.services import access
 from madang.services.sizes import SMALL, json_size
+
+_WITH_FILES = ("direct", "group", "agent")
+"""Live rooms are for whoever has the code, and inboxes for backends."""
 
 MAX_PENDING = 200
 """Files of one user that are part of no message yet: what may lie about for nothing."""
@@ -49,8 +52,8 @@ class BeginUpload:
 
     def apply(self, tx: Transaction) -> File:
         conversation, _ = access.open_to(tx, self.conversation_id, self.owner_id)
-        if conversation.kind == "inbox":
-            raise NotAParticipant
+        if conversation.kind not in _WITH_FILES:
+            raise Forbidden("No files can be sent here")
         if tx.pending_files(self.owner_id) >= MAX_PENDING:
             raise Conflict("Too many files that were never sent")
         file = File(
