@@ -408,4 +408,3 @@ class AnswerApproval:
             data={"request_id": self.request_id},
         )
         return changed, event
-
