@@ -7,7 +7,7 @@ from itertools import groupby
 from rich.console import Console
 from rich.table import Table
 
-from bench.paths import UNREACHED
+from bench.paths import FAULTS, UNREACHED
 from bench.records import Record
 from bench.suite import PEERS, SCENARIOS
 from bench.targets import verdicts
@@ -135,8 +135,9 @@ def markdown(records: Sequence[Record], machine: dict[str, str]) -> str:
     for verdict in verdicts(records):
         measured = verdict.measured or "not measured"
         lines.append(f"| {verdict.target} | {measured} | {marks[verdict.met]} |")
-    if UNREACHED.exists():
-        lines += ["", UNREACHED.read_text("utf-8").strip()]
+    for page in (FAULTS, UNREACHED):
+        if page.exists():
+            lines += ["", page.read_text("utf-8").strip()]
     last = ""
     for title, caption, rows in _tables(records):
         if title != last:

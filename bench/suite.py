@@ -12,6 +12,7 @@ from bench.scenarios.base import Scenario
 from bench.scenarios.connections import Connects, Memory, Resume
 from bench.scenarios.durable import Durable
 from bench.scenarios.fanout import Fanout, Growth
+from bench.scenarios.live import Page, Talk, Votes
 from bench.scenarios.nodes import Move, TwoNodes
 from bench.scenarios.postgres import History, OnPostgres
 from bench.scenarios.stalled import Stalling
@@ -52,4 +53,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Move(),
     History(),
     Stalling(),
+    Votes(),
+    Talk(),
+    Page(),
 )

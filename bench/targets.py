@@ -73,6 +73,18 @@ def _at_most(
     return check
 
 
+def _never_above(
+    scenario: str, metric: str, most: float, unit: str
+) -> Callable[[Figures], tuple[str, bool]]:
+    """As `_at_most`, in every single run."""
+
+    def check(figures: Figures) -> tuple[str, bool]:
+        value = max(one for r in figures.all(scenario, metric) for one in r.runs)
+        return f"{value:,.0f} {unit}".rstrip(), value <= most
+
+    return check
+
+
 def _light(figures: Figures) -> tuple[str, bool]:
     ours, theirs = (figures.best("light", "last delivery p50", p) for p in ("madang", "nchan"))
     return f"{ours:.2f} ms, nchan {theirs:.2f} ms", ours <= theirs
@@ -211,6 +223,27 @@ _TARGETS: tuple[tuple[str, Callable[[Figures], tuple[str, bool]]], ...] = (
     ("the store's page of 50 out of 1,000,000 messages: p99 at most 2 × the query's", _page),
     ("1 % of readers stalled: the others' p99 at most 1.2 × without", _others),
     ("the same: memory grows by at most the cap times the stalled", _grown),
+    (
+        "2,000 join a live room in 10 s and vote in the next 5 s: nobody refused",
+        _never_above("live-votes", "refused, or without an answer", 0, "refused"),
+    ),
+    (
+        "the same: every vote counted once",
+        _never_above("live-votes", "votes missed or counted twice", 0, "missed or twice"),
+    ),
+    (
+        "the same: at most 10 frames/s of counts to any phone",
+        _never_above("live-votes", "counts told to a phone, most in a second", 10, "/s"),
+    ),
+    (
+        "the same: server core below 80 %",
+        _at_most("live-votes", "server core", 80, "%", "s, and vote"),
+    ),
+    (
+        "a live room of 5,000: chat has reached the last one within 250 ms at p99",
+        _at_most("live-room", "the last one has it p99", 250, "ms"),
+    ),
+    ("the join page: under 100 KB", _at_most("live-page", "sent", 100, "KB")),
 )
 
 

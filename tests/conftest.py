@@ -172,8 +172,13 @@ def make_server(tmp_path: Path) -> Iterable[Callable[..., Server]]:
         running.stop()
 
 
+POLL_SECONDS = 0.001
+"""Between two looks: a loop that spins keeps the interpreter's lock from the threads that read the
+database, which then take 5 ms a row, and what is waited for takes many seconds."""
+
+
 async def eventually(check: Callable[[], bool], timeout: float = 10.0) -> None:
-    """Wait until `check` is true, looking each time the loop has nothing else to do."""
+    """Wait until `check` is true."""
     async with asyncio.timeout(timeout):
         while not check():  # noqa: ASYNC110 - what is waited for sets no event
-            await asyncio.sleep(0)
+            await asyncio.sleep(POLL_SECONDS)

@@ -30,7 +30,7 @@ from tests.phone import PATIENCE, Phone, calling
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 MESSENGER = (DOCS / "messenger.md").read_text("utf-8")
-OTHERS = ("events.md", "authentication.md", "agents.md")
+OTHERS = ("events.md", "authentication.md", "live.md", "agents.md")
 """Where the routes are that are not the messenger's."""
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 Frame = dict[str, Any]

@@ -61,7 +61,17 @@ def test_every_setting_has_a_sentence(row: object) -> None:
 
 
 def test_numbers_say_their_unit() -> None:
-    units = ("second", "byte", "event", "message", "connection", "port", "character", "answer")
+    units = (
+        "second",
+        "byte",
+        "event",
+        "message",
+        "connection",
+        "port",
+        "minute",
+        "character",
+        "answer",
+    )
     for name, field in Settings.model_fields.items():
         if field.annotation in (int, float):
             text = f"{name} {field.description}".lower()

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -82,22 +83,39 @@ static void queue_frame(struct conn *c, uint8_t opcode, const char *payload, uin
     mark_dirty(c);
 }
 
-/* Queues a text frame. %a and %b are the connection's own values, %n a number never used before. */
-void conn_queue_text(struct conn *c, const char *template) {
-    static char text[16384];
+/* Writes a template: %a and %b are the connection's own values, %p and %t the seat and the token it
+ * was given, %n a number never used before. Answers the length. */
+static uint32_t fill(struct conn *c, const char *template, char *text, uint32_t size) {
     uint32_t at = 0;
-    for (const char *p = template; *p && at < sizeof text - 4096; p++) {
-        if (p[0] == '%' && (p[1] == 'a' || p[1] == 'b' || p[1] == 'n')) {
-            char number[32];
-            const char *value = p[1] == 'a' ? c->a : p[1] == 'b' ? c->b : number;
-            if (p[1] == 'n') snprintf(number, sizeof number, "%08llu", (unsigned long long)++message_number);
+    for (const char *p = template; *p && at < size - 4096; p++) {
+        char number[32];
+        const char *value = NULL;
+        if (p[0] == '%')
+            switch (p[1]) {
+            case 'a': value = c->a; break;
+            case 'b': value = c->b; break;
+            case 'p': value = c->seat; break;
+            case 't': value = c->token; break;
+            case 'n':
+                snprintf(number, sizeof number, "%08llu", (unsigned long long)++message_number);
+                value = number;
+            }
+        if (value) {
             size_t len = strnlen(value, 4000);
             memcpy(text + at, value, len);
             at += (uint32_t)len;
             p++;
         } else text[at++] = *p;
     }
-    queue_frame(c, 1, text, at);
+    text[at] = 0;
+    return at;
+}
+
+static char text[16384];
+
+/* Queues a text frame, written as `fill` does. */
+void conn_queue_text(struct conn *c, const char *template) {
+    queue_frame(c, 1, text, fill(c, template, text, sizeof text));
 }
 
 static void flush(struct conn *c) {
@@ -117,17 +135,21 @@ static void flush(struct conn *c) {
     if (c->wants_out) watch(c, EPOLL_CTL_MOD, 0);
 }
 
-void conn_close(struct conn *c) {
-    if (c->phase == PHASE_CLOSED || c->phase == PHASE_NEW) return;
+static void drop_socket(struct conn *c) {
     /* A reset leaves no TIME_WAIT behind, so thousands of drops do not eat the ports. */
     struct linger reset = {1, 0};
     setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     close(c->fd);
     c->fd = -1;
-    c->phase = PHASE_CLOSED;
     c->out_len = c->stash_len = 0;
     free(c->stash);
     c->stash = NULL;
+}
+
+void conn_close(struct conn *c) {
+    if (c->phase == PHASE_CLOSED || c->phase == PHASE_NEW) return;
+    drop_socket(c);
+    c->phase = PHASE_CLOSED;
     totals.closed++;
     if (on_closed) on_closed(c);
 }
@@ -155,13 +177,33 @@ void conn_start(struct conn *c, int index) {
     }
 }
 
+/* The next of what is asked over HTTP before the upgrade, all on one connection. */
+static void send_ask(struct conn *c) {
+    struct ask *ask = &plan.asks[c->asked];
+    static char body[16384], path[16384];
+    uint32_t body_len = fill(c, ask->body, body, sizeof body);
+    fill(c, ask->path, path, sizeof path);
+    char *out = reserve(c, body_len + (uint32_t)strlen(path) + 1024);
+    uint32_t at = (uint32_t)sprintf(out, "%s %s HTTP/1.1\r\nHost: %s:%d\r\n", ask->method, path, plan.address, plan.port);
+    if (c->token) at += (uint32_t)sprintf(out + at, "Authorization: Bearer %.500s\r\n", c->token);
+    if (body_len) at += (uint32_t)sprintf(out + at, "Content-Type: application/json\r\nContent-Length: %u\r\n", body_len);
+    c->out_len += at + (uint32_t)sprintf(out + at, "\r\n%s", body);
+    c->phase = PHASE_ASKING;
+    mark_dirty(c);
+}
+
 static void send_upgrade(struct conn *c) {
-    uint32_t room = (uint32_t)strlen(c->path) + 1024;
+    const char *path = c->path;
+    if (c->joins) {
+        fill(c, c->path, text, sizeof text);
+        path = text;
+    }
+    uint32_t room = (uint32_t)strlen(path) + 1024;
     char *out = reserve(c, room);
     c->out_len += (uint32_t)snprintf(out, room,
         "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s%s\r\n",
-        c->path, plan.address, plan.port, plan.headers ? plan.headers : "", plan.headers ? "\r\n" : "");
+        path, plan.address, plan.port, plan.headers ? plan.headers : "", plan.headers ? "\r\n" : "");
     c->phase = PHASE_UPGRADING;
     mark_dirty(c);
 }
@@ -177,6 +219,10 @@ static void classify(struct conn *c, const char *payload, size_t len, uint32_t *
     for (int i = 0; i < plan.classes; i++) {
         if (len < plan.class_len[i] || memcmp(payload, plan.class_prefix[i], plan.class_len[i])) continue;
         totals.class_frames[i]++;
+        if (i == plan.count_class && plan.answer && memmem(payload, len, plan.answer, strlen(plan.answer))) {
+            if (on_ack) on_ack(c);
+            return;
+        }
         if (i == plan.count_class) (*counted)++;
         if (i == plan.ack_class && on_ack) on_ack(c);
         if (i == plan.ready_class) become_ready(c);
@@ -232,6 +278,43 @@ static size_t walk(struct conn *c, const char *bytes, size_t len) {
     return at;
 }
 
+/* The text behind `name` in a JSON object of the server's own, as a new string. */
+static char *json_text(const char *body, const char *end, const char *name) {
+    const char *from = memmem(body, (size_t)(end - body), name, strlen(name));
+    if (!from) return NULL;
+    from += strlen(name);
+    const char *to = memchr(from, '"', (size_t)(end - from));
+    return to ? strndup(from, (size_t)(to - from)) : NULL;
+}
+
+/* One whole answer over HTTP; after the last one the connection is opened anew, to be upgraded. */
+static size_t take_answer(struct conn *c, const char *bytes, size_t len) {
+    const char *head = memmem(bytes, len, "\r\n\r\n", 4);
+    if (!head) return 0;
+    static const char length[] = "\r\ncontent-length:";
+    size_t size = 0;
+    for (const char *p = bytes; p < head; p++)
+        if (!strncasecmp(p, length, sizeof length - 1)) size = strtoul(p + sizeof length - 1, NULL, 10);
+    const char *body = head + 4, *end = body + size;
+    if ((size_t)(bytes + len - body) < size) return 0;
+    if (bytes[9] != '2') {
+        if (totals.refused++ == 0) fprintf(stderr, "refused: %.*s\n", (int)(len < 600 ? len : 600), bytes);
+        conn_close(c);
+        return len;
+    }
+    if (!c->token) {
+        c->seat = json_text(body, end, "\"participant_id\":\"");
+        c->token = json_text(body, end, "\"token\":\"");
+    }
+    if (++c->asked < plan.ask_count) {
+        send_ask(c);
+        return (size_t)(end - bytes);
+    }
+    drop_socket(c);
+    conn_start(c, (int)(c - plan.conns));
+    return len;
+}
+
 static size_t take_upgrade(struct conn *c, const char *bytes, size_t len) {
     const char *end = memmem(bytes, len, "\r\n\r\n", 4);
     if (!end) return 0;
@@ -256,7 +339,10 @@ static int read_some(struct conn *c) {
     }
     totals.bytes += (uint64_t)n;
     size_t len = c->stash_len + (size_t)n, at = 0;
-    if (c->phase == PHASE_UPGRADING) at = take_upgrade(c, buffer, len);
+    if (c->phase == PHASE_ASKING) {
+        at = take_answer(c, buffer, len);
+        if (c->phase == PHASE_OPENING) return 0;
+    } else if (c->phase == PHASE_UPGRADING) at = take_upgrade(c, buffer, len);
     if (c->phase == PHASE_OPEN || c->phase == PHASE_READY) at += walk(c, buffer + at, len - at);
     if (c->phase == PHASE_CLOSED) return 0;
     size_t left = len - at;
@@ -293,7 +379,8 @@ void conn_events(struct conn *c, uint32_t events) {
             return;
         }
         if (events & EPOLLOUT) {
-            send_upgrade(c);
+            if (c->joins && c->asked < plan.ask_count) send_ask(c);
+            else send_upgrade(c);
             flush(c);
             if (c->phase != PHASE_CLOSED && c->wants_out && !c->out_len) watch(c, EPOLL_CTL_MOD, 0);
         }

@@ -14,6 +14,8 @@ static void run(const char *line) {
     sscanf(line, "%31s %lf %lf %lf", word, &x, &y, &z);
     if (!strcmp(word, "connect")) mode_connect((int)x, y);
     else if (!strcmp(word, "fanout")) mode_fanout((int)x, y, z);
+    else if (!strcmp(word, "chat")) mode_chat(x, y, z);
+    else if (!strcmp(word, "crowd")) mode_crowd(x, y, z);
     else if (!strcmp(word, "acked")) mode_acked((int)x, y, z);
     else if (!strcmp(word, "paced")) mode_paced(x, y, z);
     else if (!strcmp(word, "burst")) mode_burst((int)x, y);

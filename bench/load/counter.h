@@ -7,6 +7,7 @@
 
 #define MAX_CLASSES 8
 #define MAX_REPLIES 8
+#define MAX_ASKS 16
 #define NO_CLASS (-1)
 /* Ring of message start times. A power of two far above any number of messages in flight. */
 #define IN_FLIGHT_RING (1u << 16)
@@ -14,18 +15,21 @@
 #define ACK_RING 128
 #define READ_BYTES (256 * 1024)
 
-enum phase { PHASE_NEW, PHASE_OPENING, PHASE_UPGRADING, PHASE_OPEN, PHASE_READY, PHASE_CLOSED };
+enum phase { PHASE_NEW, PHASE_OPENING, PHASE_ASKING, PHASE_UPGRADING, PHASE_OPEN, PHASE_READY, PHASE_CLOSED };
 
 struct conn {
     int fd;
     uint8_t phase;
     uint8_t receives; /* counts towards "landed at all receivers" */
     uint8_t sends;
+    uint8_t joins; /* asks the plan's asks first; its path is a template */
+    uint8_t asked; /* how many of them are answered */
     uint8_t dirty; /* has bytes in out that wait for the end of the loop turn */
     uint8_t wants_out;
     uint32_t seen;   /* counted frames since the mode started */
     uint32_t to_send; /* burst mode: messages left */
     char *path, *a, *b;
+    char *seat, *token; /* what an answer gave */
     int port; /* 0: the plan's */
     char *stash; /* the unfinished end of the last read */
     uint32_t stash_len;
@@ -40,6 +44,10 @@ struct reply {
     char *text;
 };
 
+struct ask {
+    char *method, *path, *body;
+};
+
 struct plan {
     char address[64];
     int port;
@@ -50,6 +58,9 @@ struct plan {
     int classes;
     struct reply replies[MAX_REPLIES];
     int reply_count;
+    struct ask asks[MAX_ASKS];
+    int ask_count;
+    char *answer; /* what makes a message of the counted class an ack instead */
     int ready_class, count_class, ack_class;
     char *hello; /* sent as soon as the upgrade is done */
     char *message;
@@ -87,6 +98,10 @@ extern void (*on_closed)(struct conn *c);
 void plan_read(const char *file);
 
 /* modes.c */
+double cpu_seconds(void);
+int wait_ms(uint64_t until);
+void clear_hooks(void);
+void mode_chat(double rate, double warm, double seconds);
 void mode_connect(int window, double limit_seconds);
 void mode_fanout(int in_flight, double warm, double seconds);
 void mode_acked(int in_flight, double warm, double seconds);
@@ -96,4 +111,7 @@ void mode_hold(double seconds);
 void mode_quiet(double limit_seconds);
 void mode_counts(void);
 void mode_drop(void);
+
+/* crowd.c */
+void mode_crowd(double join_seconds, double vote_seconds, double limit_seconds);
 #endif

@@ -16,7 +16,7 @@ static double window_cpu;
 static int measuring;
 static uint64_t deliveries, landed;
 
-static double cpu_seconds(void) {
+double cpu_seconds(void) {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
     return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
@@ -67,7 +67,7 @@ static void finish(const char *mode, int stalled, uint64_t backlog) {
     fflush(stdout);
 }
 
-static void clear_hooks(void) {
+void clear_hooks(void) {
     on_ready = NULL;
     on_counted = NULL;
     on_ack = NULL;
@@ -84,7 +84,7 @@ static struct conn *next_sender(void) {
     return NULL;
 }
 
-static int wait_ms(uint64_t until) {
+int wait_ms(uint64_t until) {
     uint64_t now = now_ns();
     if (now >= until) return 0;
     uint64_t ms = (until - now) / 1000000;
@@ -129,11 +129,12 @@ void mode_connect(int window, double limit_seconds) {
 static uint32_t behind[IN_FLIGHT_RING]; /* receivers that have seen exactly n messages, by n */
 static uint64_t sent_at[IN_FLIGHT_RING];
 static uint64_t sent, landed_total;
+static int refill; /* a landed message sets the next one off */
 
-static void fanout_send(void) {
+static void fanout_send(uint64_t started) {
     struct conn *c = next_sender();
     if (!c) return;
-    sent_at[sent++ % IN_FLIGHT_RING] = now_ns();
+    sent_at[sent++ % IN_FLIGHT_RING] = started;
     conn_queue_text(c, plan.message);
 }
 
@@ -148,7 +149,7 @@ static void fanout_counted(struct conn *c, uint32_t frames) {
         latency(sent_at[landed_total % IN_FLIGHT_RING], now);
         landed_total++;
         landed++;
-        if (measuring >= 0) fanout_send();
+        if (refill) fanout_send(now);
     }
 }
 
@@ -156,7 +157,7 @@ static void fanout_closed(struct conn *c) {
     if (c->receives) behind[c->seen % IN_FLIGHT_RING]--;
 }
 
-void mode_fanout(int in_flight, double warm, double seconds) {
+static void fanout_reset(void) {
     memset(behind, 0, sizeof behind);
     sent = landed_total = 0;
     measuring = 0;
@@ -167,8 +168,20 @@ void mode_fanout(int in_flight, double warm, double seconds) {
     on_counted = fanout_counted;
     on_closed = fanout_closed;
     last_progress = now_ns();
+}
+
+/* Messages stop; what is in flight still lands. */
+static void fanout_drain(void) {
+    refill = 0;
+    for (uint64_t end = now_ns() + 2000000000ull; landed_total < sent && now_ns() < end;) loop_turn(20);
+    clear_hooks();
+}
+
+void mode_fanout(int in_flight, double warm, double seconds) {
+    fanout_reset();
+    refill = 1;
     uint64_t measured_from = last_progress + (uint64_t)(warm * 1e9), until = 0;
-    for (int i = 0; i < in_flight; i++) fanout_send();
+    for (int i = 0; i < in_flight; i++) fanout_send(now_ns());
     int stalled = 0;
     while (!stalled) {
         loop_turn(50);
@@ -180,14 +193,30 @@ void mode_fanout(int in_flight, double warm, double seconds) {
         } else if (until && now >= until) break;
     }
     finish("fanout", stalled, sent - landed_total);
-    measuring = -1; /* sends stop; what is in flight still lands */
-    for (uint64_t end = now_ns() + 2000000000ull; landed_total < sent && now_ns() < end;) loop_turn(20);
-    clear_hooks();
+    fanout_drain();
+}
+
+/* Open loop: messages start by the clock and are timed from when they were due. */
+void mode_chat(double rate, double warm, double seconds) {
+    fanout_reset();
+    refill = 0;
+    uint64_t start = now_ns(), measured_from = start + (uint64_t)(warm * 1e9), until = 0, due = 0;
+    for (;;) {
+        uint64_t now = now_ns();
+        for (; start + (uint64_t)((double)due * 1e9 / rate) <= now; due++)
+            fanout_send(start + (uint64_t)((double)due * 1e9 / rate));
+        loop_turn(wait_ms(start + (uint64_t)((double)due * 1e9 / rate)));
+        now = now_ns();
+        if (!until && now >= measured_from) {
+            begin();
+            until = now + (uint64_t)(seconds * 1e9);
+        } else if (until && now >= until) break;
+    }
+    finish("chat", sent - landed_total > (uint64_t)rate, sent - landed_total);
+    fanout_drain();
 }
 
 /* ---- acked: a message has landed when its sender has the confirmation --------------------- */
-static int refill;
-
 static void acked_send(struct conn *c, uint64_t started) {
     if (!c->started) c->started = malloc(ACK_RING * sizeof *c->started);
     if (c->ack_head - c->ack_tail >= ACK_RING) return;

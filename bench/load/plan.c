@@ -29,6 +29,7 @@ static void add_conn(void) {
     char *role = rest();
     c->receives = strchr(role, 'R') != NULL;
     c->sends = strchr(role, 'S') != NULL;
+    c->joins = strchr(role, 'J') != NULL;
     free(role);
     c->path = rest();
     c->a = rest();
@@ -46,6 +47,17 @@ static void add_reply(void) {
     struct reply *r = &plan.replies[plan.reply_count++];
     r->class_index = number();
     r->text = rest();
+}
+
+static void add_ask(void) {
+    if (plan.ask_count == MAX_ASKS) {
+        fprintf(stderr, "more than %d asks\n", MAX_ASKS);
+        exit(2);
+    }
+    struct ask *ask = &plan.asks[plan.ask_count++];
+    ask->method = rest();
+    ask->path = rest();
+    ask->body = rest();
 }
 
 void plan_read(const char *file) {
@@ -71,6 +83,8 @@ void plan_read(const char *file) {
         else if (!strcmp(word, "lines")) plan.split_lines = number();
         else if (!strcmp(word, "class")) add_class();
         else if (!strcmp(word, "reply")) add_reply();
+        else if (!strcmp(word, "ask")) add_ask();
+        else if (!strcmp(word, "answer")) plan.answer = rest();
         else if (!strcmp(word, "ready")) plan.ready_class = number();
         else if (!strcmp(word, "count")) plan.count_class = number();
         else if (!strcmp(word, "ack")) plan.ack_class = number();

@@ -30,6 +30,7 @@ from madang.delivery.members import Members
 from madang.delivery.presence import Presence
 from madang.exposition import Measured
 from madang.gateways.entrance import Entrance, Surface
+from madang.gateways.proxies import Proxies
 from madang.gateways.websocket_asgi import AsgiGateway
 from madang.gateways.websocket_uvicorn import UvicornConnection, protocol_class
 from madang.hub.hub import Hub
@@ -53,6 +54,10 @@ from madang.surfaces.agents.assembly import Agents, run_limits
 from madang.surfaces.events import frames as events_frames
 from madang.surfaces.events import rest as events_rest
 from madang.surfaces.events.session import EventsSession
+from madang.surfaces.live import surface as live
+from madang.surfaces.live.frames import LiveFrames, asides
+from madang.surfaces.live.rooms import Rooms
+from madang.surfaces.live.surface import LiveSurface
 from madang.surfaces.messenger import rest as messenger_rest
 from madang.surfaces.messenger.frames import MessengerFrames
 from madang.surfaces.messenger.session import Messenger, MessengerPath
@@ -94,8 +99,19 @@ class Madang(Library):
         self.verifier = token_verifier(settings)
         self.clock: Clock = clock or SystemClock()
         frames = MessengerFrames()
-        encoders = (frames.event, events_frames.encode_event, agents_frames.encode_event)
-        self.hub = Hub(encoders, self.clock.now)
+        self._rooms = Rooms()
+        told = LiveFrames(self._rooms.here)
+        self.hub = Hub(
+            (
+                frames.event,
+                events_frames.encode_event,
+                told.participant,
+                told.host,
+                agents_frames.encode_event,
+            ),
+            self.clock.now,
+            asides,
+        )
         self.bus: Bus = bus or _bus(settings, self.clock)
         self._started = False
         self._stopped = False
@@ -105,6 +121,7 @@ class Madang(Library):
         self._tasks = Tasks()
         _prepare_database(settings.database_url)
         self._assemble(frames)
+        self._assemble_live()
 
     def _assemble(self, frames: MessengerFrames) -> None:
         settings, clock, hub = self.settings, self.clock, self.hub
@@ -148,7 +165,7 @@ class Madang(Library):
         self.messages_limit = RateLimit(per_minute)
         signals = None if per_minute is None else per_minute * SIGNALS_PER_MESSAGE
         signals_limit = RateLimit(signals, "signals")
-        self._limits = (self.messages_limit, signals_limit)
+        self._limits: tuple[RateLimit, ...] = (self.messages_limit, signals_limit)
         self.admission = Admission(
             self.verifier,
             self.members,
@@ -211,8 +228,31 @@ class Madang(Library):
             output_limit=settings.output_limit_bytes,
         )
         self.answers = Tally()
+
+    def _assemble_live(self) -> None:
+        signals_limit = self._limits[1]
+        self.live = LiveSurface(
+            live.Parts(
+                self.hub,
+                self.store,
+                self.writer,
+                self.bus,
+                self.clock,
+                self.delivery,
+                self.catchup,
+                self.presence,
+                self.entrance,
+                self.admission,
+                self.messages_limit,
+                signals_limit,
+            ),
+            self._rooms,
+            self.settings,
+            lambda: self._epoch,
+        )
+        self._limits = (*self._limits, *self.live.limits)
         self.http = self._http()
-        self._http_stack = CountAnswers(_with_middleware(self.http, settings), self.answers)
+        self._http_stack = CountAnswers(_with_middleware(self.http, self.settings), self.answers)
 
     def _committed(self, batch: Batch) -> None:
         self.delivery.committed(batch)
@@ -228,6 +268,8 @@ class Madang(Library):
         if path.startswith(_MESSENGER + "/"):
             claimed = path.removeprefix(_MESSENGER + "/")
             return MessengerPath(self.messenger, claimed) if "/" not in claimed else None
+        if path.startswith(live.PATH):
+            return self.live.path(path.removeprefix(live.PATH))
         return self.agents.route(path)
 
     def _http(self) -> FastAPI:
@@ -269,6 +311,7 @@ class Madang(Library):
                 )
             )
         )
+        self.live.add_routes(app)
         for routes in self.agents.routers():
             app.include_router(routes)
         measured = Measured(
@@ -334,6 +377,7 @@ class Madang(Library):
             self.entrance.start()
             self._tasks.start(self.delivery.run(), "head checks")
             self._tasks.start(self._share_limits(), "shared limits")
+            self._tasks.start(self.live.upkeep.run(), "rooms")
             self.agents.start()
             self._started = True
 
@@ -374,6 +418,7 @@ class Madang(Library):
             self.entrance.stop()
         # Whatever still reads or writes ends before the store does.
         await self._tasks.close()
+        await self.live.close()
         await self.agents.close()
         await self.admission.close()
         await self.members.close()
@@ -501,4 +546,5 @@ def websocket_class(app: Madang) -> type[UvicornConnection]:
         max_message=settings.ws_message_size_limit,
         output_limit=settings.output_limit_bytes,
         compression=settings.ws_compression,
+        proxies=Proxies(settings.trusted_proxies),
     )

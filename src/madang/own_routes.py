@@ -1,5 +1,6 @@
-"""The routes that belong to no surface: health and metrics, the console's files, and what only a
-development server has. May import surfaces and what is below; `compose` puts them into the app."""
+"""The routes that belong to no surface: health and metrics, the files of the console and of live
+rooms' pages, and what only a development server has. May import surfaces and what is below;
+`compose` puts them into the app."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from madang.gateways.entrance import Entrance, retry_after
 from madang.ports.bus import Bus
 from madang.ports.store import Store
 from madang.protocol.codes import ErrorCode
+from madang.rooms import RoomPages
 from madang.services.auth import mint
 from madang.services.trust import minting_key
 from madang.settings import Settings
@@ -121,6 +123,11 @@ def add(app: FastAPI, parts: Parts) -> None:
 
     files = StaticFiles(directory=console.console_directory(), html=True)
     app.mount("/console", _only_page_files(files))
+    app.mount("/r", RoomPages(dev=settings.dev, missing=_not_found))
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    await problem(404, ErrorCode.NOT_FOUND, "Not found")(scope, receive, send)
 
 
 async def _store_state(store: Store) -> str:

@@ -61,7 +61,8 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=HTTP_DRAIN_SECONDS,
-                forwarded_allow_ips=list(settings.trusted_proxies) or None,
+                # An empty list believes nobody; None would believe whoever is on this machine.
+                forwarded_allow_ips=list(settings.trusted_proxies),
                 backlog=BACKLOG,
             )
         )

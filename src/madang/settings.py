@@ -296,6 +296,21 @@ class Settings(BaseSettings):
         ),
     )
 
+    # --- live rooms -------------------------------------------------------------------------
+    live_joins_per_minute: int = Field(
+        6_000,
+        ge=1,
+        description=(
+            "Seats in live rooms that one address may take in a minute: a hall behind one address "
+            "joins together."
+        ),
+    )
+    live_guesses_per_minute: int = Field(
+        60,
+        ge=1,
+        description="Wrong room codes and seat tokens that one address may try in a minute.",
+    )
+
     # --- what it tells ----------------------------------------------------------------------
     metrics: bool = Field(
         True,

@@ -17,6 +17,7 @@ from madang.ports.bus import Lease, SignalTold, Turn
 from madang.protocol.errors import Unavailable
 from madang.testing.clock import JumpingClock
 from tests.bus.conftest import Ends, Heard, commit, confirmed, event
+from tests.conftest import eventually
 from tests.valkey import Valkey
 
 
@@ -173,9 +174,7 @@ async def test_a_stopped_server_is_noticed_and_waited_for(redis_ends: Ends, valk
     assert time.monotonic() - started < 8
     valkey.resume()
     await heard.until(lambda: heard.kinds == ["lost", "in"])
-    async with asyncio.timeout(10):
-        while other.away:  # noqa: ASYNC110 - it says so to its own listener
-            await asyncio.sleep(0)
+    await eventually(lambda: not other.away)
     other.tell_commit(commit(0, event(1)), [])
     await heard.note(1)
 

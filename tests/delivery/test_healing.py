@@ -135,7 +135,19 @@ async def healed(nodes: list[Node], recorders: list[Recorder], expected: dict[st
             for room, last in expected.items()
         )
 
-    await eventually(complete, 20)
+    try:
+        await eventually(complete, 20)
+    except TimeoutError:
+        stand = [(by_room(recorder), recorder.floor, recorder.closings) for recorder in recorders]
+        raise AssertionError(f"not healed: {expected}, {stand}, {_logs(nodes)}") from None
+
+
+def _logs(nodes: list[Node]) -> list[Any]:
+    return [
+        (log.head, log.seen, log.until, log._entries, node.app.delivery._healing)
+        for node in nodes
+        for log in node.app.delivery._logs.values()
+    ]
 
 
 @pytest.mark.parametrize("loss", [0.01, 0.2, 1.0])

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
+from datetime import date
 from pathlib import Path
 
 from tests.faults import faults
@@ -55,7 +56,8 @@ class Sums:
     def table(self) -> str:
         """As Markdown."""
         minutes = (time.monotonic() - self.began) / 60
-        lines = [f"Seed {self.seed}, {sum(self.faults.values())} faults in {minutes:.1f} minutes."]
+        done = f"seed {self.seed}, {sum(self.faults.values())} faults in {minutes:.1f} minutes"
+        lines = ["## What faults did", "", f"`make faults`, {date.today()}: {done}."]
         lines += ["", "| fault | times |", "|---|---|"]
         lines += [f"| {name.replace('_', ' ')} | {n} |" for name, n in sorted(self.faults.items())]
         lines += ["", "| seen | count |", "|---|---|"]

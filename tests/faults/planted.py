@@ -146,7 +146,7 @@ def bare_sequence() -> None:
 def no_healing() -> None:
     """What did not come is passed over."""
 
-    async def heal(self: Delivery, orglog: OrgLog) -> None:
+    async def heal(self: Delivery, orglog: OrgLog, late: int) -> None:
         orglog.reach(orglog.seen)
         self._hub.heads[orglog.org_id] = orglog.head
         del self._healing[orglog.org_id]

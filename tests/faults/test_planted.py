@@ -18,14 +18,21 @@ MOST_ROUNDS = 12
 """A bug may have no effect in a round; a bug without an effect in all of these went unnoticed."""
 
 
-async def _until_found(world: World, faults: list[Fault], words: tuple[str, ...]) -> None:
+ALSO = {"publish-before-commit": ("twice: ",)}
+"""What else a bug brings: an answer that is an event follows that event, told too early."""
+
+
+async def _until_found(
+    world: World, faults: list[Fault], words: tuple[str, ...], also: tuple[str, ...] = ()
+) -> None:
     for number in range(MOST_ROUNDS):
         found = await Round(world, number, users=4, devices=5).run(faults)
         said = [one for one in found if one.startswith(words)]
         if said:
             print(f"round {number}: {len(found)} findings, as {said[0]}")
             return
-        assert found == [], "something else went wrong than what was planted"
+        others = [one for one in found if not one.startswith(also)] if also else found
+        assert others == [], "something else went wrong than what was planted"
     raise AssertionError("the bug went unnoticed")
 
 
@@ -47,7 +54,7 @@ async def test_a_bug_in_one_node_is_found(
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     async with World(tmp_path, random.Random(seed), bug=bug) as world:
-        await _until_found(world, [fault] * 2, words)
+        await _until_found(world, [fault] * 2, words, ALSO.get(bug, ()))
 
 
 @pytest.mark.timeout(240)

@@ -15,13 +15,15 @@ from madang.model.nouns import NO_REACTIONS, Event, Message
 class Recorder(Connection):
     """Each write as the list of frames that went out with it; closings as codes."""
 
-    __slots__ = ("closings", "writes")
+    __slots__ = ("_read", "_told", "closings", "writes")
 
     def __init__(self, form: int = 0) -> None:
         super().__init__()
         self.form = form
         self.writes: list[list[Frame]] = []
         self.closings: list[int] = []
+        self._read = 0
+        self._told: list[dict[str, Any]] = []
 
     def write(self, frame: Frame) -> None:
         if self.open:
@@ -51,8 +53,17 @@ class Recorder(Connection):
         return 0
 
     def told(self) -> list[dict[str, Any]]:
-        """Every frame so far."""
-        return [orjson.loads(frame.text) for frames in self.writes for frame in frames]
+        """Every frame so far; each is read once, however often who waits for one asks."""
+        for frames in self.writes[self._read :]:
+            self._told += [orjson.loads(frame.text) for frame in frames]
+        self._read = len(self.writes)
+        return list(self._told)
+
+    def forget(self) -> None:
+        """As if nothing had been written so far."""
+        self.writes.clear()
+        self._told.clear()
+        self._read = 0
 
     def events(self) -> list[dict[str, Any]]:
         return [frame for frame in self.told() if "seq" in frame and "cursor" in frame]

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from madang.hub.frame import Form, Frame
+from madang.hub.frame import Aside, Dialect, Form, Frame
 from madang.hub.hub import RECENT_EVENTS, Hub, Member
 from madang.model.nouns import Conversation, ConversationView, Event
 from madang.protocol.codes import CloseCode
@@ -411,3 +411,127 @@ async def test_a_connection_beside_its_user_hears_one_conversation(yard: Yard) -
     await turn()
     assert len(watching.told()) == 1
     assert yard.hub.members["org", "ann"] is user and yard.hub.is_in(user, "room")
+
+
+# Dialects that say nothing of some events, and events that one user is told otherwise.
+
+
+class Court:
+    """A hub with a room: participants and hosts hear of it in words of their own."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self.hub = Hub(
+            (Counter("messenger"), Counter("events"), self.participant, self.host),
+            asides=self.asides,
+        )
+
+    def participant(self, of: Event) -> bytes | None:
+        self.asked.append(("participant", of.seq))
+        return None if of.type == "hidden" else b'{"as":"participant","seq":%d}' % of.seq
+
+    def host(self, of: Event) -> bytes:
+        self.asked.append(("host", of.seq))
+        return b'{"as":"host","seq":%d}' % of.seq
+
+    def asides(self, of: Event) -> Aside | None:
+        words: dict[str, dict[int, int | None]] = {
+            "hidden": {Dialect.LIVE: Dialect.LIVE_HOST},
+            "came": {Dialect.LIVE: None, Dialect.LIVE_HOST: None},
+        }
+        return Aside("ann", words[of.type]) if of.type in words else None
+
+    def member(self, name: str, form: int, devices: int = 1) -> list[Recorder]:
+        member = self.hub.members.setdefault(("org", name), Member("org", name, 0))
+        self.hub.join(member, "room")
+        made = [Recorder(form) for _ in range(devices)]
+        for one in made:
+            self.hub.attach(member, one)
+        return made
+
+    def tell(self, seq: int, kind: str) -> None:
+        self.hub.tell(event("room", seq, seq, type=kind))
+
+
+def heard(recorder: Recorder) -> list[tuple[str, int]]:
+    return [(str(frame.get("as", frame.get("dialect"))), frame["seq"]) for frame in recorder.told()]
+
+
+async def test_who_an_event_is_not_for_gets_nothing_and_its_owner_the_hosts_words() -> None:
+    court = Court()
+    ann = court.member("ann", Form.LIVE, devices=2)
+    packed = court.member("ann", Form.LIVE_DEFLATED)
+    others = [one for n in range(30) for one in court.member(f"p{n}", Form.LIVE)]
+    hosts = court.member("kim", Form.LIVE_HOST, devices=2)
+    (log,) = court.member("ann", Form.EVENTS)
+    for seq, kind in enumerate(("said", "hidden", "came", "said"), 1):
+        court.tell(seq, kind)
+    await turn()
+    plain = [("participant", 1), ("participant", 3), ("participant", 4)]
+    for one in others:
+        assert heard(one) == plain
+        assert len(one.writes) == 1
+    for one in (*ann, *packed):
+        assert heard(one) == [("participant", 1), ("host", 2), ("participant", 4)]
+        assert len(one.writes) == 1
+    for one in hosts:
+        assert heard(one) == [("host", seq) for seq in (1, 2, 3, 4)]
+    assert heard(log) == [("events", seq) for seq in (1, 2, 3, 4)], "the log is told all"
+    # Once for all who share the words, also where there are none.
+    assert sorted(court.asked) == sorted(
+        {(who, n) for who in ("participant", "host") for n in (1, 2, 3, 4)}
+    )
+    assert len({id(one.writes[0][0].wire) for one in others}) == 1
+
+
+async def test_an_event_nobody_of_a_dialect_hears_is_encoded_once_and_writes_nothing() -> None:
+    court = Court()
+    others = [one for n in range(10) for one in court.member(f"p{n}", Form.LIVE)]
+    court.tell(1, "hidden")
+    await turn()
+    assert court.asked == [("participant", 1)]
+    assert all(one.told() == [] for one in others)
+
+
+async def test_what_is_held_or_remembered_is_told_aside_too() -> None:
+    court = Court()
+    (ann,) = court.member("ann", Form.LIVE)
+    (ben,) = court.member("ben", Form.LIVE)
+    for one in (ann, ben):
+        one.hold(100_000)
+    for seq, kind in enumerate(("said", "hidden", "came"), 1):
+        court.tell(seq, kind)
+    await turn()
+    for one in (ann, ben):
+        one.release()
+    assert heard(ann) == [("participant", 1), ("host", 2)]
+    assert heard(ben) == [("participant", 1), ("participant", 3)]
+    kept = court.hub.channels["room"].recent or ()
+    late = Recorder(Form.LIVE)
+    court.hub.attach(court.hub.members["org", "ann"], late)
+    assert [frame.text for item in kept if (frame := item.frame_for(late)) is not None] == [
+        b'{"as":"participant","seq":1}',
+        b'{"as":"host","seq":2}',
+    ]
+
+
+async def test_a_signal_is_told_in_rooms_as_in_conversations() -> None:
+    court = Court()
+    (ann,) = court.member("ann", Form.LIVE)
+    (kim,) = court.member("kim", Form.LIVE_HOST)
+    (log,) = court.member("log", Form.EVENTS)
+    court.hub.signal("room", Frame(b'{"seq":"typing"}'), omit=(court.hub.members["org", "ann"],))
+    await turn()
+    assert [frame["seq"] for frame in kim.told()] == ["typing"]
+    assert (ann.told(), log.told()) == ([], [])
+
+
+async def test_a_message_that_is_hidden_by_now_is_not_told_from_memory() -> None:
+    told = Court()
+    told.member("ben", Form.LIVE)
+    told.hub.tell(event("room", 1, 1, text="question", message_id="q"))
+    await turn()
+    changed = event("room", 2, 2, text="", message_id="q", type="question.changed")
+    told.hub.tell(changed)
+    kept = told.hub.channels["room"].recent or ()
+    assert [item.event.message is changed.message for item in kept if item.event] == [True, True]

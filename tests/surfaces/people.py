@@ -169,6 +169,18 @@ class House:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
 
+    async def until_present(self, asker: str, user: str, status: str, devices: int) -> None:
+        """Wait until `asker` is told so of `user`: another node's devices take a moment to be
+        known here."""
+        rest, found = self.rest(asker), None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while found != [(status, devices)]:
+                    answer = (await rest.get("/presence", user_ids=user)).json()["users"]
+                    found = [(one["status"], one["devices"]) for one in answer]
+        except TimeoutError:
+            raise AssertionError(f"{user} is {found} and not {(status, devices)}") from None
+
     async def say(self, user: str, conversation: str, content: str, **fields: Any) -> Frame:
         """A MESSAGE, sent over REST."""
         path = f"/conversations/{conversation}/messages"

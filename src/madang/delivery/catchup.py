@@ -17,6 +17,7 @@ import orjson
 import structlog
 
 from madang.clock import Clock
+from madang.delivery.overtaken import without_overtaken
 from madang.delivery.storm import Storm
 from madang.hub.connection import Connection
 from madang.hub.frame import Frame, Outgoing
@@ -134,6 +135,9 @@ class Catchup:
         if connection not in self._running:
             self._holding.discard(connection)
             self._drop_ended(connection)
+            detour = connection.detour
+            if detour is not None and detour.held:
+                detour.held = list(without_overtaken(detour.held, connection))
             self._hub.delivered += connection.release()
 
     def _drop_ended(self, connection: Connection) -> None:
@@ -384,10 +388,7 @@ class Catchup:
     ) -> int:
         """Send events piece by piece, as fast as the connection takes them."""
         member = _member(connection)
-        left = deque(
-            Outgoing(0, event.conversation_id, event=event, encoders=self._hub.encoders)
-            for event in events
-        )
+        left = deque(map(self._hub.outgoing, events))
         self._sending[connection] = left
         sent = 0
         patience = PATIENCE_SECONDS

@@ -247,9 +247,12 @@ class Delivery:
                 late.cancel()
                 del self._late[org_id]
         elif self._reads_on(org_id):
-            self._heal_soon(orglog)
+            self._heal_soon(orglog, orglog.seen)
         elif late is None:
-            self._late[org_id] = self._clock.call_later(LATE_SECONDS, lambda: self._is_late(orglog))
+            known = orglog.seen
+            self._late[org_id] = self._clock.call_later(
+                LATE_SECONDS, lambda: self._is_late(orglog, known)
+            )
 
     def _tell_all(self, orglog: OrgLog, events: Sequence[Event], until: int) -> None:
         for event in events:
@@ -349,20 +352,20 @@ class Delivery:
         """Whether the log is read at once: nothing comes by the bus, or not all that is wanted."""
         return self._bus.away or self._hub.is_followed(org_id)
 
-    def _is_late(self, orglog: OrgLog) -> None:
+    def _is_late(self, orglog: OrgLog, known: int) -> None:
         self._late.pop(orglog.org_id, None)
         if orglog.waits:
-            self._heal_soon(orglog)
+            self._heal_soon(orglog, known)
 
-    def _heal_soon(self, orglog: OrgLog) -> asyncio.Task[None]:
-        healing = self._healing.get(orglog.org_id)
-        if healing is None:
-            healing = self._tasks.start(self._heal(orglog), "healing")
+    def _heal_soon(self, orglog: OrgLog, late: int) -> None:
+        if orglog.org_id not in self._healing:
+            healing = self._tasks.start(self._heal(orglog, late), "healing")
             self._healing[orglog.org_id] = healing
-        return healing
 
-    async def _heal(self, orglog: OrgLog) -> None:
-        """Read what is missing, once for all who are here, and tell it."""
+    async def _heal(self, orglog: OrgLog, late: int) -> None:
+        """Read what is missing, once for all who are here, and tell it. All that is missing up to
+        the cursor `late` has had its time to come by the bus, gap after gap: waiting for each anew
+        a node would fall behind one that loses much."""
         org_id = orglog.org_id
         delay = 0.05
         try:
@@ -384,7 +387,7 @@ class Delivery:
                 self._tell_all(orglog, page, until if whole else page[-1].cursor)
                 while (events := orglog.next(self)) is not None:
                     self._tell_all(orglog, events, orglog.head)
-                if whole and not self._reads_on(org_id):
+                if whole and not self._reads_on(org_id) and orglog.head >= late:
                     break  # What else waits may still come by the bus.
         finally:
             del self._healing[org_id]

@@ -11,7 +11,7 @@ is the best of all nodes' leases: whoever's lease changes that tells it, once, o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -82,6 +82,16 @@ class Presence:
         self._ended: list[Turn] = []
         self._one_at_a_time = asyncio.Lock()
         self._look_at = 0
+        self._watchers: list[Callable[[Turn], None]] = []
+
+    def watch(self, watcher: Callable[[Turn], None]) -> None:
+        """Call `watcher` with each turn of a user's that is this node's to tell: of all nodes, one
+        is called. A turn that is told again after the bus was away may be one that was told."""
+        self._watchers.append(watcher)
+
+    def _turned(self, turn: Turn) -> None:
+        for watcher in self._watchers:
+            watcher(turn)
 
     def opened(self, member: Member) -> None:
         """A connection of the member's was attached, whichever surface it speaks."""
@@ -92,8 +102,9 @@ class Presence:
         self._left_at.pop(member, None)
         self._consider(member)
 
-    def closed(self, member: Member) -> None:
-        """A connection of the member's was detached. Saying it twice changes nothing."""
+    def closed(self, member: Member, grace: float | None = None) -> None:
+        """A connection of the member's was detached. Saying it twice changes nothing. `grace` is
+        in seconds, if it is not the usual one."""
         if member not in self._here:
             return
         if member.connections:
@@ -103,7 +114,8 @@ class Presence:
         now = self._clock.now()
         self._left_at[member] = now
         self._seen[member.org_id, member.user_id] = now
-        self._leaving[member] = self._clock.call_later(self._grace, lambda: self._left(member))
+        seconds = self._grace if grace is None else grace
+        self._leaving[member] = self._clock.call_later(seconds, lambda: self._left(member))
 
     def _left(self, member: Member) -> None:
         """The grace is over and nobody came back."""
@@ -243,6 +255,7 @@ class Presence:
             if now - self._told_at.get(member, -AT_MOST_EVERY_SECONDS) >= AT_MOST_EVERY_SECONDS:
                 ready.append(member)
         turned: list[tuple[Member, Status]] = []
+        turns: list[Turn] = []
         for member in ready:
             del self._changed[member]
             status = self._now(member)
@@ -251,6 +264,7 @@ class Presence:
                     self._left_at.pop(member, None)
                 continue
             if status != member.presence:
+                turns.append(Turn(member.org_id, member.user_id, member.presence, status))
                 self._told_at[member] = now
                 member.presence = status
             turned.append((member, status))
@@ -258,6 +272,8 @@ class Presence:
             self._sharing.start(self._share(turned))
         else:
             self._tell_here((self._told(member, status) for member, status in turned))
+            for turn in turns:
+                self._turned(turn)
         self._told_at = {
             member: at for member, at in self._told_at.items() if now - at < AT_MOST_EVERY_SECONDS
         }
@@ -307,12 +323,12 @@ class Presence:
             except Unavailable:
                 # The leases are set when the bus is back; until then people hear of this node.
                 turns = [Turn(one.org_id, one.user_id, "offline", one.status) for one in leases]
-            changes = [
-                self._told(member, turn.now)
-                for (member, _), turn in zip(turned, turns, strict=True)
-                if turn.before != turn.now
-            ]
+            turns = [turn for turn in turns if turn.before != turn.now]
+            who = {(member.org_id, member.user_id): member for member, _ in turned}
+            changes = [self._told(who[turn.org_id, turn.user_id], turn.now) for turn in turns]
         self._tell_everywhere(changes)
+        for turn in turns:
+            self._turned(turn)
 
     async def _look_for_ended(self) -> None:
         """Tell of the users of nodes that are gone, as far as this node is given them."""
@@ -326,6 +342,7 @@ class Presence:
                 frame = self._frame(turn.user_id, turn.now, None)
                 changes.append(_Told(turn.org_id, turn.user_id, frame, found[turn.user_id]))
                 self._ended.pop(0)
+                self._turned(turn)
         except Unavailable:
             log.warning("who is gone with a node is told later", users=len(self._ended))
         self._tell_everywhere(changes)

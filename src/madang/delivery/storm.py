@@ -168,7 +168,7 @@ class Storm:
                 member.since = after
 
     def _outgoing(self, event: Event) -> Outgoing:
-        outgoing = Outgoing(0, event.conversation_id, event=event, encoders=self._hub.encoders)
+        outgoing = self._hub.outgoing(event)
         for message in self._changed or ():
             outgoing.refresh(message)
         return outgoing

@@ -34,22 +34,33 @@ CLOSING_SECONDS = 10
 """How long a closing connection may take to send what it has and to answer the close frame."""
 
 
+def _nowhere() -> str | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """The request a WebSocket connection starts with. Header names are lower case."""
+    """The request a WebSocket connection starts with. Header names are lower case. `address` finds
+    out where the client is, as far as that can be believed: asked for only where it matters."""
 
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     subprotocols: Sequence[str] = ()
+    address: Callable[[], str | None] = _nowhere
 
     @classmethod
     def of_target(
-        cls, target: str, headers: Mapping[str, str], subprotocols: Sequence[str]
+        cls,
+        target: str,
+        headers: Mapping[str, str],
+        subprotocols: Sequence[str],
+        address: Callable[[], str | None] = _nowhere,
     ) -> Upgrade:
         """From a request target such as `/path?token=…`."""
         path, _, query = target.partition("?")
-        return cls(unquote(path), dict(parse_qsl(query)) if query else {}, headers, subprotocols)
+        asked = dict(parse_qsl(query)) if query else {}
+        return cls(unquote(path), asked, headers, subprotocols, address)
 
     @property
     def token(self) -> str | None:

@@ -149,7 +149,13 @@ class AsgiGateway:
             await _refuse(scope, send, found)
             return
         query = scope.get("query_string", b"").decode("latin-1")
-        upgrade = Upgrade.of_target(f"{path}?{query}", headers, scope.get("subprotocols", ()))
+        client = scope.get("client")
+        upgrade = Upgrade.of_target(
+            f"{path}?{query}",
+            headers,
+            scope.get("subprotocols", ()),
+            lambda: str(client[0]) if client else None,
+        )
         await send({"type": "websocket.accept", "subprotocol": upgrade.subprotocol})
         connection = AsgiConnection(self._entrance, self._output_limit)
         self._entrance.entered(connection)

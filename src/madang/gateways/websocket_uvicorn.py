@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import unquote
 
 from madang.gateways.entrance import Entrance, Refused, Surface, Upgrade
+from madang.gateways.proxies import Proxies
 from madang.hub.connection import Connection
 from madang.hub.frame import Batch, Form, Frame
 from madang.hub.hub import Hub
@@ -59,6 +62,7 @@ class UvicornConnection(Connection, asyncio.Protocol):
     limits: Limits
     output_limit: int
     compression: bool
+    proxies: Proxies
 
     def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
         Connection.__init__(self)
@@ -166,7 +170,8 @@ class UvicornConnection(Connection, asyncio.Protocol):
         except HandshakeError as error:
             self._refuse(error.status, error.message, error.headers)
             return
-        upgrade = Upgrade.of_target(target, headers, asked.subprotocols)
+        address = partial(self._address, headers)
+        upgrade = Upgrade.of_target(target, headers, asked.subprotocols, address)
         extensions = None
         if self.compression and asked.extensions:
             extensions = negotiate_deflate(asked.extensions)
@@ -179,6 +184,10 @@ class UvicornConnection(Connection, asyncio.Protocol):
         self._surface = found
         self.entrance.entered(self)
         found.opened(self, upgrade)
+
+    def _address(self, headers: Mapping[str, str]) -> str | None:
+        peer = None if self.transport is None else self.transport.get_extra_info("peername")
+        return self.proxies.client_of(peer[0] if isinstance(peer, tuple) else None, headers)
 
     def _refuse(self, status: int, text: str, extra: Any = ()) -> None:
         self.open = False
@@ -304,7 +313,13 @@ class UvicornConnection(Connection, asyncio.Protocol):
 
 
 def protocol_class(
-    entrance: Entrance, hub: Hub, *, max_message: int, output_limit: int, compression: bool
+    entrance: Entrance,
+    hub: Hub,
+    *,
+    max_message: int,
+    output_limit: int,
+    compression: bool,
+    proxies: Proxies | None = None,
 ) -> type[UvicornConnection]:
     """The class to give to `uvicorn.Config(ws=…)`.
 
@@ -312,6 +327,7 @@ def protocol_class(
         max_message: bytes of one message a client may send; more closes with 1009.
         output_limit: unsent bytes at which a reader is closed with 4008.
         compression: whether permessage-deflate is agreed to.
+        proxies: whom to believe where a client is; nobody by default.
     """
     namespace = {
         "__slots__": (),
@@ -320,5 +336,6 @@ def protocol_class(
         "limits": Limits(max_message=max_message),
         "output_limit": output_limit,
         "compression": compression,
+        "proxies": proxies or Proxies(()),
     }
     return type("BoundUvicornConnection", (UvicornConnection,), namespace)

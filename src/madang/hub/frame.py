@@ -7,7 +7,7 @@ every connection; joining the frames of a loop turn leaves one write per connect
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 
 
 class Dialect(IntEnum):
-    """In whose words a connection is told of an event: its surface's."""
+    """In whose words a connection is told of an event: its surface's. A live room has two, for its
+    participants and for its hosts, who see more."""
 
     MESSENGER = 0
     EVENTS = 1
-    AGENT = 2
+    LIVE = 2
+    LIVE_HOST = 3
+    AGENT = 4
 
 
 class Form(IntEnum):
@@ -34,8 +37,17 @@ class Form(IntEnum):
     MESSENGER_DEFLATED = 1
     EVENTS = 2
     EVENTS_DEFLATED = 3
-    AGENT = 4
-    AGENT_DEFLATED = 5
+    LIVE = 4
+    LIVE_DEFLATED = 5
+    LIVE_HOST = 6
+    LIVE_HOST_DEFLATED = 7
+    AGENT = 8
+    AGENT_DEFLATED = 9
+
+
+def form_of(dialect: int, *, deflated: bool) -> int:
+    """The `Form` of a `Dialect`."""
+    return dialect << 1 | deflated
 
 
 def dialect_of(form: int) -> int:
@@ -52,6 +64,20 @@ Encoder = Callable[[Event], bytes | None]
 """Writes an event as JSON text; None where its dialect has no word for it."""
 Reply = Callable[[Event], bytes]
 """Writes an event as the reply to whoever asked for what it tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """One user who is told of an event otherwise than the others: `words` says, for a dialect that
+    a connection of theirs speaks, in which one it is told instead, or (None) that it is not."""
+
+    user_id: str
+    words: Mapping[int, int | None]
+
+
+Asides = Callable[[Event], Aside | None]
+"""Whom an event is told otherwise, if anybody. Whatever becomes of its message, the answer stays
+the same."""
 
 
 class Frame:
@@ -88,17 +114,22 @@ _SILENCE = Frame(b"")
 """Stands where an encoder was asked and had no word for the event."""
 
 
+_TOLD_AS_TO_MESSENGERS = (Dialect.MESSENGER, Dialect.LIVE, Dialect.LIVE_HOST)
+
+
 class Outgoing:
     """Something on its way to the members of a channel: an event or a signal.
 
     `order` is its place among all that this hub sends. `instead` gives single connections a frame
-    of their own (a reply carries `reply_to`), `omit` names members who do not get it at all.
-    `size` is the bytes that remembering it takes, once that is known.
+    of their own (a reply carries `reply_to`), `omit` names members who do not get it at all, and
+    `aside` a user who is told it in other words. `size` is the bytes that remembering it takes,
+    once that is known.
     """
 
     __slots__ = (
         "_encoders",
         "_frames",
+        "aside",
         "conversation_id",
         "event",
         "instead",
@@ -118,21 +149,25 @@ class Outgoing:
         dialect: int = Dialect.MESSENGER,
         instead: Mapping[Connection, Reply] | None = None,
         omit: Collection[Member] = (),
+        aside: Aside | None = None,
     ) -> None:
         self.order = order
         self.conversation_id = conversation_id
         self.event = event
         self.instead = instead
         self.omit = omit
+        self.aside = aside
         self.size = 0
         self._encoders = encoders
+        # A signal in the messenger's words is told in rooms too; who reads the log is told none.
         self._frames: list[Frame | None] = [None] * len(Dialect)
         if signal is not None:
-            self._frames[dialect] = signal
+            for told in _TOLD_AS_TO_MESSENGERS if dialect == Dialect.MESSENGER else (dialect,):
+                self._frames[told] = signal
 
     def frame(self, dialect: int) -> Frame | None:
         """The frame in a dialect, encoded when first asked for; None where it has no word for
-        it (a signal is told in one dialect only)."""
+        it."""
         frame = self._frames[dialect]
         if frame is None and self.event is not None:
             text = self._encoders[dialect](self.event)
@@ -159,9 +194,14 @@ class Outgoing:
             own = self.instead.get(connection)
             if own is not None:
                 return Frame(own(self.event))
-        if self.omit and connection.member in self.omit:
+        member = connection.member
+        if self.omit and member in self.omit:
             return None
-        return self.frame(connection.dialect)
+        dialect: int | None = connection.dialect
+        aside = self.aside
+        if aside is not None and member is not None and member.user_id == aside.user_id:
+            dialect = aside.words.get(connection.dialect, dialect)
+        return None if dialect is None else self.frame(dialect)
 
     def remembered(self) -> int:
         """Let go of what can be made again and count what stays: the event and its texts."""

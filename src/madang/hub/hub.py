@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import structlog
 
 from madang.hub.connection import Connection
-from madang.hub.frame import Batch, Dialect, Encoder, Frame, Outgoing, Reply
+from madang.hub.frame import Asides, Batch, Dialect, Encoder, Frame, Outgoing, Reply
 from madang.metrics import SECONDS, Histogram
 from madang.model.nouns import Event
 from madang.model.presence import Status
@@ -31,7 +31,17 @@ RECENT_BYTES = 48 * 1024 * 1024
 """And all channels together may take for it: some 20,000 messages of a line or two."""
 
 
-CHANGES = frozenset({"message.edited", "message.deleted", "run.ended"})
+CHANGES = frozenset(
+    {
+        "message.edited",
+        "message.deleted",
+        "question.shown",
+        "question.changed",
+        "poll.changed",
+        "poll.closed",
+        "run.ended",
+    }
+)
 """Events after which their message is told as it is now, wherever it is still to be told."""
 
 
@@ -121,11 +131,18 @@ class Hub:
     Args:
         encoders: for each `Dialect` the function that writes an event as JSON text.
         now: the time of day in microseconds, to measure by; without it nothing is.
+        asides: whom an event is told otherwise than the others.
     """
 
-    def __init__(self, encoders: Sequence[Encoder], now: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        encoders: Sequence[Encoder],
+        now: Callable[[], int] | None = None,
+        asides: Asides | None = None,
+    ) -> None:
         self.encoders = encoders
         self._now = now
+        self._asides = asides
         self.channels: dict[str, Channel] = {}
         self.members: dict[tuple[str, str], Member] = {}
         self.heads: dict[str, int] = {}
@@ -265,6 +282,17 @@ class Hub:
 
     # What goes out.
 
+    def outgoing(self, event: Event) -> Outgoing:
+        """An event as it goes out to who catches up: at no place among what is told now."""
+        asides = self._asides
+        return Outgoing(
+            0,
+            event.conversation_id,
+            event=event,
+            encoders=self.encoders,
+            aside=None if asides is None else asides(event),
+        )
+
     def tell(
         self, event: Event, instead: Mapping[Connection, Reply] | None = None
     ) -> Outgoing | None:
@@ -283,12 +311,14 @@ class Hub:
         elif followed is None:
             return None
         self._order += 1
+        asides = self._asides
         outgoing = Outgoing(
             self._order,
             event.conversation_id,
             event=event,
             encoders=self.encoders,
             instead=instead,
+            aside=None if asides is None else asides(event),
         )
         if followed is not None:
             self._enqueue(followed, outgoing)
@@ -436,6 +466,10 @@ class Hub:
             for outgoing in channel.pending or ():
                 for member in outgoing.omit:
                     apart[member] = []
+                if outgoing.aside is not None:
+                    named = self.members.get((channel.org_id, outgoing.aside.user_id))
+                    if named is not None:
+                        apart[named] = []
                 for connection in outgoing.instead or ():
                     if connection.member is not None:
                         apart[connection.member] = []

@@ -15,7 +15,7 @@ ConversationKind = Literal["direct", "group", "live", "agent", "inbox"]
 ConversationStatus = Literal["active", "archived"]
 Role = Literal["admin", "member"]
 SenderType = Literal["user", "agent", "system"]
-MessageType = Literal["text", "file", "system", "question", "stream"]
+MessageType = Literal["text", "file", "system", "question", "poll", "stream"]
 NotificationLevel = Literal["all", "mentions", "none"]
 
 NO_REACTIONS: Mapping[str, tuple[str, ...]] = {}

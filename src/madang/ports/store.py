@@ -12,7 +12,12 @@ from typing import Any, Literal, Protocol
 
 from madang.model.nouns import Conversation, ConversationView, Event, Message, Participant
 from madang.model.runs import Run, Session, SessionView
+from madang.ports.live import LiveStore
+from madang.ports.paging import Page
+from madang.ports.room_rows import LiveNeeds, LiveTransaction
 from madang.protocol.errors import MadangError
+
+__all__ = ["Loss", "Missed", "Needs", "Page", "Store", "Transaction", "Write", "Writer"]
 
 
 @dataclass(slots=True)
@@ -37,6 +42,7 @@ class Needs:
     """(actor_id, idempotency_key)"""
     runs: set[str] = field(default_factory=set)
     """By their message. Sessions, and the runs under way in them, are read with conversations."""
+    live: LiveNeeds = field(default_factory=LiveNeeds)
 
 
 class Transaction(Protocol):
@@ -50,6 +56,11 @@ class Transaction(Protocol):
     org_id: str
     now: int
     """Microseconds; the `created_at` of everything in this commit."""
+
+    @property
+    def live(self) -> LiveTransaction:
+        """The rows of live rooms."""
+        ...
 
     def conversation(self, conversation_id: str) -> Conversation | None: ...
     def participant(self, conversation_id: str, user_id: str) -> Participant | None: ...
@@ -193,14 +204,6 @@ class Writer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Part of a list, and whether there is more of it."""
-
-    items: tuple[Any, ...]
-    has_more: bool
-
-
 Loss = Literal["unknown_cursor", "expired", "other_epoch"]
 """A cursor beyond the log; one whose events are no longer kept; one that was given out for an event
 that a restored backup did not have."""
@@ -224,6 +227,11 @@ class Store(Protocol):
     `.updated` and `.archived` the `conversation` as it is now (with unread_count 0, muted False:
     nobody's in particular), with a constant number of queries a page.
     """
+
+    @property
+    def live(self) -> LiveStore:
+        """Reading live rooms."""
+        ...
 
     async def epoch(self) -> str: ...
 

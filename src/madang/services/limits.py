@@ -65,6 +65,15 @@ class RateLimit:
         passing = int((_SECONDS - ahead) * self.per_minute / _SECONDS + 1e-6)
         return max(0, passing), ceil(ahead)
 
+    def look(self, org_id: str, user_id: str, now: float) -> None:
+        """As `check`, without counting: raises where one more would not pass."""
+        if self.per_minute is None:
+            return
+        interval = _SECONDS / self.per_minute
+        early = self._due.get((org_id, user_id), 0.0) + interval - now - _SECONDS
+        if early > 1e-9:
+            raise RateLimited(self.text, retry_after=max(1, round(early * 1000)))
+
     async def share(self, bus: Bus | None, clock: Clock) -> None:
         """Add what was used here to what was used everywhere, and go by the sum. Without a bus
         (None) what was used is only forgotten.

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
@@ -16,24 +16,16 @@ from madang.clock import Clock
 from madang.metrics import SECONDS, Histogram
 from madang.model.nouns import ConversationView, Event, Message, Participant
 from madang.ports.store import Loss, Missed, Page, Write
+from madang.store.live_store import SqlLiveStore
 from madang.store.queries import conversations, events, messages, people
+from madang.store.scope import ALL_ORGS, Scope
 from madang.store.writer import Committed
+
+__all__ = ["ALL_ORGS", "Scope", "SqlStore"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Key = tuple[str, ...]
-
-
-class Scope(NamedTuple):
-    """Whose rows a function may touch: one org's; and where `user_id` is not empty, of the org's
-    conversations those the user is in. Databases that can hold everybody to it, do."""
-
-    org_id: str
-    user_id: str = ""
-
-
-ALL_ORGS = Scope("*")
-"""What all orgs share, and their heads: numbers of the log, and nothing in it."""
 
 
 class _Latest:
@@ -78,6 +70,7 @@ class SqlStore(ABC):
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.read_seconds = Histogram(SECONDS)
+        self.live = SqlLiveStore(self)
         self._acks = _Latest(lambda org, acks: self._write(Scope(org), people.save_acks, acks))
         self._seen = _Latest(lambda org, seen: self._write(Scope(org), people.save_last_seen, seen))
 

@@ -217,6 +217,117 @@ users = Table(
     sqlite_with_rowid=False,
 )
 
+# A live room beside its conversation. `settings` and `untold` (ids of messages) are JSON.
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("conversation_id", Id, primary_key=True),
+    Column("org_id", Name, nullable=False),
+    Column("code", _by_bytes(String, 16), nullable=False),
+    Column("title", Words, nullable=False),
+    Column("status", _by_bytes(String, 16), nullable=False),
+    Column("settings", Words, nullable=False),
+    Column("language", _by_bytes(String, 16), nullable=False),
+    Column("host_key", _by_bytes(String, 64), nullable=False),
+    Column("host_id", Name, nullable=False),
+    Column("created_by", Name, nullable=False),
+    Column("created_at", Micros, nullable=False),
+    Column("seats", Integer, nullable=False),
+    Column("questions", Integer, nullable=False),
+    Column("live_question_id", Id),
+    Column("ended_at", Micros),
+    Column("erase_at", Micros),
+    Column("counts_told_at", Micros, nullable=False),
+    Column("untold", Words, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What is read before the org is known, or for every org: which room a code is, and which rooms have
+# something due. `untold_since` is when a room with untold counts was last told of any.
+room_codes = Table(
+    "room_codes",
+    metadata,
+    Column("code", _by_bytes(String, 16), primary_key=True),
+    Column("org_id", Name, nullable=False),
+    Column("conversation_id", Id, nullable=False),
+    Column("untold_since", Micros),
+    Column("erase_at", Micros),
+    sqlite_with_rowid=False,
+)
+for due in (room_codes.c.untold_since, room_codes.c.erase_at):
+    Index(None, due, sqlite_where=due.is_not(None), postgresql_where=due.is_not(None))
+
+seats = Table(
+    "seats",
+    metadata,
+    Column("conversation_id", Id, primary_key=True),
+    Column("participant_id", Name, primary_key=True),
+    Column("org_id", Name, nullable=False),
+    Column("role", _by_bytes(String, 16), nullable=False),
+    Column("nickname", Words, nullable=False),
+    Column("skeleton", Words, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("key", _by_bytes(String, 64), nullable=False),
+    Column("joined_at", Micros, nullable=False),
+    Column("address", _by_bytes(String, 64)),
+    Column("device", _by_bytes(String, 64)),
+    Column("muted", Integer, nullable=False),
+    Column("gone", _by_bytes(String, 16)),
+    Column("online", Integer, nullable=False),
+    Column("used_at", Micros),
+    Column("last_chat_at", Micros, nullable=False),
+    Column("last_asked_at", Micros, nullable=False),
+    UniqueConstraint("conversation_id", "skeleton", "number"),
+    Index(None, "conversation_id", "key"),
+    Index(None, "conversation_id", "joined_at", "participant_id"),
+    sqlite_with_rowid=False,
+)
+for kept in (seats.c.address, seats.c.device):
+    Index(
+        f"ix_seats_conversation_id_{kept.name}",
+        seats.c.conversation_id,
+        kept,
+        sqlite_where=kept.is_not(None),
+        postgresql_where=kept.is_not(None),
+    )
+
+# What lists of questions and polls are sorted and chosen by. The message says the same.
+questions = Table(
+    "questions",
+    metadata,
+    Column("message_id", Id, primary_key=True),
+    Column("org_id", Name, nullable=False),
+    Column("conversation_id", Id, nullable=False),
+    Column("kind", _by_bytes(String, 16), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("asked_by", Name, nullable=False),
+    Column("state", _by_bytes(String, 16), nullable=False),
+    Column("votes", Integer, nullable=False),
+    Column("visible", Integer, nullable=False),
+    Index(None, "conversation_id", "seq"),
+    sqlite_with_rowid=False,
+)
+
+# `choice` is empty for a question's vote; `voter` is the device or address whose only vote it is,
+# where the room counts by those.
+votes = Table(
+    "votes",
+    metadata,
+    Column("message_id", Id, primary_key=True),
+    Column("participant_id", Name, primary_key=True),
+    Column("choice", _by_bytes(String, 100), primary_key=True),
+    Column("org_id", Name, nullable=False),
+    Column("voter", _by_bytes(String, 64)),
+    sqlite_with_rowid=False,
+)
+Index(
+    "ix_votes_message_id_voter",
+    votes.c.message_id,
+    votes.c.voter,
+    sqlite_where=votes.c.voter.is_not(None),
+    postgresql_where=votes.c.voter.is_not(None),
+)
+
 # What a conversation of the kind `agent` has besides.
 sessions = Table(
     "sessions",

@@ -21,8 +21,10 @@ from madang.model.nouns import (
     Message,
     Participant,
 )
+from madang.ports.store import Needs
 from madang.store import rows
 from madang.store.flushing import Flushing
+from madang.store.live_rows import LiveRows
 from madang.store.loading import Counters, Place
 from madang.store.tables import orgs, participants
 
@@ -65,6 +67,19 @@ class SqlTransaction(Flushing):
         self.head: int = last
         self.now = now
         self.appended: list[Event] = []
+        self.live = LiveRows(connection, org_id, self._as_known)
+
+    def prefetch(self, needs: Needs) -> None:
+        super().prefetch(needs)
+        self.live.prefetch(needs.live)
+
+    def flush(self) -> None:
+        super().flush()
+        self.live.flush()
+
+    def _as_known(self, message: Message) -> Message:
+        """A message that was just read, as this commit has it."""
+        return self._messages.setdefault(message.id, message) or message
 
     def participant_count(self, conversation_id: str) -> int:
         where = {"conversation": conversation_id, "org": self.org_id}

@@ -22,7 +22,7 @@ from madang.hub.hub import Hub, Member
 from madang.model.identity import DEFAULT_ORG, Identity
 from madang.model.ids import is_user_id
 from madang.protocol.codes import CloseCode
-from madang.protocol.errors import MadangError
+from madang.protocol.errors import MadangError, RateLimited, Unavailable
 from madang.services.auth import AuthError, TokenVerifier
 from madang.tasks import Tasks
 
@@ -116,8 +116,61 @@ class Admission:
             if whole_org and not identity.roles & SEES_WHOLE_ORG:
                 self._refuse(connection, "scope=org needs an admin's token")
                 return
-            connection.identity = identity
-            self._members.want(identity.org, identity.user_id, ready)
+            self._identified(
+                connection, identity, welcome, received, whole_org=whole_org, beside=beside
+            )
+
+        if token is None:
+            if self._dev and claimed is not None and is_user_id(claimed):
+                identified(Identity(claimed, DEFAULT_ORG, None, None, frozenset(), FOREVER))
+            else:
+                self._refuse(connection, "Missing token")
+        elif self.verifier.source is None:
+            try:
+                identity = self.verifier.verify(token, self._clock.now())
+            except AuthError as error:
+                self._not_valid(connection, error)
+            else:
+                identified(identity)
+        else:
+            self.start(connection, self._authenticate(connection, token, identified))
+
+    def admit_known(
+        self,
+        connection: Connection,
+        identify: Coroutine[Any, Any, Identity],
+        welcome: Callable[[Connection, Member], None],
+        received: Callable[[Connection, str], None],
+    ) -> None:
+        """As `admit`, of somebody whose token is a surface's own: `identify` says who it is, or
+        raises `MadangError`, whose text is the reason that the connection is closed with."""
+        self._early[connection] = _Early()
+
+        async def known() -> None:
+            try:
+                identity = await identify
+            except (Unavailable, RateLimited) as error:
+                self._early.pop(connection, None)
+                connection.close(CloseCode.TRY_LATER, error.text)
+            except MadangError as error:
+                self._refuse(connection, error.text)
+            else:
+                if connection.open:
+                    self._identified(connection, identity, welcome, received)
+
+        self.start(connection, known())
+
+    def _identified(
+        self,
+        connection: Connection,
+        identity: Identity,
+        welcome: Callable[[Connection, Member], None],
+        received: Callable[[Connection, str], None],
+        *,
+        whole_org: bool = False,
+        beside: bool = False,
+    ) -> None:
+        connection.identity = identity
 
         def ready(member: Member | None, error: MadangError | None) -> None:
             early = self._early.pop(connection, None)
@@ -135,20 +188,7 @@ class Admission:
                 # Others are waiting behind this one in the same batch.
                 failed(connection, "a connection was not welcomed")
 
-        if token is None:
-            if self._dev and claimed is not None and is_user_id(claimed):
-                identified(Identity(claimed, DEFAULT_ORG, None, None, frozenset(), FOREVER))
-            else:
-                self._refuse(connection, "Missing token")
-        elif self.verifier.source is None:
-            try:
-                identity = self.verifier.verify(token, self._clock.now())
-            except AuthError as error:
-                self._not_valid(connection, error)
-            else:
-                identified(identity)
-        else:
-            self.start(connection, self._authenticate(connection, token, identified))
+        self._members.want(identity.org, identity.user_id, ready)
 
     def enter(
         self,
@@ -170,8 +210,9 @@ class Admission:
         else:
             self._presence.opened(member)
 
-    def leave(self, connection: Connection) -> None:
-        """The connection is gone, wherever on its way in it was."""
+    def leave(self, connection: Connection, grace: float | None = None) -> None:
+        """The connection is gone, wherever on its way in it was. `grace` as in
+        `Presence.closed`."""
         self._early.pop(connection, None)
         self._catchup.forget(connection)
         member = connection.member
@@ -185,7 +226,7 @@ class Admission:
             if user is not None and not user.connections and not user.beside:
                 self._members.idle(user, self._entrance.now)
             return
-        self._presence.closed(member)
+        self._presence.closed(member, grace)
         if not member.connections:
             self._members.idle(member, self._entrance.now)
 

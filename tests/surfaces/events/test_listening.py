@@ -31,8 +31,7 @@ async def test_every_way_of_listening_is_a_device(desk: Desk, house: House) -> N
         assert (await ben.next("user.online"))["user_id"] == "ann"
         async with desk.stream("ann", cursor=0) as events:
             await anext(events)
-            found = (await house.rest("ben").get("/presence", user_ids="ann")).json()["users"]
-            assert [(user["status"], user["devices"]) for user in found] == [("online", 2)]
+            await house.until_present("ben", "ann", "online", 2)
     assert (await ben.next("user.offline"))["user_id"] == "ann"
     assert not [f for f in await ben.so_far() if f["type"].startswith("user.")]
     async with desk.stream("ann", cursor=0) as events:

@@ -258,8 +258,7 @@ async def test_presence_is_asked_for_over_rest(house: House) -> None:
     }
     ann, phone, laptop = [await house.device(user) for user in ("ann", "bob", "bob")]
     await ann.next("user.online", user_id="bob")
-    bob = (await users(user_ids="bob"))["bob"]
-    assert (bob["status"], bob["devices"]) == ("online", 2)
+    await house.until_present("ann", "bob", "online", 2)
     await phone.close()
     await laptop.close()
     await ann.next("user.offline", user_id="bob")

@@ -1,0 +1,403 @@
+"""A live room's rows inside one commit (`ports.room_rows`): read with one query a kind, changed in
+memory, written with one statement a table and kind of change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from sqlalchemy import Connection
+
+from madang.model.live import Room, Seat, voter_of
+from madang.model.nouns import Message
+from madang.ports.room_rows import Crowd, LiveNeeds
+from madang.store import bulk, rows
+from madang.store import room_forms as forms
+from madang.store.erasing import erase
+from madang.store.queries.reading import MESSAGE, fetch, rows_query
+from madang.store.tables import questions, room_codes, rooms, seats, votes
+
+Place = tuple[str, str]
+"""(conversation_id, and of it a participant_id, key, skeleton, address or device); or (message_id,
+participant_id or voter)."""
+
+_ID_LENGTH = 36
+# Conditions are on columns of their own and not on parts of a text: see decision 003.
+_WANTED = (
+    "WITH wanted (conversation_id, value) AS MATERIALIZED ("
+    f"SELECT substr(i.value, 1, {_ID_LENGTH}), substr(i.value, {_ID_LENGTH + 1}) "
+    "FROM EACH(:places) AS i) "
+)
+_OF_ROOM = "FROM seats AS s WHERE s.conversation_id = w.conversation_id"
+_LAST_NUMBERS = rows_query(
+    "w.conversation_id, w.value, "
+    f"(SELECT s.number {_OF_ROOM} AND s.skeleton = w.value ORDER BY s.number DESC LIMIT 1)",
+    "FROM wanted AS w LIMIT -1",
+    before=_WANTED,
+    lists=["places"],
+)
+_CROWDS = {
+    column: rows_query(
+        "w.conversation_id, w.value, "
+        f"(SELECT count(*) {_OF_ROOM} AND s.{column} = w.value AND s.gone IS NULL), "
+        f"(SELECT count(*) {_OF_ROOM} AND s.{column} = w.value AND s.gone = 'banned')",
+        "FROM wanted AS w LIMIT -1",
+        before=_WANTED,
+        lists=["places"],
+    )
+    for column in ("address", "device")
+}
+_QUESTIONS = rows_query(
+    MESSAGE,
+    "FROM questions AS q THEN JOIN messages AS m ON m.id = q.message_id "
+    "WHERE q.conversation_id = :conversation AND q.org_id = :org ORDER BY q.seq LIMIT -1",
+)
+
+_ROOM = tuple(column.name for column in rooms.columns)[3:]
+_SEAT = tuple(column.name for column in seats.columns)[3:]
+_STATE = ("state", "votes", "visible")
+
+
+class LiveRows:
+    """Maps of what was read, None where nothing was found; changes go into the same maps."""
+
+    def __init__(
+        self, connection: Connection, org_id: str, current: Callable[[Message], Message]
+    ) -> None:
+        """`current` gives a message that was read as it is in this commit."""
+        self._connection = connection
+        self._org_id = org_id
+        self._current = current
+        self._rooms: dict[str, Room | None] = {}
+        self._read_rooms: dict[str, Room] = {}
+        self._new_rooms: dict[str, None] = {}
+        self._erased: dict[str, Room] = {}
+        self._seats: dict[Place, Seat | None] = {}
+        self._read_seats: dict[Place, Seat | None] = {}
+        """Those that are changed, as they were: None for new ones."""
+        self._keys: dict[Place, str | None] = {}
+        self._names: dict[tuple[str, str, int], bool] = {}
+        self._last_numbers: dict[Place, int] = {}
+        self._crowds: dict[str, dict[Place, list[int]]] = {"address": {}, "device": {}}
+        """[seats, banned ones]"""
+        self._votes: dict[Place, dict[str, str | None]] = {}
+        """Choices, and as whom each was voted."""
+        self._read_votes: dict[Place, dict[str, str | None]] = {}
+        self._voters: dict[Place, str | None] = {}
+        self._new_questions: dict[str, Message] = {}
+        self._saved_questions: dict[str, Message] = {}
+        self._removed_questions: dict[str, Message] = {}
+
+    # Reading.
+
+    def prefetch(self, needs: LiveNeeds) -> None:
+        """Read what the batch has announced."""
+        if not needs.rooms:
+            return
+        self._load_rooms(needs.rooms)
+        self._load_seats(needs.seats)
+        self._load_keys(needs.keys)
+        self._load_names(needs.names)
+        self._load_last_numbers({(room, looks) for room, looks, _ in needs.names})
+        self._load_crowds("address", needs.addresses)
+        self._load_crowds("device", needs.devices)
+        self._load_votes({(message, person) for _, message, person in needs.votes})
+        voting: set[Place] = set()
+        for conversation_id, message_id, participant_id in needs.votes:
+            room = self._rooms.get(conversation_id)
+            seat = self._seats.get((conversation_id, participant_id))
+            if room is not None and seat is not None:
+                voter = voter_of(room, seat)
+                if voter is not None:
+                    voting.add((message_id, voter))
+        self._load_voters(voting)
+
+    def _load_rooms(self, ids: Iterable[str]) -> None:
+        wanted = [(i,) for i in ids if i not in self._rooms]
+        self._rooms.update((i, None) for (i,) in wanted)
+        for row in bulk.select(self._connection, rooms, ("conversation_id",), wanted):
+            if row[1] == self._org_id:
+                self._rooms[row[0]] = self._read_rooms[row[0]] = forms.room_of(row)
+
+    def _load_seats(self, places: Iterable[Place]) -> None:
+        wanted = [place for place in places if place not in self._seats]
+        self._seats.update((place, None) for place in wanted)
+        keys = ("conversation_id", "participant_id")
+        for row in bulk.select(self._connection, seats, keys, wanted):
+            if row[2] == self._org_id:
+                self._seats[row[0], row[1]] = forms.seat_of(row)
+
+    def _load_keys(self, places: Iterable[Place]) -> None:
+        wanted = [place for place in places if place not in self._keys]
+        self._keys.update((place, None) for place in wanted)
+        for row in bulk.select(self._connection, seats, ("conversation_id", "key"), wanted):
+            if row[2] == self._org_id:
+                seat = forms.seat_of(row)
+                self._keys[seat.conversation_id, seat.key] = seat.participant_id
+                self._seats.setdefault((seat.conversation_id, seat.participant_id), seat)
+
+    def _load_names(self, names: Iterable[tuple[str, str, int]]) -> None:
+        wanted = [name for name in names if name not in self._names]
+        self._names.update((name, False) for name in wanted)
+        keys = ("conversation_id", "skeleton", "number")
+        for row in bulk.select(self._connection, seats, keys, wanted):
+            self._names[row[0], row[5], row[6]] = True
+
+    def _load_last_numbers(self, places: Iterable[Place]) -> None:
+        wanted = [place for place in places if place not in self._last_numbers]
+        if wanted:
+            found = fetch(self._connection, _LAST_NUMBERS, places=list(map("".join, wanted)))
+            self._last_numbers.update(((row[0], row[1]), row[2] or 0) for row in found)
+        for seat in self._changed_seats():
+            self._count_number(seat)
+
+    def _load_crowds(self, column: str, places: Iterable[Place]) -> None:
+        known = self._crowds[column]
+        wanted = [place for place in places if place not in known]
+        if not wanted:
+            return
+        found = fetch(self._connection, _CROWDS[column], places=list(map("".join, wanted)))
+        known.update(((row[0], row[1]), [row[2], row[3]]) for row in found)
+        for place, before in self._read_seats.items():
+            after = self._seats[place]
+            for seat, sign in ((before, -1), (after, 1)):
+                where: str | None = None if seat is None else getattr(seat, column)
+                if seat is not None and where is not None and (place[0], where) in wanted:
+                    _count(known[place[0], where], seat, sign)
+
+    def _load_votes(self, places: Iterable[Place]) -> None:
+        wanted = [place for place in places if place not in self._votes]
+        self._votes.update((place, {}) for place in wanted)
+        keys = ("message_id", "participant_id")
+        for row in bulk.select(self._connection, votes, keys, wanted):
+            if row[3] == self._org_id:
+                self._votes[row[0], row[1]][row[2]] = row[4]
+
+    def _load_voters(self, places: Iterable[Place]) -> None:
+        wanted = [place for place in places if place not in self._voters]
+        self._voters.update((place, None) for place in wanted)
+        for row in bulk.select(self._connection, votes, ("message_id", "voter"), wanted):
+            # Whoever took it back in this commit does not count.
+            if row[3] == self._org_id and self._votes.get((row[0], row[1])) != {}:
+                self._voters[row[0], row[4]] = row[1]
+
+    def room(self, conversation_id: str) -> Room | None:
+        if conversation_id not in self._rooms:
+            self._load_rooms([conversation_id])
+        return self._rooms[conversation_id]
+
+    def seat(self, conversation_id: str, participant_id: str) -> Seat | None:
+        place = (conversation_id, participant_id)
+        if conversation_id in self._erased:
+            return None
+        if place not in self._seats:
+            self._load_seats([place])
+        return self._seats[place]
+
+    def seat_by_key(self, conversation_id: str, key: str) -> Seat | None:
+        place = (conversation_id, key)
+        if place not in self._keys:
+            self._load_keys([place])
+        participant_id = self._keys[place]
+        return None if participant_id is None else self.seat(conversation_id, participant_id)
+
+    def name_taken(self, conversation_id: str, skeleton: str, number: int) -> bool:
+        name = (conversation_id, skeleton, number)
+        if name not in self._names:
+            self._load_names([name])
+        return self._names[name]
+
+    def last_number(self, conversation_id: str, skeleton: str) -> int:
+        place = (conversation_id, skeleton)
+        if place not in self._last_numbers:
+            self._load_last_numbers([place])
+        return self._last_numbers[place]
+
+    def at_address(self, conversation_id: str, address: str) -> Crowd:
+        return self._crowd("address", (conversation_id, address))
+
+    def at_device(self, conversation_id: str, device: str) -> Crowd:
+        return self._crowd("device", (conversation_id, device))
+
+    def _crowd(self, column: str, place: Place) -> Crowd:
+        if place not in self._crowds[column]:
+            self._load_crowds(column, [place])
+        here, banned = self._crowds[column][place]
+        return Crowd(here, banned > 0)
+
+    def votes(self, message_id: str, participant_id: str) -> frozenset[str]:
+        return frozenset(self._choices((message_id, participant_id)))
+
+    def _choices(self, place: Place) -> dict[str, str | None]:
+        if place not in self._votes:
+            self._load_votes([place])
+        return self._votes[place]
+
+    def voter(self, message_id: str, voter: str) -> str | None:
+        place = (message_id, voter)
+        if place not in self._voters:
+            self._load_voters([place])
+        return self._voters[place]
+
+    def questions(self, conversation_id: str) -> Sequence[Message]:
+        found: dict[str, Message] = {}
+        for row in fetch(
+            self._connection, _QUESTIONS, conversation=conversation_id, org=self._org_id
+        ):
+            message = self._current(rows.message_of(row, row[rows.MESSAGE_WIDTH]))
+            found[message.id] = message
+        for message in (*self._new_questions.values(), *self._saved_questions.values()):
+            if message.conversation_id == conversation_id:
+                found[message.id] = message
+        for message_id in self._removed_questions:
+            found.pop(message_id, None)
+        return sorted(found.values(), key=lambda message: message.seq)
+
+    # Changing.
+
+    def add_room(self, room: Room) -> None:
+        self._rooms[room.id] = room
+        self._new_rooms[room.id] = None
+
+    def save_room(self, room: Room) -> None:
+        self._rooms[room.id] = room
+
+    def add_seat(self, seat: Seat) -> None:
+        self._change(seat, None)
+        self._keys[seat.conversation_id, seat.key] = seat.participant_id
+
+    def save_seat(self, seat: Seat) -> None:
+        self._change(seat, self.seat(seat.conversation_id, seat.participant_id))
+
+    def _change(self, seat: Seat, before: Seat | None) -> None:
+        place = (seat.conversation_id, seat.participant_id)
+        self._read_seats.setdefault(place, before)
+        self._seats[place] = seat
+        # A name that was given up stays taken until the commit: two rows that change places could
+        # not be written one after the other.
+        self._names[seat.conversation_id, seat.skeleton, seat.number] = True
+        self._count_number(seat)
+        for column, crowds in self._crowds.items():
+            for other, sign in ((before, -1), (seat, 1)):
+                where = None if other is None else getattr(other, column)
+                crowd = crowds.get((seat.conversation_id, where)) if where else None
+                if other is not None and crowd is not None:
+                    _count(crowd, other, sign)
+
+    def _changed_seats(self) -> list[Seat]:
+        return [seat for place in self._read_seats if (seat := self._seats[place]) is not None]
+
+    def _count_number(self, seat: Seat) -> None:
+        place = (seat.conversation_id, seat.skeleton)
+        if place in self._last_numbers:
+            self._last_numbers[place] = max(self._last_numbers[place], seat.number)
+
+    def set_votes(
+        self, message: Message, participant_id: str, voter: str | None, choices: frozenset[str]
+    ) -> None:
+        place = (message.id, participant_id)
+        before = self._choices(place)
+        self._read_votes.setdefault(place, before)
+        for other in set(before.values()) - {None}:
+            if other is not None and self._voters.get((message.id, other)) == participant_id:
+                self._voters[message.id, other] = None
+        self._votes[place] = dict.fromkeys(choices, voter)
+        if voter is not None and choices:
+            self._voters[message.id, voter] = participant_id
+
+    def add_question(self, message: Message) -> None:
+        self._new_questions[message.id] = message
+
+    def save_question(self, message: Message) -> None:
+        if message.deleted_at is not None:
+            self._removed_questions[message.id] = message
+            self._new_questions.pop(message.id, None)
+            self._saved_questions.pop(message.id, None)
+        elif message.id in self._new_questions:
+            self._new_questions[message.id] = message
+        else:
+            self._saved_questions[message.id] = message
+
+    def erase(self, conversation_id: str) -> None:
+        room = self.room(conversation_id)
+        if room is not None:
+            self._erased[conversation_id] = room
+            self._rooms[conversation_id] = None
+
+    # Writing.
+
+    def flush(self) -> None:
+        """Write everything; after the conversations, messages and events of the commit."""
+        self._flush_rooms()
+        self._flush_seats()
+        self._flush_questions()
+        self._flush_votes()
+        for room in self._erased.values():
+            erase(self._connection, room)
+
+    def _flush_rooms(self) -> None:
+        new, saved, due = [], [], []
+        for conversation_id, room in self._rooms.items():
+            before = self._read_rooms.get(conversation_id)
+            if room is None or room == before:
+                continue
+            if conversation_id in self._new_rooms:
+                new.append(room)
+                continue
+            row = forms.room_row(room)
+            saved.append((row[0], *row[3:]))
+            assert before is not None, "a room that is not new was read"
+            told = (forms.untold_since(room), room.erase_at)
+            if told != (forms.untold_since(before), before.erase_at):
+                due.append((room.code, *told))
+        bulk.insert(self._connection, rooms, [forms.room_row(room) for room in new])
+        bulk.insert(self._connection, room_codes, [forms.code_row(room) for room in new])
+        bulk.update(self._connection, rooms, ("conversation_id",), _ROOM, saved)
+        bulk.update(self._connection, room_codes, ("code",), ("untold_since", "erase_at"), due)
+
+    def _flush_seats(self) -> None:
+        new, saved = [], []
+        for place, before in self._read_seats.items():
+            seat = self._seats[place]
+            assert seat is not None, "a seat that is changed is there"
+            row = forms.seat_row(seat, self._org_id)
+            if before is None:
+                new.append(row)
+            else:
+                saved.append((*row[:2], *row[3:]))
+        # First those who give up a name.
+        keys = ("conversation_id", "participant_id")
+        bulk.update(self._connection, seats, keys, _SEAT, saved)
+        bulk.insert(self._connection, seats, new)
+
+    def _flush_questions(self) -> None:
+        new = [forms.question_row(message) for message in self._new_questions.values()]
+        saved = []
+        for message in self._saved_questions.values():
+            row = forms.question_row(message)
+            saved.append((row[0], *row[6:]))
+        removed = [(message_id,) for message_id in self._removed_questions]
+        bulk.insert(self._connection, questions, new)
+        bulk.update(self._connection, questions, ("message_id",), _STATE, saved)
+        bulk.delete(self._connection, questions, ("message_id",), removed)
+        bulk.delete(self._connection, votes, ("message_id",), removed)
+
+    def _flush_votes(self) -> None:
+        old, new = [], []
+        for place, before in self._read_votes.items():
+            if place[0] in self._removed_questions:
+                continue
+            after = self._votes[place]
+            old += [(*place, choice) for choice in before if choice not in after]
+            new += [
+                (*place, choice, self._org_id, voter)
+                for choice, voter in after.items()
+                if choice not in before
+            ]
+        key = ("message_id", "participant_id", "choice")
+        bulk.delete(self._connection, votes, key, old)
+        bulk.insert(self._connection, votes, new)
+
+
+def _count(crowd: list[int], seat: Seat, sign: int) -> None:
+    crowd[0] += sign * (seat.gone is None)
+    crowd[1] += sign * (seat.gone == "banned")
