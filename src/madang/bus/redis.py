@@ -131,6 +131,10 @@ class RedisBus:
         self._listener = listener
         self._following.follow(self._channel("node", self.node))
         await self._touch.start()
+        try:
+            await self.settled()  # From here on it can be asked.
+        except Unavailable:
+            pass  # Lost again: it is followed when the bus is back.
         self._tasks.start(self._renew(), "bus: renew leases")
 
     async def close(self) -> None:
