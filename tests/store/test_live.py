@@ -264,6 +264,7 @@ BULK = {
     "names": dialect._select(tables.seats, ("conversation_id", "skeleton", "number"), False),
     "keys": dialect._select(tables.seats, ("conversation_id", "key"), False),
     "votes of": dialect._select(tables.votes, ("message_id", "participant_id"), False),
+    "devices": dialect._select(tables.seats, ("conversation_id", "device"), False),
     "voters": dialect._select(tables.votes, ("message_id", "voter"), False),
     "save_seats": dialect._update(
         tables.seats, ("conversation_id", "participant_id"), ("nickname",)

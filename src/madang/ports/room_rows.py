@@ -30,6 +30,8 @@ class LiveNeeds:
     rooms: set[str] = field(default_factory=set)
     seats: set[tuple[str, str]] = field(default_factory=set)
     """(conversation_id, participant_id)"""
+    together: set[tuple[str, str]] = field(default_factory=set)
+    """(conversation_id, participant_id) of seats, with all seats of their devices"""
     keys: set[tuple[str, str]] = field(default_factory=set)
     """(conversation_id, key)"""
     names: set[tuple[str, str, int]] = field(default_factory=set)
@@ -66,7 +68,7 @@ class LiveTransaction(Protocol):
     def at_address(self, conversation_id: str, address: str) -> Crowd: ...
     def at_device(self, conversation_id: str, device: str) -> Crowd: ...
     def seats_at_device(self, conversation_id: str, device: str) -> Sequence[Seat]:
-        """Those that are not gone, in order of joining. They are not announced: it is rare."""
+        """Those that are not gone, in order of joining."""
         ...
 
     def asked(self, conversation_id: str, participant_id: str) -> int:

@@ -106,6 +106,8 @@ class LiveRows:
         self._seats: dict[Place, Seat | None] = {}
         self._read_seats: dict[Place, Seat | None] = {}
         """Those that are changed, as they were: None for new ones."""
+        self._devices: set[Place] = set()
+        """Those whose seats are all in `_seats`."""
         self._keys: dict[Place, str | None] = {}
         self._names: dict[tuple[str, str, int], bool] = {}
         self._runs: dict[tuple[str, str, int], tuple[int, int | None]] = {}
@@ -130,6 +132,10 @@ class LiveRows:
             return
         self._load_rooms(needs.rooms)
         self._load_seats(needs.seats)
+        together = map(self._seats.get, needs.together)
+        self._load_devices(
+            {(seat.conversation_id, seat.device) for seat in together if seat and seat.device}
+        )
         self._load_keys(needs.keys)
         self._load_names(needs.names)
         self._load_runs(needs.names)
@@ -161,6 +167,14 @@ class LiveRows:
         for row in bulk.select(self._connection, seats, keys, wanted):
             if row[2] == self._org_id:
                 self._seats[row[0], row[1]] = forms.seat_of(row)
+
+    def _load_devices(self, places: Iterable[Place]) -> None:
+        wanted = [place for place in places if place not in self._devices]
+        self._devices.update(wanted)
+        keys = ("conversation_id", "device")
+        for row in bulk.select(self._connection, seats, keys, wanted):
+            if row[2] == self._org_id:
+                self._seats.setdefault((row[0], row[1]), forms.seat_of(row))
 
     def _load_keys(self, places: Iterable[Place]) -> None:
         wanted = [place for place in places if place not in self._keys]
@@ -277,11 +291,7 @@ class LiveRows:
         return Crowd(here, banned > 0, muted > 0)
 
     def seats_at_device(self, conversation_id: str, device: str) -> Sequence[Seat]:
-        there = [(conversation_id, device)]
-        keys = ("conversation_id", "device")
-        for row in bulk.select(self._connection, seats, keys, there):
-            if row[2] == self._org_id:
-                self._seats.setdefault((row[0], row[1]), forms.seat_of(row))
+        self._load_devices([(conversation_id, device)])
         found = [
             seat
             for seat in self._seats.values()

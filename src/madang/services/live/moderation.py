@@ -82,6 +82,7 @@ class _OnOther:
         needs.participants.add((room, self.other))
         needs.live.rooms.add(room)
         needs.live.seats.update({(room, self.participant_id), (room, self.other)})
+        needs.live.together.add((room, self.other))
 
     def _found(self, tx: Transaction) -> tuple[Room, Seat]:
         access.hosting(tx, self.conversation_id, self.participant_id)
