@@ -231,7 +231,7 @@ _TARGETS: tuple[tuple[str, Callable[[Figures], tuple[str, bool]]], ...] = (
     ("1 % of readers stalled: the others' p99 at most 1.2 × without", _others),
     ("the same: memory grows by at most the cap times the stalled", _grown),
     (
-        "a file of 1 GB, up or down: memory grows by less than 64 MB",
+        "a file of 1 GB, up or down: less than 64 MB of memory more",
         _at_most("upload", "memory grown", 64, "MB"),
     ),
     (
