@@ -19,11 +19,16 @@ API = "/api/v1/messenger"
 
 
 async def snapshot(rest: httpx.AsyncClient) -> Snapshot:
-    """All conversations of a user with all their messages."""
+    """All conversations of a user with all their messages.
+
+    Raises:
+        httpx.HTTPStatusError: the user left one of them meanwhile, or the store is away.
+    """
     found: Snapshot = {}
     page: dict[str, str] = {}
     while True:
-        answer = (await rest.get(f"{API}/conversations", params={"limit": "200", **page})).json()
+        asked = await rest.get(f"{API}/conversations", params={"limit": "200", **page})
+        answer = asked.raise_for_status().json()
         for conversation in answer["conversations"]:
             found[conversation["id"]] = conversation
         if not answer["has_more"]:
@@ -39,7 +44,7 @@ async def _messages(rest: httpx.AsyncClient, conversation_id: str) -> dict[str, 
     params = {"limit": "200", "after": "0"}
     while True:
         url = f"{API}/conversations/{conversation_id}/messages"
-        answer = (await rest.get(url, params=params)).json()
+        answer = (await rest.get(url, params=params)).raise_for_status().json()
         found.update((message["id"], message) for message in answer["messages"])
         if not answer["has_more"]:
             return found

@@ -18,7 +18,9 @@ from madang.settings import TABLE
 LIMIT = 30.0
 """Seconds for anything a process is waited for."""
 
-MADANG = [sys.executable, "-c", "from madang.cli import app; app()"]
+# Who runs the tests in the background of a shell has them ignore Ctrl-C, and their children too.
+_HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+MADANG = [sys.executable, "-c", f"{_HEARS}from madang.cli import app; app()"]
 
 
 class Running:
