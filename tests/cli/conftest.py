@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from madang.settings import TABLE
+from tests.ports import free_port
 
 LIMIT = 30.0
 """Seconds for anything a process is waited for."""
@@ -108,7 +108,4 @@ def start(directory: Path) -> Iterator[Callable[..., Running]]:
 @pytest.fixture
 def port() -> int:
     """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
+    return free_port()

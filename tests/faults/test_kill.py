@@ -159,6 +159,10 @@ async def test_twenty_kills_in_the_middle_of_sending(server: Server) -> None:
     up, stop = asyncio.Event(), asyncio.Event()
     up.set()
     senders = [Sender(server, one, room, acked) for room, people in rooms.items() for one in people]
+    for sender in senders:
+        # From here on they must hear everything, however late they get in.
+        async with calling(server.ws, server.token(sender.name)) as phone:
+            sender.cursor = (await phone.until("system"))["cursor"]
     seconds = 0.0
     async with asyncio.timeout(220), asyncio.TaskGroup() as group:
         for sender in senders:

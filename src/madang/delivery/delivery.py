@@ -186,7 +186,7 @@ class Delivery:
             orglog.put(batch)
             self._go_on(orglog)
         if self._bus.shared:
-            named = [(user, event) for event in batch.events for user in _entering(event)]
+            named = [(user, event) for event in batch.events for user in _concerned(event)]
             self._bus.tell_commit(batch, named)
 
     def heard_events(self, org_id: str, events: Sequence[Event]) -> None:
@@ -486,3 +486,12 @@ def _entering(event: Event) -> Sequence[str]:
     if event.user_id is not None and "payload" in event.data:
         return (event.user_id,)
     return ()
+
+
+def _concerned(event: Event) -> Sequence[str]:
+    """Who is told of an event by name, on a node that may not follow its conversation: whom it
+    brings in, and whom it sends out. The latter's memberships may just be being read there, and
+    were read too early."""
+    if event.type == "participant.left":
+        return () if event.user_id is None else (event.user_id,)
+    return _entering(event)

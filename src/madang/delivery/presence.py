@@ -80,6 +80,7 @@ class Presence:
         self._held: dict[Member, tuple[Status, int]] = {}
         self._sharing = Tasks()
         self._ended: list[Turn] = []
+        self._looking = False
         self._one_at_a_time = asyncio.Lock()
         self._look_at = 0
         self._watchers: list[Callable[[Turn], None]] = []
@@ -333,6 +334,9 @@ class Presence:
 
     async def _look_for_ended(self) -> None:
         """Tell of the users of nodes that are gone, as far as this node is given them."""
+        if self._looking:
+            return  # A store that is away keeps the last look waiting.
+        self._looking = True
         changes = []
         try:
             # Each turn is given once: what cannot be told now is told at the next look.
@@ -346,6 +350,8 @@ class Presence:
                 self._turned(turn)
         except Unavailable:
             log.warning("who is gone with a node is told later", users=len(self._ended))
+        finally:
+            self._looking = False
         self._tell_everywhere(changes)
 
     def _tell_everywhere(self, changes: Sequence[_Told]) -> None:

@@ -21,8 +21,8 @@ class Note:
     events themselves, so that who has them all may tell them on, and who has not knows it.
 
     `conversations` are (conversation_id, how many of the events are in it); `users` are (user_id,
-    cursor of an event that was told to the user by name, because it brings them into a
-    conversation that their node does not follow yet).
+    cursor of an event that was told to the user by name, because it brings them into or out of a
+    conversation that their node may not follow).
     """
 
     org_id: str
