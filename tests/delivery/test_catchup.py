@@ -81,6 +81,28 @@ async def test_live_events_wait_for_what_was_missed(node: Node) -> None:
     assert told(ann) == [(room, seq) for seq in range(1, 27)]
 
 
+async def test_asking_where_a_conversation_stands_lets_nothing_pass_before_a_resume(
+    node: Node,
+) -> None:
+    """It says nothing of where the connection stands, so what is new waits for what it missed."""
+    room, other = await node.group("ann", "ben"), await node.group("ann", "ben")
+    await node.app.send(room, "ben", "missed")
+    ann = await node.connect("ann", hold=True)
+    for conversation in (room, other):
+        await node.subscribe(ann, conversation, None)
+    await node.app.send(other, "ben", "live")
+    await eventually(lambda: ann.detour is not None and bool(ann.detour.held))
+    assert told(ann) == []
+    await node.resume(ann, 0)
+    assert told(ann) == [(room, 1), (other, 1), (room, 2), (other, 2)]
+    # Who says where it stands in a conversation goes live with that.
+    ben = await node.connect("ben", hold=True)
+    await node.subscribe(ben, room, 1)
+    await node.app.send(other, "ann", "live")
+    await eventually(lambda: (other, 3) in told(ben))
+    assert told(ben) == [(room, 2), (other, 3)]
+
+
 async def test_the_cursor_it_ends_with_never_passes_what_is_still_held(node: Node) -> None:
     """A client may keep the cursor of `resumed` and drop before the held events reach it."""
     room = await node.group("ann", "ben")

@@ -118,6 +118,7 @@ class Catchup:
         self._running: dict[Connection, asyncio.Task[None]] = {}
         self._waiting: dict[Connection, deque[Work]] = {}
         self._holding: set[Connection] = set()
+        self._expected: set[Connection] = set()
         self._sending: dict[Connection, deque[Outgoing]] = {}
         self._subscribed: dict[Connection, dict[str, int]] = {}
         self.outcomes = Tally()
@@ -126,12 +127,18 @@ class Catchup:
         """Events sent by catching up."""
 
     def hold(self, connection: Connection) -> None:
-        """Keep live events back until the connection has said where it stands."""
+        """Keep live events back until the connection has said where it stands: by `resume`, by
+        `subscribe` with a place, or, where it missed nothing, by `release`."""
+        self._expected.add(connection)
+        self._hold(connection)
+
+    def _hold(self, connection: Connection) -> None:
         connection.hold(self._held)
         self._holding.add(connection)
 
     def release(self, connection: Connection) -> None:
         """It has nothing to catch up: go live, unless a catch-up is under way."""
+        self._expected.discard(connection)
         if connection not in self._running:
             self._holding.discard(connection)
             self._drop_ended(connection)
@@ -151,6 +158,7 @@ class Catchup:
         """The connection is gone."""
         self._subscribed.pop(connection, None)
         self._holding.discard(connection)
+        self._expected.discard(connection)
         self._waiting.pop(connection, None)
         task = self._running.pop(connection, None)
         if task is not None:
@@ -182,6 +190,7 @@ class Catchup:
 
         `ended` is called after the missed events and before live ones.
         """
+        self._expected.discard(connection)
         # With other nodes it is first asked how far they are: what was deleted on one of them is
         # told by none.
         if self._log.alone and not whole_org and connection not in self._running:
@@ -196,7 +205,7 @@ class Catchup:
         found = self._remembered(connection, cursor)
         if found is None:
             return False
-        self.hold(connection)
+        self._hold(connection)
         sent = _send(connection, found)
         self.sent += sent
         self._resumed(connection, cursor, sent, ended)
@@ -304,12 +313,16 @@ class Catchup:
     ) -> None:
         """Send the conversation's events after `after` (a seq or a cursor) that the connection
         has not had, then call `ended`; without `after` only tell where the conversation stands.
+        That says nothing of where the connection does: what is held for its resume stays so, or
+        it would hear what is new before what it missed.
 
         Calls `failed` with NotAParticipant for one that the user is not in.
         """
         if not self._hub.is_in(_member(connection), conversation_id):
             failed(NotAParticipant())
             return
+        if after is not None:
+            self._expected.discard(connection)
         self._run(
             connection, lambda: self._subscribe(connection, conversation_id, after, ended, failed)
         )
@@ -423,7 +436,7 @@ class Catchup:
 
     def _run(self, connection: Connection, work: Work) -> None:
         """Do it after the connection's other catch-ups."""
-        self.hold(connection)
+        self._hold(connection)
         waiting = self._waiting.setdefault(connection, deque())
         if len(waiting) >= MOST_WAITING:
             connection.close(CloseCode.TRY_LATER, "Too many catch-ups at once")
@@ -446,7 +459,8 @@ class Catchup:
             if self._running.get(connection) is asyncio.current_task():
                 del self._running[connection]
                 self._waiting.pop(connection, None)
-                self.release(connection)
+                if connection not in self._expected:
+                    self.release(connection)
 
 
 def _member(connection: Connection) -> Member:
