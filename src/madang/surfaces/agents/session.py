@@ -3,7 +3,7 @@ outside sends besides stands in `outside`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from madang.hub.connection import Connection
 from madang.hub.frame import Dialect, Form, Frame
 from madang.hub.hub import Hub, Member
 from madang.model.ids import parse_uuid, wire_user_id
-from madang.model.nouns import Event
+from madang.model.nouns import Event, MessageType
 from madang.model.runs import SessionView
 from madang.model.times import iso
 from madang.ports.bus import SignalTold
@@ -81,6 +81,7 @@ class SessionSocket:
         delivery.watch(self.typing.landed)
         self._handlers: dict[str, tuple[Any, Handler]] = {
             "message": (_model(commands.Message), self._message),
+            "file": (_model(commands.File), self._file),
             "typing": (_model(commands.Typing), self._typing),
             "stop": (_model(commands.OnMessage), self._limited(self._stop)),
             "read": (_model(commands.OnMessage), self._limited(self._read)),
@@ -267,28 +268,41 @@ class SessionSocket:
         self._writer.submit(write, done)
 
     def _message(self, seat: Seat, command: commands.Message) -> None:
-        identity = seat.connection.identity
-        check_content(
+        self._send(
+            seat,
+            command,
             command.content,
             command.message_type,
-            identity,
-            self._max_content,
-            command.attachments,
+            tuple(command.attachments or ()),
             command.metadata,
         )
-        user = seat.user
+
+    def _file(self, seat: Seat, command: commands.File) -> None:
+        self._send(seat, command, command.message, "file", ({"file_id": command.file_id},))
+
+    def _send(
+        self,
+        seat: Seat,
+        command: commands.Message | commands.File,
+        content: str,
+        message_type: MessageType,
+        attachments: tuple[Mapping[str, Any], ...],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        identity, user = seat.connection.identity, seat.user
+        check_content(content, message_type, identity, self._max_content, attachments, metadata)
         self._messages_limit.check(user.org_id, user.user_id, self._clock.monotonic())
         write = SendMessage(
             user.org_id,
             seat.session_id,
             user.user_id,
-            command.content,
+            content,
             sender_type(identity),
-            command.message_type,
+            message_type,
             command.client_id,
             command.reply_to_id,
-            tuple(command.attachments or ()),
-            command.metadata,
+            attachments,
+            metadata,
             self._run_limits,
         )
 
