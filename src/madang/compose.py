@@ -346,9 +346,10 @@ class Madang(Library):
                 )
             )
         )
-        self.live.add_routes(app)
-        if self.settings.search_enabled:
-            app.include_router(search_rest.router(self.search))
+        search = self.search if self.settings.search_enabled else None
+        self.live.add_routes(app, search)
+        if search is not None:
+            app.include_router(search_rest.router(search))
         for router in self.files.routers():
             app.include_router(router)
         for routes in self.agents.routers():

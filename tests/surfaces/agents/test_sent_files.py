@@ -44,8 +44,6 @@ async def test_what_is_no_file_of_mine_is_not_sent(chat: Chat) -> None:
         error(await bob.ask("file", **wrong), "INVALID_ID", "Invalid file_id format")
     unknown = await bob.ask("file", file_id=nowhere, attachments=[])
     error(unknown, "VALIDATION", "Unknown field: attachments")
-    large = await bob.ask("file", file_id=nowhere, message="x" * 65_537)
-    error(large, "TOO_LARGE", "Message too large")
     own = await uploaded(chat, "bob", session)
     assert (await bob.ask("file", file_id=own))["content"] == ""
     error(await bob.ask("file", file_id=own), "CONFLICT", "File was sent already")
