@@ -63,6 +63,7 @@ from madang.surfaces.events import rest as events_rest
 from madang.surfaces.events.session import EventsSession
 from madang.surfaces.files import assembly as files_assembly
 from madang.surfaces.files import tus
+from madang.surfaces.limited import TellLimits
 from madang.surfaces.live import surface as live
 from madang.surfaces.live.frames import LiveFrames, asides
 from madang.surfaces.live.rooms import Rooms
@@ -286,7 +287,9 @@ class Madang(Library):
         )
         self._limits = (*self._limits, *self.live.limits)
         self.http = self._http()
-        self._http_stack = CountAnswers(_with_middleware(self.http, self.settings), self.answers)
+        self._http_stack = CountAnswers(
+            _with_middleware(TellLimits(self.http, self.clock), self.settings), self.answers
+        )
 
     def _committed(self, batch: Batch) -> None:
         self.delivery.committed(batch)
@@ -514,7 +517,7 @@ class Madang(Library):
             self.members.sweep(now)
 
 
-def _with_middleware(app: FastAPI, settings: Settings) -> ASGIApp:
+def _with_middleware(app: ASGIApp, settings: Settings) -> ASGIApp:
     stack: ASGIApp = BodyLimit(app, streamed=files_assembly.STREAMED)
     if settings.cors_origins:
         stack = CORSMiddleware(

@@ -24,11 +24,11 @@ from madang.services.limits import RateLimit
 from madang.settings import Settings
 from madang.surfaces.admission import Admission
 from madang.surfaces.agents import agui, rest, rest_runs
-from madang.surfaces.agents.limited import limited_route
 from madang.surfaces.agents.seats import Seats
 from madang.surfaces.agents.session import SessionPath, SessionSocket
 from madang.surfaces.agents.viewing import Watching
-from madang.surfaces.requests import JsonResponse
+from madang.surfaces.limited import telling
+from madang.surfaces.requests import JsonResponse, JsonRoute
 from madang.tasks import Tasks
 
 BASE = "/api/chat"
@@ -129,7 +129,6 @@ class Agents:
             settings.ws_connection_timeout,
         )
         self._limit = messages_limit
-        self._clock = clock
         self._tasks = Tasks()
 
     def route(self, path: str) -> Surface | None:
@@ -142,11 +141,11 @@ class Agents:
 
     def routers(self) -> list[APIRouter]:
         """The routes under `/api/chat` and `/api/agui`."""
-        limited = limited_route(self._limit, self._clock)
         chat, agui_ = (
             APIRouter(
                 prefix=prefix,
-                route_class=limited,
+                route_class=JsonRoute,
+                dependencies=[telling(self._limit)],
                 tags=["agents"],
                 default_response_class=JsonResponse,
             )
