@@ -336,6 +336,28 @@ async def test_what_was_held_of_a_conversation_goes_with_the_access_to_it(node: 
     assert [frame["type"] for frame in ben.events()] == ["participant.left"]
 
 
+async def test_what_was_held_follows_on_what_was_told_up_to_the_leaving(node: Node) -> None:
+    """The catch-up told of the conversation, and only then they were removed."""
+    room = await node.group("ann", "ben")
+    await node.app.send(room, "ann", "missed")
+    ben = await node.connect("ben", hold=True)
+    await node.app.send(room, "ann", "held")
+    log = node.app.catchup._log
+
+    async def reach(org_id: str, cursor: int | None) -> None:
+        """The last thing a catch-up does waits for the removal, once it has told of the room."""
+        if ben.events():
+            await node.app.send(room, "ann", "held too")
+            await node.app.writer.write(RemoveParticipant("default", room, "ann", "ben"))
+        await log.reach(org_id, cursor)
+
+    node.app.catchup._log = SimpleNamespace(alone=False, reach=reach)
+    done = await node.resume(ben, 0)
+    assert done.events == 2
+    await eventually(lambda: len(ben.events()) == 5)
+    assert [frame["seq"] for frame in ben.events()] == [1, 2, 3, 4, 5]
+
+
 async def test_resuming_ahead_of_where_one_came_in_gets_nothing_twice(node: Node) -> None:
     """Another device had it meanwhile, and its cursor is what is shown."""
     room = await node.group("ann", "ben")

@@ -120,6 +120,7 @@ class Catchup:
         self._holding: set[Connection] = set()
         self._sending: dict[Connection, deque[Outgoing]] = {}
         self._subscribed: dict[Connection, dict[str, int]] = {}
+        self._told: dict[Connection, dict[str, int]] = {}
         self.outcomes = Tally()
         """Catch-ups that ended: recovered, unavailable, or why not recovered."""
         self.sent = 0
@@ -139,17 +140,31 @@ class Catchup:
             if detour is not None and detour.held:
                 detour.held = list(without_overtaken(detour.held, connection))
             self._hub.delivered += connection.release()
+            self._told.pop(connection, None)
 
     def _drop_ended(self, connection: Connection) -> None:
-        """What was held of a conversation that its user has left since goes out no more, as the
-        catch-up before it tells nothing of it either; that they left does."""
+        """What was held of a conversation that its user has left since goes out no more where the
+        catch-up before it told nothing of it either; that they left does. Where it was told up to
+        what was held, that is told up to the leaving: nothing is missing in the middle."""
         member = connection.member
-        if member is not None and self._hub.members.get((member.org_id, member.user_id)) is member:
-            _skip(connection, lambda event: not self._may_see(member, event))
+        if member is None or self._hub.members.get((member.org_id, member.user_id)) is not member:
+            return
+        told = dict(self._told.get(connection, {}))
+
+        def over(event: Event) -> bool:
+            if self._may_see(member, event):
+                return False
+            follows = told.get(event.conversation_id) == event.seq - 1
+            if follows:
+                told[event.conversation_id] = event.seq
+            return not follows
+
+        _skip(connection, over)
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""
         self._subscribed.pop(connection, None)
+        self._told.pop(connection, None)
         self._holding.discard(connection)
         self._waiting.pop(connection, None)
         task = self._running.pop(connection, None)
@@ -197,8 +212,7 @@ class Catchup:
         if found is None:
             return False
         self.hold(connection)
-        sent = _send(connection, found)
-        self.sent += sent
+        sent = self._tell(connection, found)
         self._resumed(connection, cursor, sent, ended)
         return True
 
@@ -403,9 +417,7 @@ class Catchup:
                         frame = outgoing.frame_for(connection)
                         size += 0 if frame is None else len(frame.text)
                         piece.append(outgoing)
-                went = _send(connection, piece)
-                sent += went
-                self.sent += went
+                sent += self._tell(connection, piece)
                 while left and connection.open and connection.unsent > self._piece // 2:
                     await self._clock.sleep(DRAIN_POLL_SECONDS)
                     patience -= DRAIN_POLL_SECONDS
@@ -413,6 +425,16 @@ class Catchup:
                         connection.close(CloseCode.TOO_SLOW, "Too slow: reconnect and resume")
         finally:
             del self._sending[connection]
+        return sent
+
+    def _tell(self, connection: Connection, outgoing: Sequence[Outgoing]) -> int:
+        """Send these, and remember of each conversation how far it is told."""
+        told = self._told.setdefault(connection, {})
+        for item in outgoing:
+            if item.event is not None:
+                told[item.event.conversation_id] = item.event.seq
+        sent = _send(connection, outgoing)
+        self.sent += sent
         return sent
 
     def _may_see(self, member: Member, event: Event) -> bool:
