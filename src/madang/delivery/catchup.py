@@ -13,14 +13,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
-import orjson
 import structlog
 
 from madang.clock import Clock
 from madang.delivery.overtaken import without_overtaken
 from madang.delivery.storm import Storm
 from madang.hub.connection import Connection
-from madang.hub.frame import Frame, Outgoing
+from madang.hub.frame import Outgoing, reply_beside
 from madang.hub.hub import CHANGES, Hub, Member
 from madang.metrics import Tally
 from madang.model.nouns import Event
@@ -494,9 +493,7 @@ def _skip(connection: Connection, had: Callable[[Event], bool]) -> None:
             continue
         encode = None if outgoing.instead is None else outgoing.instead.get(connection)
         if encode is not None:
-            answer = orjson.loads(encode(outgoing.event))
-            del answer["cursor"], answer["seq"]
-            connection.write(Frame(orjson.dumps(answer)))
+            connection.write(reply_beside(encode, outgoing.event))
     detour.held = kept
 
 
