@@ -236,6 +236,21 @@ async def test_subscribing_and_resuming_tell_an_event_once(node: Node) -> None:
     assert sorted(told(ann)) == sorted({(room, seq) for room in rooms for seq in (1, 2, 3, 4)})
 
 
+async def test_subscribing_before_resuming_keeps_the_order(node: Node) -> None:
+    """A new connection that subscribed may still ask for what is older than what is live."""
+    room = await node.group("ann", "ben")
+    cursor = (await node.connect("ben")).floor
+    await node.app.send(room, "ann", "missed")
+    ben = await node.connect("ben", hold=True)
+    await node.subscribe(ben, room, None)
+    live = await node.connect("ben")
+    await node.app.send(room, "ann", "live")
+    await eventually(lambda: len(live.events()) == 1)
+    await node.resume(ben, cursor)
+    await eventually(lambda: len(ben.events()) == 2)
+    assert [frame["data"]["content"] for frame in ben.events()] == ["missed", "live"]
+
+
 async def test_a_muted_conversation_is_caught_up_when_subscribed_again(node: Node) -> None:
     room = await node.group("ann", "ben")
     ann = await node.connect("ann")

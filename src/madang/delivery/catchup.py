@@ -117,6 +117,7 @@ class Catchup:
         self._running: dict[Connection, asyncio.Task[None]] = {}
         self._waiting: dict[Connection, deque[Work]] = {}
         self._holding: set[Connection] = set()
+        self._expected: set[Connection] = set()
         self._sending: dict[Connection, deque[Outgoing]] = {}
         self._subscribed: dict[Connection, dict[str, int]] = {}
         self._told: dict[Connection, dict[str, int]] = {}
@@ -126,13 +127,22 @@ class Catchup:
         """Events sent by catching up."""
 
     def hold(self, connection: Connection) -> None:
-        """Keep live events back until the connection has said where it stands."""
+        """Keep live events back until the connection resumes, or is released. What it subscribes
+        to before that is sent, and goes live no sooner: older events may still be asked for."""
+        self._expected.add(connection)
+        self._hold(connection)
+
+    def _hold(self, connection: Connection) -> None:
         connection.hold(self._held)
         self._holding.add(connection)
 
     def release(self, connection: Connection) -> None:
         """It has nothing to catch up: go live, unless a catch-up is under way."""
-        if connection not in self._running:
+        self._expected.discard(connection)
+        self._release(connection)
+
+    def _release(self, connection: Connection) -> None:
+        if connection not in self._running and connection not in self._expected:
             self._holding.discard(connection)
             self._drop_ended(connection)
             detour = connection.detour
@@ -165,6 +175,7 @@ class Catchup:
         self._subscribed.pop(connection, None)
         self._told.pop(connection, None)
         self._holding.discard(connection)
+        self._expected.discard(connection)
         self._waiting.pop(connection, None)
         task = self._running.pop(connection, None)
         if task is not None:
@@ -196,12 +207,13 @@ class Catchup:
 
         `ended` is called after the missed events and before live ones.
         """
+        self._expected.discard(connection)
         # With other nodes it is first asked how far they are: what was deleted on one of them is
         # told by none.
         if self._log.alone and not whole_org and connection not in self._running:
             self._hub.flush()
             if self._recall(connection, cursor, ended):
-                self.release(connection)
+                self._release(connection)
                 return
         self._run(connection, lambda: self._resume(connection, cursor, ended, whole_org))
 
@@ -210,7 +222,7 @@ class Catchup:
         found = self._remembered(connection, cursor)
         if found is None:
             return False
-        self.hold(connection)
+        self._hold(connection)
         sent = self._tell(connection, found)
         self._resumed(connection, cursor, sent, ended)
         return True
@@ -444,7 +456,7 @@ class Catchup:
 
     def _run(self, connection: Connection, work: Work) -> None:
         """Do it after the connection's other catch-ups."""
-        self.hold(connection)
+        self._hold(connection)
         waiting = self._waiting.setdefault(connection, deque())
         if len(waiting) >= MOST_WAITING:
             connection.close(CloseCode.TRY_LATER, "Too many catch-ups at once")
@@ -467,7 +479,7 @@ class Catchup:
             if self._running.get(connection) is asyncio.current_task():
                 del self._running[connection]
                 self._waiting.pop(connection, None)
-                self.release(connection)
+                self._release(connection)
 
 
 def _member(connection: Connection) -> Member:
