@@ -13,14 +13,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
-import orjson
 import structlog
 
 from madang.clock import Clock
 from madang.delivery.overtaken import without_overtaken
 from madang.delivery.storm import Storm
 from madang.hub.connection import Connection
-from madang.hub.frame import Frame, Outgoing
+from madang.hub.frame import Outgoing, reply_beside
 from madang.hub.hub import CHANGES, Hub, Member
 from madang.metrics import Tally
 from madang.model.nouns import Event
@@ -121,14 +120,15 @@ class Catchup:
         self._expected: set[Connection] = set()
         self._sending: dict[Connection, deque[Outgoing]] = {}
         self._subscribed: dict[Connection, dict[str, int]] = {}
+        self._told: dict[Connection, dict[str, int]] = {}
         self.outcomes = Tally()
         """Catch-ups that ended: recovered, unavailable, or why not recovered."""
         self.sent = 0
         """Events sent by catching up."""
 
     def hold(self, connection: Connection) -> None:
-        """Keep live events back until the connection has said where it stands: by `resume`, by
-        `subscribe` with a place, or, where it missed nothing, by `release`."""
+        """Keep live events back until the connection resumes, or is released. What it subscribes
+        to before that is sent, and goes live no sooner: older events may still be asked for."""
         self._expected.add(connection)
         self._hold(connection)
 
@@ -139,24 +139,41 @@ class Catchup:
     def release(self, connection: Connection) -> None:
         """It has nothing to catch up: go live, unless a catch-up is under way."""
         self._expected.discard(connection)
-        if connection not in self._running:
+        self._release(connection)
+
+    def _release(self, connection: Connection) -> None:
+        if connection not in self._running and connection not in self._expected:
             self._holding.discard(connection)
             self._drop_ended(connection)
             detour = connection.detour
             if detour is not None and detour.held:
                 detour.held = list(without_overtaken(detour.held, connection))
             self._hub.delivered += connection.release()
+            self._told.pop(connection, None)
 
     def _drop_ended(self, connection: Connection) -> None:
-        """What was held of a conversation that its user has left since goes out no more, as the
-        catch-up before it tells nothing of it either; that they left does."""
+        """What was held of a conversation that its user has left since goes out no more where the
+        catch-up before it told nothing of it either; that they left does. Where it was told up to
+        what was held, that is told up to the leaving: nothing is missing in the middle."""
         member = connection.member
-        if member is not None and self._hub.members.get((member.org_id, member.user_id)) is member:
-            _skip(connection, lambda event: not self._may_see(member, event))
+        if member is None or self._hub.members.get((member.org_id, member.user_id)) is not member:
+            return
+        told = dict(self._told.get(connection, {}))
+
+        def over(event: Event) -> bool:
+            if self._may_see(member, event):
+                return False
+            follows = told.get(event.conversation_id) == event.seq - 1
+            if follows:
+                told[event.conversation_id] = event.seq
+            return not follows
+
+        _skip(connection, over)
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""
         self._subscribed.pop(connection, None)
+        self._told.pop(connection, None)
         self._holding.discard(connection)
         self._expected.discard(connection)
         self._waiting.pop(connection, None)
@@ -196,7 +213,7 @@ class Catchup:
         if self._log.alone and not whole_org and connection not in self._running:
             self._hub.flush()
             if self._recall(connection, cursor, ended):
-                self.release(connection)
+                self._release(connection)
                 return
         self._run(connection, lambda: self._resume(connection, cursor, ended, whole_org))
 
@@ -206,8 +223,7 @@ class Catchup:
         if found is None:
             return False
         self._hold(connection)
-        sent = _send(connection, found)
-        self.sent += sent
+        sent = self._tell(connection, found)
         self._resumed(connection, cursor, sent, ended)
         return True
 
@@ -313,16 +329,12 @@ class Catchup:
     ) -> None:
         """Send the conversation's events after `after` (a seq or a cursor) that the connection
         has not had, then call `ended`; without `after` only tell where the conversation stands.
-        That says nothing of where the connection does: what is held for its resume stays so, or
-        it would hear what is new before what it missed.
 
         Calls `failed` with NotAParticipant for one that the user is not in.
         """
         if not self._hub.is_in(_member(connection), conversation_id):
             failed(NotAParticipant())
             return
-        if after is not None:
-            self._expected.discard(connection)
         self._run(
             connection, lambda: self._subscribe(connection, conversation_id, after, ended, failed)
         )
@@ -416,9 +428,7 @@ class Catchup:
                         frame = outgoing.frame_for(connection)
                         size += 0 if frame is None else len(frame.text)
                         piece.append(outgoing)
-                went = _send(connection, piece)
-                sent += went
-                self.sent += went
+                sent += self._tell(connection, piece)
                 while left and connection.open and connection.unsent > self._piece // 2:
                     await self._clock.sleep(DRAIN_POLL_SECONDS)
                     patience -= DRAIN_POLL_SECONDS
@@ -426,6 +436,16 @@ class Catchup:
                         connection.close(CloseCode.TOO_SLOW, "Too slow: reconnect and resume")
         finally:
             del self._sending[connection]
+        return sent
+
+    def _tell(self, connection: Connection, outgoing: Sequence[Outgoing]) -> int:
+        """Send these, and remember of each conversation how far it is told."""
+        told = self._told.setdefault(connection, {})
+        for item in outgoing:
+            if item.event is not None:
+                told[item.event.conversation_id] = item.event.seq
+        sent = _send(connection, outgoing)
+        self.sent += sent
         return sent
 
     def _may_see(self, member: Member, event: Event) -> bool:
@@ -459,8 +479,7 @@ class Catchup:
             if self._running.get(connection) is asyncio.current_task():
                 del self._running[connection]
                 self._waiting.pop(connection, None)
-                if connection not in self._expected:
-                    self.release(connection)
+                self._release(connection)
 
 
 def _member(connection: Connection) -> Member:
@@ -486,9 +505,7 @@ def _skip(connection: Connection, had: Callable[[Event], bool]) -> None:
             continue
         encode = None if outgoing.instead is None else outgoing.instead.get(connection)
         if encode is not None:
-            answer = orjson.loads(encode(outgoing.event))
-            del answer["cursor"], answer["seq"]
-            connection.write(Frame(orjson.dumps(answer)))
+            connection.write(reply_beside(encode, outgoing.event))
     detour.held = kept
 
 
