@@ -48,7 +48,7 @@ class Chat:
             address, open_timeout=PATIENCE, max_size=None, max_queue=None, ping_interval=None
         )
         self.house._open.push_async_callback(connection.close)
-        return Socket(connection)
+        return Socket(connection, self.house)
 
     async def join(
         self, user: str, session_id: str, *, after: int | None = None, **claims: Any
