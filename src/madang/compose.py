@@ -251,6 +251,7 @@ class Madang(Library):
             writer=self.writer,
             clock=clock,
             members=self.members,
+            presence=self.presence,
             admission=self.admission,
             entrance=self.entrance,
             messages_limit=self.messages_limit,

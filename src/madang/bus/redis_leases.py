@@ -20,7 +20,7 @@ import orjson
 from madang.bus.redis_ask import AT_ONCE, Ask, Asking, scripted
 from madang.bus.redis_scripts import BEAT, FORGET, GONE, HOLD, PRESENT, PRUNE
 from madang.model.presence import Status
-from madang.ports.bus import Lease, Turn
+from madang.ports.bus import NO_ORG, Lease, Turn
 from madang.protocol.errors import Unavailable
 
 LEASE_SECONDS = 30.0
@@ -125,7 +125,7 @@ class Leases:
             if held:
                 asks.append((index, ("SADD", index, *map(orjson.dumps, held))))
                 asks.append((index, ("EXPIRE", index, KEEP_SECONDS)))
-                for org_id in {org_id for org_id, _ in held}:
+                for org_id in {org_id for org_id, _ in held} - {NO_ORG}:
                     here = self._of_org(org_id)
                     users = [user_id for org, user_id in held if org == org_id]
                     asks.append((here, ("SADD", here, *users)))

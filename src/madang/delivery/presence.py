@@ -25,7 +25,7 @@ from madang.hub.hub import Hub, Member
 from madang.model.ids import wire_user_id
 from madang.model.presence import Status, best
 from madang.model.times import iso
-from madang.ports.bus import Bus, Lease, PresenceTold, Turn
+from madang.ports.bus import NO_ORG, Bus, Lease, PresenceTold, Turn
 from madang.ports.store import Store
 from madang.protocol.errors import Unavailable
 from madang.tasks import Tasks
@@ -84,11 +84,16 @@ class Presence:
         self._one_at_a_time = asyncio.Lock()
         self._look_at = 0
         self._watchers: list[Callable[[Turn], None]] = []
+        self._others: list[Callable[[Turn], None]] = []
 
     def watch(self, watcher: Callable[[Turn], None]) -> None:
         """Call `watcher` with each turn of a user's that is this node's to tell: of all nodes, one
         is called. A turn that is told again after the bus was away may be one that was told."""
         self._watchers.append(watcher)
+
+    def watch_others(self, watcher: Callable[[Turn], None]) -> None:
+        """Call `watcher` with each turn of a lease of `NO_ORG` that ended with its node."""
+        self._others.append(watcher)
 
     def _turned(self, turn: Turn) -> None:
         for watcher in self._watchers:
@@ -343,6 +348,11 @@ class Presence:
             self._ended += [turn for turn in await self._bus.expired() if turn.before != turn.now]
             while self._ended:
                 turn = self._ended[0]
+                if turn.org_id == NO_ORG:
+                    self._ended.pop(0)
+                    for hear in self._others:
+                        hear(turn)
+                    continue
                 found = await self._store.memberships(turn.org_id, [turn.user_id])
                 frame = self._frame(turn.user_id, turn.now, None)
                 changes.append(_Told(turn.org_id, turn.user_id, frame, found[turn.user_id]))

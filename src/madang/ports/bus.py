@@ -14,6 +14,11 @@ from typing import Any, Protocol
 from madang.model.nouns import Batch, Event
 from madang.model.presence import Status
 
+NO_ORG = "*"
+"""The org of leases that are not a user's presence, but something else that may be so on several
+nodes: no org is called so. Their `user_id` is whatever their holder names them; `online` does not
+list them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Note:

@@ -13,6 +13,7 @@ from madang.agents.runner import STOP, Runner
 from madang.clock import Clock
 from madang.delivery.delivery import Delivery
 from madang.delivery.members import Members
+from madang.delivery.presence import Presence
 from madang.delivery.streams import RUN_TEXT, Streams
 from madang.gateways.entrance import Entrance, Surface
 from madang.hub.hub import Hub
@@ -50,6 +51,7 @@ class Agents:
         writer: Writer,
         clock: Clock,
         members: Members,
+        presence: Presence,
         admission: Admission,
         entrance: Entrance,
         messages_limit: RateLimit,
@@ -93,6 +95,8 @@ class Agents:
             admission=admission,
             hub=hub,
             delivery=delivery,
+            bus=bus,
+            presence=presence,
             store=store,
             writer=writer,
             clock=clock,
@@ -179,6 +183,7 @@ class Agents:
 
     async def close(self) -> None:
         await self._tasks.close()
+        await self.socket.close()
         await self.streams.close()
 
 
