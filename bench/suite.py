@@ -16,6 +16,7 @@ from bench.scenarios.files import Pictures, Uploading
 from bench.scenarios.live import Page, Talk, Votes
 from bench.scenarios.nodes import Move, TwoNodes
 from bench.scenarios.postgres import History, OnPostgres
+from bench.scenarios.runs import Runs
 from bench.scenarios.search import Searching
 from bench.scenarios.stalled import Stalling
 
@@ -58,6 +59,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Votes(),
     Talk(),
     Page(),
+    Runs(),
     Searching(),
     Uploading(),
     Pictures(),
