@@ -16,7 +16,7 @@ from bench.scenarios.files import Pictures, Uploading
 from bench.scenarios.live import Page, Talk, Votes
 from bench.scenarios.nodes import Move, TwoNodes
 from bench.scenarios.postgres import History, OnPostgres
-from bench.scenarios.runs import Runs
+from bench.scenarios.runs import Refreshing, Runs
 from bench.scenarios.search import Searching
 from bench.scenarios.stalled import Stalling
 
@@ -60,6 +60,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Talk(),
     Page(),
     Runs(),
+    Refreshing(),
     Searching(),
     Uploading(),
     Pictures(),

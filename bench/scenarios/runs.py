@@ -1,15 +1,20 @@
 """Runs: many agents speak at once, each to two viewers. How late the first token is, and whether
-as many are delivered as are said."""
+as many are delivered as are said. And viewers who refresh meanwhile: whether they read the same."""
 
+import json
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from bench.load.build import compiled
 from bench.load.driver import LoadFailed, loading
-from bench.measure import Measured, measured, with_shares
-from bench.peers.agents import answering, open_sessions, watching
+from bench.measure import Measured, measured, watched, with_shares
+from bench.peers.agents import Session, answering, open_sessions, watching
 from bench.peers.base import Peer, Unavailable
 from bench.peers.madang import Madang
+from bench.processes import Server
 from bench.records import Record
 from bench.scenarios.base import Effort
 
@@ -89,3 +94,49 @@ class Runs:
             for part in ("p50", "p99", "max"):
                 yield record(f"{what} {part}", "ms", [one[f"{key}_{part}_ms"] for one in found])
         yield record("frames that were not what the agent said", "", [wrong])
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshing:
+    """Each viewer has an answer of its own and refreshes three times in the middle of it."""
+
+    name: str = "refresh"
+    title: str = "Viewers refresh in the middle of an answer"
+    viewers: int = 500
+    tokens: int = 500
+
+    def takes(self, peer: Peer) -> bool:
+        return isinstance(peer, Madang)
+
+    def run(self, peer: Peer, effort: Effort) -> Iterator[Record]:
+        count = effort.sized(self.viewers)
+        for way, what in (("page", "anew over WebSocket"), ("sse", "over SSE, by Last-Event-ID")):
+            runs = []
+            with answering(peer) as server:
+                for _ in range(effort.repeats):
+                    sessions = open_sessions(server.port, count, 1)
+                    runs.append(_refreshed(server, way, self.tokens, sessions))
+            yield from self._records(peer, f"{count} viewers, {what}", runs)
+
+    def _records(self, peer: Peer, case: str, runs: list[Measured]) -> Iterator[Record]:
+        found = [run.result for run in runs]
+        for key, metric, unit in (
+            ("differ", "texts that are not what the agent said", ""),
+            ("kept_differ", "texts on disk that are not", ""),
+            ("incomplete", "answers that did not end as complete", ""),
+            ("alone_p50", "text there again, one by one p50", "ms"),
+            ("alone_p99", "text there again, one by one p99", "ms"),
+            ("together_p50", "text there again, all at once p50", "ms"),
+            ("together_p99", "text there again, all at once p99", "ms"),
+        ):
+            values = tuple(float(one[key]) for one in found)
+            yield with_shares(Record(self.name, case, peer.name, metric, unit, values, False), runs)
+
+
+def _refreshed(server: Server, way: str, tokens: int, sessions: list[Session]) -> Measured:
+    with TemporaryDirectory(prefix="bench-refresh-") as made:
+        path = Path(made) / "sessions.json"
+        path.write_text(json.dumps([asdict(session) for session in sessions]))
+        module = [sys.executable, "-m", "bench.refresh"]
+        command = [*module, str(server.port), way, str(tokens), str(INTERVAL_MS), str(path)]
+        return watched(server, command, limit_seconds=tokens * INTERVAL_MS / 1000 + 180)

@@ -7,7 +7,8 @@ gone is ended as `interrupted` by whichever node notices first. What it asks peo
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, nullcontext
 from typing import Any
 
 import structlog
@@ -15,6 +16,7 @@ import structlog
 from madang.agents.catalog import Catalog
 from madang.agents.history import turns_of
 from madang.agents.keeping import Keeping
+from madang.agents.patience import Patience
 from madang.agents.people import People
 from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step, Usage
 from madang.agents.running import Running, lease_name
@@ -87,7 +89,7 @@ class Runner:
         self._closing = False
         self.ended = Tally()
         """Runs that ended here, by status."""
-        self.people = People(self._running, store, writer, bus, clock, streams, idle_seconds)
+        self.people = People(self._running, store, writer, bus, clock, streams)
         self.keeping = Keeping(self._running, store, writer, bus, clock, self.cancel, self.ended)
         self.first_seconds = Histogram(SECONDS)
         """From a run's start until its agent said the first of it."""
@@ -231,26 +233,24 @@ class Runner:
             self.people.asking(running),
         )
 
-    async def _listen(self, running: Running, said: Any) -> RunEnd:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._run_seconds
-        nothing: Any = object()
+    async def _listen(self, running: Running, said: AsyncIterator[Said]) -> RunEnd:
         count = 0
-        while True:
-            due = min(loop.time() + self._idle_seconds, deadline)
-            async with asyncio.timeout_at(due) as limit:
-                running.limit = limit
-                before = loop.time()
-                one: Any = await anext(said, nothing)
-                if limit.when() is None or (limit.when() or 0.0) > due:
-                    deadline += loop.time() - before  # A person was waited for.
-            running.limit = None
-            if one is nothing:
-                return "complete"
-            await self._take(running, one)
-            count += 1
-            if count % SAYS_A_TURN == 0:
-                await asyncio.sleep(0)
+        async with asyncio.timeout(None) as limit:
+            patience = running.patience = Patience(limit, self._idle_seconds, self._run_seconds)
+            try:
+                async for one in said:
+                    patience.heard()
+                    if type(one) is str:
+                        self.say(running, one)
+                    else:
+                        await self._take(running, one)
+                    count += 1
+                    if count % SAYS_A_TURN == 0:
+                        await asyncio.sleep(0)
+            finally:
+                running.patience = None
+                patience.end()
+        return "complete"
 
     async def _take(self, running: Running, one: Said) -> None:
         match one:
@@ -264,7 +264,8 @@ class Runner:
                 write = HandOver(
                     running.org_id, running.session_id, running.agent_id, ANYBODY, one.note
                 )
-                await self._writer.write(write)
+                with nullcontext() if running.patience is None else running.patience.paused():
+                    await self._writer.write(write)
             case _:
                 raise TypeError(f"an agent yields text, Step, Usage or AskPerson, not {type(one)}")
 
