@@ -131,7 +131,9 @@ def questions(dice: random.Random, words: list[str]) -> Iterator[tuple[str, str]
             yield kind, ask()
 
 
-async def fill(store: SqliteStore | PostgresStore, count: int, dice: random.Random, words: list[str]) -> None:
+async def fill(
+    store: SqliteStore | PostgresStore, count: int, dice: random.Random, words: list[str]
+) -> None:
     await store._write(Scope(ORG), people)
     said = texts(dice, words)
     for first in range(0, count, CHUNK):

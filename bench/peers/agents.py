@@ -21,7 +21,12 @@ from bench.tokens import mint
 BASE = "/api/chat"
 SYSTEM = '{"type":"system","event":"connected"'
 # In the order that load/runs.c knows.
-ANSWER = ('{"type":"stream_chunk"', '{"type":"stream_start"', '{"type":"stream_end"', '{"type":"error"')
+ANSWER = (
+    '{"type":"stream_chunk"',
+    '{"type":"stream_start"',
+    '{"type":"stream_end"',
+    '{"type":"error"',
+)
 
 
 @dataclass(frozen=True, slots=True)
