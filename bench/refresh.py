@@ -1,5 +1,5 @@
-"""Viewers who refresh in the middle of an answer: `python -m bench.refresh PORT WAY TOKENS MS FILE`,
-in a process of its own on the load's core; FILE holds the sessions. Prints JSON.
+"""Viewers who refresh in the middle of an answer, in a process of its own on the load's core:
+`python -m bench.refresh PORT WAY TOKENS MS FILE`. FILE holds the sessions; prints JSON.
 
 A viewer joins what it is sent as it comes, and looks at no offset: what is doubled or lost on the
 way shows in the text. Each refreshes at a moment of its own, then all of them at the same moment,
@@ -31,7 +31,7 @@ Way = Literal["page", "sse"]
 AT_ONCE = 32
 """Questions that are asked at the same time."""
 # Moments in lengths of an answer: after one's own question, and after the first one.
-FIRST, ALL, LAST = (0.03, 0.15), 0.6, (0.65, 0.9)
+FIRST, ALL, LAST = (0.03, 0.12), 0.55, (0.75, 0.95)
 PATIENCE_SECONDS = 60
 
 
@@ -56,7 +56,7 @@ class Viewer:
 
     async def watch(self) -> None:
         """Until the answer has ended; anew whenever `refreshed` is set."""
-        name, begun = "", 0.0
+        name, begun, refreshes = "", 0.0, 0
         while self.status is None:
             if self.way == "page":
                 self.text = ""
@@ -64,13 +64,15 @@ class Viewer:
             reading = asyncio.create_task(self._read(told, name, begun))
             refreshing = asyncio.create_task(self.refreshed.wait())
             await asyncio.wait((reading, refreshing), return_when=asyncio.FIRST_COMPLETED)
-            begun = time.perf_counter()
+            if not name or name in self.waited:
+                # Otherwise what is waited for is still what was waited for before.
+                name, begun = str(refreshes), time.perf_counter()
+            refreshes += 1
             for task in (reading, refreshing):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
             self.refreshed.clear()
-            name = f"{len(self.waited)}"
 
     async def _read(
         self, told: AsyncIterator[tuple[str | None, dict[str, Any]]], name: str, begun: float
@@ -172,8 +174,8 @@ async def measure(
         cpu, seconds = time.process_time() - cpu, time.perf_counter() - begun
         texts = await asyncio.gather(*map(kept, viewers))
     said = [text_of(int(text[1:20]), tokens) for text in texts]
-    alone = quantiles([v.waited[name] for v in viewers for name in ("0", "2")])
-    together = quantiles([v.waited["1"] for v in viewers])
+    alone = quantiles([v.waited[name] for v in viewers for name in ("0", "2") if name in v.waited])
+    together = quantiles([v.waited["1"] for v in viewers if "1" in v.waited])
     return {
         "viewers": len(viewers),
         "differ": sum(v.text != text for v, text in zip(viewers, said, strict=True)),

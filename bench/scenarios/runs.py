@@ -39,7 +39,7 @@ class Runs:
 
     name: str = "runs"
     title: str = "Agents answer, each to two viewers"
-    speeds: tuple[Speed, ...] = (Speed(200, 250), Speed(1000, 500))
+    speeds: tuple[Speed, ...] = (Speed(200, 250), Speed(1000, 1000))
 
     def takes(self, peer: Peer) -> bool:
         return isinstance(peer, Madang)

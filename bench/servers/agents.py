@@ -1,4 +1,5 @@
-"""Madang with an agent in its own process that speaks by the clock: `python -m bench.servers.agents`.
+"""Madang with an agent in its own process that speaks by the clock:
+`python -m bench.servers.agents`.
 
 Asked `500 20` it says 500 tokens, one in 20 milliseconds. The first is `@`, the clock when it was
 said (nanoseconds, 19 digits) and a space; the others are their numbers, six digits and a space. One

@@ -114,6 +114,7 @@ def test_a_pause_that_ends_after_the_run_starts_nothing() -> None:
             patience = Patience(limit, IDLE, WHOLE)
             paused = patience.paused()
             paused.__enter__()
+            await asyncio.sleep(0)
             patience.end()
         paused.__exit__(None, None, None)
         loop.ahead += 1000.0

@@ -204,12 +204,10 @@ class Runner:
         return "complete"
 
     async def _given(self, running: Running, message: Message) -> AgentRun:
-        session = await self._store.session(running.org_id, running.session_id, running.agent_id)
-        question = None
-        if message.reply_to_id is not None:
-            question = await self._store.message(
-                running.org_id, message.reply_to_id, running.agent_id
-            )
+        session, question = await asyncio.gather(
+            self._store.session(running.org_id, running.session_id, running.agent_id),
+            self._question(running, message),
+        )
         until = message.seq if question is None else question.seq + 1
         page = await self._store.messages(
             running.org_id,
@@ -232,6 +230,11 @@ class Runner:
             {} if session is None else session.view.conversation.metadata,
             self.people.asking(running),
         )
+
+    async def _question(self, running: Running, message: Message) -> Message | None:
+        if message.reply_to_id is None:
+            return None
+        return await self._store.message(running.org_id, message.reply_to_id, running.agent_id)
 
     async def _listen(self, running: Running, said: AsyncIterator[Said]) -> RunEnd:
         count = 0

@@ -36,10 +36,10 @@ MOST_EARLY = 2_000
 """Chunks of runs whose beginning has not been told here."""
 LONGEST_INTERVAL = 1.0
 """Between two chunks of one run, however many run beside it in its session."""
-LATE_TIMES = 4
+LATE_TIMES = 8
 """What a node is late with its chunks, an interval at most, is added to their intervals so many
 times: it tells less often, and more each time, before its commits and what people ask starve. At
-the usual interval a viewer gets 5 chunks a second then."""
+the usual interval a viewer gets 3 chunks a second then, at the least."""
 LATE_SHARE = 1 / 16
 """Of one chunk, in how late all of them are."""
 RUN_TEXT = "run.text"
