@@ -7,7 +7,7 @@ from bench.peers.madang import Madang
 from bench.peers.nchan import Nchan
 from bench.peers.node import SocketIoNode, Uws, Ws
 from bench.peers.nodes import SocketIoRedis, Straight
-from bench.peers.python import SocketIoPython, Websockets
+from bench.peers.python import ByHand, SocketIoPython, Websockets
 from bench.scenarios.base import Scenario
 from bench.scenarios.connections import Connects, Memory, Resume
 from bench.scenarios.durable import Durable
@@ -30,6 +30,7 @@ PEERS: tuple[Peer, ...] = (
     SocketIoNode(),
     Websockets(),
     SocketIoPython(),
+    ByHand(),
     SocketIoRedis(),
     Straight(),
     Ceiling(),

@@ -57,11 +57,19 @@ def answering(peer: Peer) -> Iterator[Server]:
             yield server
 
 
+def named_sessions(count: int, people: int) -> list[Session]:
+    """So many sessions by their numbers, for a server that knows none before."""
+    return [
+        Session(str(number), tuple(f"user-{number}-{i}" for i in range(people)))
+        for number in range(count)
+    ]
+
+
 def open_sessions(port: int, count: int, people: int) -> list[Session]:
     """So many sessions with the agent, each with people of its own."""
 
-    def make(number: int) -> Session:
-        users = tuple(f"user-{number}-{i}" for i in range(people))
+    def make(named: Session) -> Session:
+        users = named.people
         answer = client.post(
             "/sessions",
             headers={"Authorization": f"Bearer {mint(users[0])}"},
@@ -75,7 +83,7 @@ def open_sessions(port: int, count: int, people: int) -> list[Session]:
         httpx.Client(base_url=f"http://127.0.0.1:{port}{BASE}", timeout=60) as client,
         ThreadPoolExecutor(max_workers=8) as pool,
     ):
-        return list(pool.map(make, range(count)))
+        return list(pool.map(make, named_sessions(count, people)))
 
 
 def watching(sessions: list[Session], question: str) -> Plan:

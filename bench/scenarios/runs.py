@@ -11,12 +11,13 @@ from tempfile import TemporaryDirectory
 from bench.load.build import compiled
 from bench.load.driver import LoadFailed, loading
 from bench.measure import Measured, measured, watched, with_shares
-from bench.peers.agents import Session, answering, open_sessions, watching
+from bench.peers.agents import Session, answering, named_sessions, open_sessions, watching
 from bench.peers.base import Peer, Unavailable
 from bench.peers.madang import Madang
+from bench.peers.python import ByHand
 from bench.processes import Server
 from bench.records import Record
-from bench.scenarios.base import Effort
+from bench.scenarios.base import Effort, served
 
 VIEWERS = 2
 INTERVAL_MS = 20
@@ -42,15 +43,19 @@ class Runs:
     speeds: tuple[Speed, ...] = (Speed(200, 250), Speed(1000, 1000))
 
     def takes(self, peer: Peer) -> bool:
-        return isinstance(peer, Madang)
+        return isinstance(peer, Madang | ByHand)
 
     def run(self, peer: Peer, effort: Effort) -> Iterator[Record]:
         if compiled("counter") is None:
             raise Unavailable("only the load in C watches runs: there is no C compiler")
         for speed in self.speeds:
             count = effort.sized(speed.runs)
-            with answering(peer) as server:
-                sessions = open_sessions(server.port, count, VIEWERS)
+            with answering(peer) if isinstance(peer, Madang) else served(peer) as server:
+                sessions = (
+                    open_sessions(server.port, count, VIEWERS)
+                    if isinstance(peer, Madang)
+                    else named_sessions(count, VIEWERS)
+                )
                 plan = watching(sessions, f"{speed.tokens} {INTERVAL_MS}")
                 with loading(plan, port=server.port) as load:
                     load.connect()
