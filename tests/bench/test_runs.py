@@ -55,7 +55,9 @@ def test_answers_are_watched_to_their_last_token(madang: Server) -> None:
     assert (rest["wrong"], rest["incomplete"], rest["left"], rest["closed"]) == (0, 0, 0, 0)
 
 
-async def _wrong_server(said: list[dict[str, object]]) -> tuple[int, asyncio.Event, asyncio.Task]:
+async def _wrong_server(
+    said: list[dict[str, object]],
+) -> tuple[int, asyncio.Event, asyncio.Task[None]]:
     """Answers every message with these frames."""
     stopping = asyncio.Event()
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
