@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +31,7 @@ START_SECONDS = 30.0
 OWNER, APP = "madang_owner", "madang_chat"
 PASSWORD = "courtyard"
 
-_QUICK = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off"}
+QUICK = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off"}
 """A test kills processes, never the machine: what was written is kept without a flush. And nothing
 tells the planner what is in the tables: whatever it does then must do."""
 
@@ -49,9 +49,12 @@ class Postgres:
     """A PostgreSQL server with the superuser `postgres`, an owner for schemas and a login for
     servers, all without a password on this machine (they show `PASSWORD` all the same)."""
 
-    def __init__(self, directory: Path, settings: Mapping[str, str] = _QUICK) -> None:
+    def __init__(
+        self, directory: Path, settings: Mapping[str, str] = QUICK, initdb: Sequence[str] = ()
+    ) -> None:
         self._directory = directory
         self._settings = settings
+        self._initdb = initdb
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
         self._template = ""
@@ -73,7 +76,13 @@ class Postgres:
         if is_new := not self.data.exists():
             if self._user is not None:
                 shutil.chown(self._directory, self._user)
-            options = ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
+            options = [
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--no-sync",
+                *self._initdb,
+            ]
             self._run(binaries / "initdb", *options, "-U", "postgres", "-D", str(self.data))
         wanted = {
             "port": str(self.port),
@@ -142,6 +151,25 @@ class Postgres:
     def pid(self) -> int:
         """Of the process that all of PostgreSQL's others belong to."""
         return int((self.data / "postmaster.pid").read_text().split()[0])
+
+    def processes(self) -> list[int]:
+        """Its first process and those below it."""
+        found = [self.pid]
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    stat = (entry / "stat").read_text()
+                except OSError:
+                    continue  # It has ended meanwhile.
+                if int(stat.rpartition(")")[2].split()[1]) == found[0]:
+                    found.append(int(entry.name))
+        return found
+
+    def limit_files(self, size: int | None) -> None:
+        """No file of its may grow beyond so many bytes (None: as large as it likes)."""
+        limit = f"--fsize={'unlimited' if size is None else size}:"
+        for pid in self.processes():
+            self._run("prlimit", limit, "--pid", str(pid))
 
     def execute(self, sql: str, *, database: str = "postgres", user: str = "postgres") -> list[Any]:
         """Run SQL as the superuser, or as `user`; the rows of one statement without parameters."""

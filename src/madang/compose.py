@@ -63,6 +63,7 @@ from madang.surfaces.events import rest as events_rest
 from madang.surfaces.events.session import EventsSession
 from madang.surfaces.files import assembly as files_assembly
 from madang.surfaces.files import tus
+from madang.surfaces.limited import TellLimits
 from madang.surfaces.live import surface as live
 from madang.surfaces.live.frames import LiveFrames, asides
 from madang.surfaces.live.rooms import Rooms
@@ -250,6 +251,7 @@ class Madang(Library):
             writer=self.writer,
             clock=clock,
             members=self.members,
+            presence=self.presence,
             admission=self.admission,
             entrance=self.entrance,
             messages_limit=self.messages_limit,
@@ -286,7 +288,9 @@ class Madang(Library):
         )
         self._limits = (*self._limits, *self.live.limits)
         self.http = self._http()
-        self._http_stack = CountAnswers(_with_middleware(self.http, self.settings), self.answers)
+        self._http_stack = CountAnswers(
+            _with_middleware(TellLimits(self.http, self.clock), self.settings), self.answers
+        )
 
     def _committed(self, batch: Batch) -> None:
         self.delivery.committed(batch)
@@ -346,9 +350,10 @@ class Madang(Library):
                 )
             )
         )
-        self.live.add_routes(app)
-        if self.settings.search_enabled:
-            app.include_router(search_rest.router(self.search))
+        search = self.search if self.settings.search_enabled else None
+        self.live.add_routes(app, search)
+        if search is not None:
+            app.include_router(search_rest.router(search))
         for router in self.files.routers():
             app.include_router(router)
         for routes in self.agents.routers():
@@ -513,7 +518,7 @@ class Madang(Library):
             self.members.sweep(now)
 
 
-def _with_middleware(app: FastAPI, settings: Settings) -> ASGIApp:
+def _with_middleware(app: ASGIApp, settings: Settings) -> ASGIApp:
     stack: ASGIApp = BodyLimit(app, streamed=files_assembly.STREAMED)
     if settings.cors_origins:
         stack = CORSMiddleware(

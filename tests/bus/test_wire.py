@@ -134,7 +134,13 @@ def test_signals_come_back_as_they_were(signal: SignalTold) -> None:
 
 @given(
     st.lists(
-        st.builds(PresenceTold, texts, texts.map(str.encode), st.lists(texts, max_size=3)),
+        st.builds(
+            PresenceTold,
+            texts,
+            texts.map(str.encode),
+            st.lists(texts, max_size=3),
+            st.integers(0, 2**53),
+        ),
         max_size=3,
     )
 )

@@ -236,6 +236,21 @@ async def test_subscribing_and_resuming_tell_an_event_once(node: Node) -> None:
     assert sorted(told(ann)) == sorted({(room, seq) for room in rooms for seq in (1, 2, 3, 4)})
 
 
+async def test_subscribing_before_resuming_keeps_the_order(node: Node) -> None:
+    """A new connection that subscribed may still ask for what is older than what is live."""
+    room = await node.group("ann", "ben")
+    cursor = (await node.connect("ben")).floor
+    await node.app.send(room, "ann", "missed")
+    ben = await node.connect("ben", hold=True)
+    await node.subscribe(ben, room, None)
+    live = await node.connect("ben")
+    await node.app.send(room, "ann", "live")
+    await eventually(lambda: len(live.events()) == 1)
+    await node.resume(ben, cursor)
+    await eventually(lambda: len(ben.events()) == 2)
+    assert [frame["data"]["content"] for frame in ben.events()] == ["missed", "live"]
+
+
 async def test_a_muted_conversation_is_caught_up_when_subscribed_again(node: Node) -> None:
     room = await node.group("ann", "ben")
     ann = await node.connect("ann")
@@ -334,6 +349,28 @@ async def test_what_was_held_of_a_conversation_goes_with_the_access_to_it(node: 
     done = await node.resume(ben, ben.floor)
     assert done.recovered
     assert [frame["type"] for frame in ben.events()] == ["participant.left"]
+
+
+async def test_what_was_held_follows_on_what_was_told_up_to_the_leaving(node: Node) -> None:
+    """The catch-up told of the conversation, and only then they were removed."""
+    room = await node.group("ann", "ben")
+    await node.app.send(room, "ann", "missed")
+    ben = await node.connect("ben", hold=True)
+    await node.app.send(room, "ann", "held")
+    log = node.app.catchup._log
+
+    async def reach(org_id: str, cursor: int | None) -> None:
+        """The last thing a catch-up does waits for the removal, once it has told of the room."""
+        if ben.events():
+            await node.app.send(room, "ann", "held too")
+            await node.app.writer.write(RemoveParticipant("default", room, "ann", "ben"))
+        await log.reach(org_id, cursor)
+
+    node.app.catchup._log = SimpleNamespace(alone=False, reach=reach)
+    done = await node.resume(ben, 0)
+    assert done.events == 2
+    await eventually(lambda: len(ben.events()) == 5)
+    assert [frame["seq"] for frame in ben.events()] == [1, 2, 3, 4, 5]
 
 
 async def test_resuming_ahead_of_where_one_came_in_gets_nothing_twice(node: Node) -> None:

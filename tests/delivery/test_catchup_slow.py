@@ -141,6 +141,20 @@ async def test_two_changes_of_a_message_in_one_turn_keep_both_replies(node: Node
     assert [frame["reply_to"] for frame in ann.events()] == [1, 2]
 
 
+async def test_an_event_that_was_told_before_its_commit_was_known_is_told_once(node: Node) -> None:
+    """The answer to the commit was lost, and the log was read meanwhile."""
+    room = await node.group("ann", "ben")
+    message = await node.app.send(room, "ann", "one")
+    ann = await node.connect("ann")
+    done = await node.app.writer.write(EditMessage("default", message.id, "ann", "two"))
+    await eventually(lambda: len(ann.events()) == 1)
+    node.app.delivery.reply(done.event, ann, partial(encode_reply, reply_to="q1"))
+    event, answer = ann.told()
+    assert (answer["type"], answer["reply_to"]) == ("message.edited", "q1")
+    assert event["data"] == answer["data"]
+    assert not answer.keys() & {"seq", "cursor"}
+
+
 async def test_a_flood_of_catch_ups_is_cut_off(node: Node) -> None:
     room = await node.group("ann", "ben")
     ann = await node.connect("ann")

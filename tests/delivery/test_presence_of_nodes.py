@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from madang.bus.memory import MemoryBus
 from madang.delivery.delivery import Delivery
 from madang.delivery.members import Members
+from madang.ports.bus import PresenceTold
 from madang.store import migrate
 from madang.store.sqlite import SqliteStore
 from madang.testing.clock import JumpingClock
@@ -95,3 +96,27 @@ async def test_the_best_device_of_all_nodes_wins(rooms: tuple[Room, Room]) -> No
     await hears(ben, ("user.online", "ann"), ("user.away", "ann"))
     found = await here.presence.present("org", ["ann", "nobody"])
     assert {user: (one.status, one.devices) for user, one in found.items()} == {"ann": ("away", 2)}
+
+
+async def test_the_last_turn_is_told_last(
+    rooms: tuple[Room, Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ann left one node and came to the other; of the two words the second came first."""
+    here, there = rooms
+    ben = there.come("ben")
+    there.clock.jump(2)
+    ann = here.come("ann")
+    here.clock.jump(0.1)
+    await hears(ben, ("user.online", "ann"))
+    words: list[tuple[str, Sequence[PresenceTold]]] = []
+    bus = here.presence._bus
+    tell = bus.tell_presence
+    monkeypatch.setattr(bus, "tell_presence", lambda *word: words.append(word))
+    here.go(ann)
+    here.clock.jump(GRACE + 2)
+    await eventually(lambda: len(words) == 1)
+    there.come("ann")
+    there.clock.jump(2)
+    await hears(ben, ("user.online", "ann"), ("user.online", "ann"))
+    tell(*words[0])
+    await hears(ben, ("user.online", "ann"), ("user.online", "ann"))

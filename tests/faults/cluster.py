@@ -74,24 +74,11 @@ class Cluster(World):
         self.freeze_postgres(signal.SIGCONT)
         await super().heal()
 
-    # What PostgreSQL is made of.
-
-    def backends(self) -> list[int]:
-        """The processes of PostgreSQL below its first."""
-        first, found = self.postgres.pid, []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    stat = (entry / "stat").read_text()
-                except OSError:
-                    continue  # It has ended meanwhile.
-                if int(stat.rpartition(")")[2].split()[1]) == first:
-                    found.append(int(entry.name))
-        return found
+    # All of PostgreSQL.
 
     def freeze_postgres(self, number: int) -> None:
         """SIGSTOP or SIGCONT to all of it."""
-        for pid in (self.postgres.pid, *self.backends()):
+        for pid in self.postgres.processes():
             try:
                 os.kill(pid, number)
             except ProcessLookupError:

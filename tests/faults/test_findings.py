@@ -272,6 +272,26 @@ def test_an_error_written_into_it_is_found(plant: Callable[[Story], None], sente
     assert any(sentence in one for one in found(story)), found(story)
 
 
+def test_a_stay_that_ended_before_it_was_read_is_given_up_whole() -> None:
+    """What was held of it goes with what was read of it, whatever was told of stays before."""
+    story = good()
+    begin = story.final.log[4]["cursor"] - 1
+    joined = story.tell("participant.joined", "ann", user_id="cho", role="member")
+    story.ask("ann", "join", {"last_seq": joined["seq"]}, room=ROOM, who="cho")
+    story.send("ann", "a3")
+    reached = story.cursor
+    story.send("ann", "a4")
+    left = story.tell("participant.left", "ann", user_id="cho", by="ann")
+    story.ask("ann", "leave", {"cursor": left["cursor"]}, room=ROOM, who="cho")
+    seen = story.seen("cho", begin, 0, story.cursor)
+    first = story.history.connections[2].events
+    seen.events = [*first, seen.events[-1]]
+    seen.caught_up, seen.reached = len(first), reached
+    assert found(story) == []
+    seen.events.insert(-1, {**joined, **joined["payload"]})
+    assert "gap: cho.0" in "".join(found(story))
+
+
 def test_any_event_taken_from_the_log_is_found() -> None:
     for number in range(len(good().final.log)):
         story = good()

@@ -55,7 +55,9 @@ from madang.settings import Settings
 from tests.delivery.conftest import Node
 from tests.faults.model import Model, No, Role, Room, Said, seen
 from tests.hub.recording import Recorder
+from tests.postgres import Postgres
 from tests.snapshot import Snapshot, merge, snapshot
+from tests.valkey import Valkey
 
 T = TypeVar("T")
 
@@ -113,8 +115,7 @@ class TwoNodes(RuleBasedStateMachine):
     def open(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.directory = Path(tempfile.mkdtemp(prefix="madang-machine-"))
-        shutil.copytree(self.template, self.directory / "data")
-        self.bus = MemoryBus(SystemClock())
+        self.make_place()
         self.model = Model()
         self.ids: list[str] = []
         self.message_ids: list[str] = []
@@ -140,16 +141,30 @@ class TwoNodes(RuleBasedStateMachine):
                 self.do(node.app.stop())
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
             self.loop.close()
+            self.clear_place()
             shutil.rmtree(self.directory)
+
+    # Where the nodes keep what they know.
+
+    def make_place(self) -> None:
+        shutil.copytree(self.template, self.directory / "data")
+        self.bus = MemoryBus(SystemClock())
+
+    def clear_place(self) -> None:
+        """Let go of what is not in the directory."""
+
+    def make_app(self) -> Madang:
+        return Madang(self.settings(), bus=self.bus.end())
+
+    def settings(self, **where: Any) -> Settings:
+        data = self.directory / "data"
+        return Settings(data_dir=data, jwt_secret_key=SECRET, rate_limit_enabled=False, **where)
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(asyncio.wait_for(work, 20))
 
     async def _node(self) -> Node:
-        chosen = Settings(
-            data_dir=self.directory / "data", jwt_secret_key=SECRET, rate_limit_enabled=False
-        )
-        app = Madang(chosen, bus=self.bus.end())
+        app = self.make_app()
         await app.start()
         return Node(app)
 
@@ -403,15 +418,47 @@ class TwoNodes(RuleBasedStateMachine):
         self.nodes[number] = self.do(self._node())
 
 
+class TwoNodesOnServers(TwoNodes):
+    """The same on PostgreSQL and Valkey."""
+
+    postgres: Postgres
+    valkey: Valkey
+
+    def make_place(self) -> None:
+        self.owner_url, self.app_url = self.postgres.fresh_database()
+
+    def clear_place(self) -> None:
+        self.postgres.drop(self.owner_url)
+
+    def make_app(self) -> Madang:
+        return Madang(
+            self.settings(
+                database_url=self.app_url,
+                redis_url=self.valkey.url,
+                redis_prefix=f"{self.directory.name}:",
+            )
+        )
+
+
 @pytest.mark.timeout(600 if LONG else 150)
 def test_two_nodes_are_one_messenger(tmp_path: Path) -> None:
-    template = tmp_path / "template"
-    asyncio.run(_prepare(template))
-    TwoNodes.template = template
+    TwoNodes.template = tmp_path / "template"
+    asyncio.run(_prepare(TwoNodes.template))
+    _drive(TwoNodes, examples=40)
+
+
+@pytest.mark.timeout(1200 if LONG else 300)
+def test_two_nodes_on_servers_are_one_messenger(postgres: Postgres, valkey_session: Valkey) -> None:
+    TwoNodesOnServers.postgres = postgres
+    TwoNodesOnServers.valkey = valkey_session
+    _drive(TwoNodesOnServers, examples=10)
+
+
+def _drive(machine: type[TwoNodes], *, examples: int) -> None:
     run_state_machine_as_test(
-        TwoNodes,
+        machine,
         settings=settings(
-            max_examples=300 if LONG else 40,
+            max_examples=300 if LONG else examples,
             stateful_step_count=150 if LONG else 60,
             deadline=None,
             print_blob=True,

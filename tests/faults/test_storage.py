@@ -4,8 +4,10 @@ reading goes on, nothing acknowledged is lost, and all is well again when the di
 from __future__ import annotations
 
 import os
+import random
 import resource
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,13 @@ from tests.conftest import Server
 from tests.faults.checker import History, Listed, problems
 from tests.faults.test_kill import history_of, listed
 from tests.phone import Frame, Phone, calling
+from tests.postgres import QUICK, Postgres
 
 ROOM_FOR_MORE = 256 * 1024
 """Bytes the log of SQLite may still grow by when the disk is nearly full."""
+
+TABLE_BYTES = 2 * 1024 * 1024
+"""What a table of a full PostgreSQL may have: more than a file of its write-ahead log."""
 
 _WITHOUT_PRIVILEGE = """
 import ctypes, os, sys
@@ -82,7 +88,8 @@ class Talk:
         if client_id is None:
             client_id = f"m{len(self.tried)}"
             self.tried.append(client_id)
-        content = f"{client_id} {'x' * 4000}"
+        # Nothing that a database could make smaller.
+        content = f"{client_id} {random.Random(client_id).randbytes(2000).hex()}"
         fields = {"conversation_id": self.room, "client_id": client_id, "content": content}
         await phone.send("message.send", id=client_id, **fields)
         answer = await phone.until(lambda frame: frame.get("reply_to") == client_id)
@@ -105,12 +112,23 @@ async def a_room(server: Server) -> str:
         return str(made.json()["id"])
 
 
-async def refused(server: Server, room: str, answer: Frame) -> None:
-    """Every kind of write is refused in words that tell nothing of the disk; reading goes on."""
+def says_nothing_of_the_disk(answer: Frame) -> None:
     assert answer["type"] == "error"
     assert answer["code"] == "UNAVAILABLE"
-    assert "disk" not in str(answer).lower()
-    assert "sqlite" not in str(answer).lower()
+    for word in ("disk", "sqlite", "postgres", "file"):
+        assert word not in str(answer).lower()
+
+
+async def reading_goes_on(server: Server, room: str) -> None:
+    url = "/api/v1/messenger/conversations"
+    async with server.rest("ann") as rest:
+        for path in (url, f"{url}/{room}", f"{url}/{room}/messages", "/api/v1/events"):
+            assert (await rest.get(path)).status_code == 200
+
+
+async def refused(server: Server, room: str, answer: Frame) -> None:
+    """Every kind of write is refused in words that tell nothing of the disk; reading goes on."""
+    says_nothing_of_the_disk(answer)
     async with server.rest("ann") as rest, server.rest("x", roles=["service"]) as backend:
         url = f"/api/v1/messenger/conversations/{room}"
         big = "y" * 8000
@@ -128,8 +146,7 @@ async def refused(server: Server, room: str, answer: Frame) -> None:
             failed = await client.request(method, path, json=body)
             assert failed.status_code == 503, failed.text
             assert failed.json()["code"] == "UNAVAILABLE"
-        for path in (url, f"{url}/messages", "/api/v1/messenger/conversations", "/api/v1/events"):
-            assert (await rest.get(path)).status_code == 200, "reading goes on"
+    await reading_goes_on(server, room)
 
 
 def new_messages(phone: Phone) -> list[Listed]:
@@ -166,6 +183,55 @@ async def test_a_full_disk(ordinary: OrdinaryServer) -> None:
         await talk.check(new_messages(ben))
         ordinary.kill()
     ordinary.restart()
+    await talk.check(new_messages(ben))
+
+
+@pytest.fixture
+def small_postgres() -> Iterable[Postgres]:
+    """A PostgreSQL of its own whose write-ahead log is of small files: tables are full first."""
+    settings = {**QUICK, "min_wal_size": "2MB"}
+    with tempfile.TemporaryDirectory(prefix="madang-postgres-") as directory:
+        server = Postgres(Path(directory), settings, ["--wal-segsize=1"])
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def on_postgres(tmp_path: Path, small_postgres: Postgres) -> Iterable[Server]:
+    _, url = small_postgres.fresh_database()
+    running = Server(tmp_path / "madang", rate_limit_enabled="false", database_url=url)
+    running.start()
+    yield running
+    small_postgres.limit_files(None)
+    running.stop()
+
+
+async def test_a_full_postgresql(small_postgres: Postgres, on_postgres: Server) -> None:
+    server, room = on_postgres, await a_room(on_postgres)
+    talk = Talk(server, room)
+    ann_token, ben_token = server.token("ann"), server.token("ben")
+    async with calling(server.ws, ben_token) as ben, calling(server.ws, ann_token) as ann:
+        hello = await ben.until("system")
+        await ben.send("resume", cursor=hello["cursor"])
+        for _ in range(20):
+            assert (await talk.send(ann))["type"] == "message.sent"
+        small_postgres.limit_files(TABLE_BYTES)
+        answer: Frame = {}
+        for _ in range(5000):
+            answer = await talk.send(ann)
+            if answer["type"] == "error":
+                break
+        says_nothing_of_the_disk(answer)
+        await reading_goes_on(server, room)
+        small_postgres.limit_files(None)
+        assert (await talk.send(ann, talk.tried[-1]))["type"] == "message.sent"
+        for _ in range(5):
+            assert (await talk.send(ann))["type"] == "message.sent"
+        await ben.rest()
+        await talk.check(new_messages(ben))
+        small_postgres.stop()
+        small_postgres.start()
     await talk.check(new_messages(ben))
 
 

@@ -100,16 +100,16 @@ def _given_up(seen: Seen, entry: Entry, told: Mapping[str, Sequence[int]], log: 
     what was before: the next that they hear of the conversation is that they left it.
 
     What came while it was read is held back, and goes with the access too: so beyond `reached` this
-    is so where the connection had heard of the conversation only that they left it before.
+    is so where the last that the connection had heard of the conversation, if anything, was that
+    they left it before.
     """
     left = log.left_after(seen.user, entry.conversation_id, entry.cursor)
     after = told.get(entry.conversation_id, ())
     following = bisect_right(after, entry.cursor)
-    if entry.cursor > (seen.reached or 0) and not all(
-        log.left_after(seen.user, entry.conversation_id, earlier) == earlier
-        for earlier in after[:following]
-    ):
-        return False
+    if entry.cursor > (seen.reached or 0) and following:
+        before = after[following - 1]
+        if log.left_after(seen.user, entry.conversation_id, before) != before:
+            return False
     return left != entry.cursor and following < len(after) and after[following] == left
 
 

@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import Server
+from tests.conftest import Server, eventually
 from tests.faults.checker import History, problems
 from tests.faults.test_kill import history_of
 from tests.nodes.devices import Device
@@ -59,15 +60,12 @@ class Town:
     async def talk_on(self, rounds: int) -> None:
         """Wait until each room has said so much more."""
         enough = self.said + rounds * len(self.rooms)
-        async with asyncio.timeout(PATIENCE):
-            while self.said < enough:  # noqa: ASYNC110 - people speak by the clock
-                await asyncio.sleep(0.01)
+        await eventually(lambda: self.said >= enough, PATIENCE)
 
     async def everybody(self, there: Callable[[Device], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
             for device in self.devices:
-                while not there(device):  # noqa: ASYNC110 - a device tells nobody what it reads
-                    await asyncio.sleep(0.01)
+                await eventually(partial(there, device), PATIENCE)
 
 
 @asynccontextmanager
@@ -124,8 +122,7 @@ async def check(server: Server, town: Town) -> list[str]:
         listed = await history_of(server, people[0].user, room)
         async with asyncio.timeout(PATIENCE):
             for device in people:
-                while len(device.view) < len(listed):  # noqa: ASYNC110 - as above
-                    await asyncio.sleep(0.01)
+                await eventually(partial(_has_seen, device, len(listed)), PATIENCE)
         found += problems(
             History(
                 attempted={device.user: device.attempted for device in people},
@@ -139,6 +136,10 @@ async def check(server: Server, town: Town) -> list[str]:
             )
         )
     return found
+
+
+def _has_seen(device: Device, messages: int) -> bool:
+    return len(device.view) >= messages
 
 
 @pytest.fixture

@@ -25,9 +25,10 @@ class Telling(SqlSearchIndex):
         cursor: int,
         entries: Sequence[Entry],
         gone: Sequence[str],
+        erased: Sequence[str] = (),
     ) -> bool:
         os.write(1, b".\n")
-        done = await super().add(org_id, generation, after, cursor, entries, gone)
+        done = await super().add(org_id, generation, after, cursor, entries, gone, erased)
         os.write(1, b".\n")
         return done
 

@@ -13,8 +13,9 @@ import pytest
 from madang.bus.memory import MemoryBus
 from madang.clock import SystemClock
 from madang.model.identity import Identity
-from madang.model.nouns import Message
+from madang.model.nouns import File, Message
 from madang.services.conversations import AddParticipants, CreateConversation, RemoveParticipant
+from madang.services.files import AdvanceUpload, BeginUpload, FinishUpload
 from madang.services.limits import RateLimit
 from madang.services.messages import DeleteMessage, EditMessage, SendMessage
 from madang.services.search.following import Follower
@@ -28,6 +29,8 @@ from madang.store.writer import GroupWriter
 from tests.postgres import Postgres
 
 ORG = "default"
+KEEP = 3600 * 1_000_000
+"""Microseconds that an unsent file is kept."""
 
 
 class MovingClock(SystemClock):
@@ -66,13 +69,19 @@ class Archive:
         **more: Any,
     ) -> Message:
         attachments: tuple[Mapping[str, Any], ...] = tuple(
-            {"file_id": f"f{n}", "name": name, "type": "application/pdf", "size": 1}
-            for n, name in enumerate(files)
+            [{"file_id": await self.file(sender, room, name, org)} for name in files]
         )
         write = SendMessage(org, room, sender, content, attachments=attachments, **more)
         self.clock.time += 1000
         message: Message = (await self.writer.write(write)).message
         return message
+
+    async def file(self, owner: str, room: str, name: str, org: str = ORG) -> str:
+        """The id of a file of this name that was uploaded and is not sent."""
+        begun: File = await self.writer.write(BeginUpload(org, room, owner, name, 1, {}, KEEP))
+        await self.writer.write(AdvanceUpload(org, begun.id, owner, 0, 1, KEEP))
+        await self.writer.write(FinishUpload(org, begun.id, owner, "application/pdf", None, KEEP))
+        return begun.id
 
     async def say_many(self, room: str, said: Sequence[tuple[str, str]]) -> list[Message]:
         """(sender, text) each, in this order."""

@@ -17,8 +17,8 @@ from madang.services.search import query as language
 from madang.services.search.matching import Text, relevance
 from tests.search.conftest import ORG, Archive, MovingClock, archive_on
 
-COUNT = 5_000
-QUERIES = 400
+COUNT = 2_500
+QUERIES = 300
 CHUNK = 100
 USERS = [f"user-{n}" for n in range(8)]
 

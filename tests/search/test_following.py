@@ -16,6 +16,9 @@ from sqlalchemy import Connection
 
 from madang.bus.memory import MemoryBus
 from madang.model.nouns import Message
+from madang.ports.search import place_term, sender_term
+from madang.services.live.questions import Ask
+from madang.services.live.rooms import EraseRoom, OpenRoom
 from madang.services.messages import AddReaction, ReadMessage
 from madang.services.search.following import (
     ABANDONED_MICROSECONDS,
@@ -169,6 +172,26 @@ async def test_nothing_is_left_of_what_was_deleted(archive: Archive, how: str) -
     assert ("quartzofiles" in kept) == (how == "edited")
     assert (message.id in await standing(archive)) == (how == "edited")
     await is_right(archive)
+
+
+async def test_nothing_is_left_of_an_erased_room(archive: Archive) -> None:
+    room = await archive.room("ann", "bob")
+    await archive.say_many(room, [("ann", f"before {n}") for n in range(50)])
+    opened = await archive.writer.write(OpenRoom(ORG, "ann", "Hall", "ABC234", "k" * 64))
+    hall, host = opened.room.id, opened.room.host_id
+    for text in (SECRET, "another 비밀번호"):
+        await archive.writer.write(Ask(ORG, hall, host, text))
+        await archive.say("ann", room, "in between")
+    await archive.follower.look()
+    assert len(await archive.found(host, "비밀번호")) == 2
+    await archive.writer.write(EraseRoom(ORG, hall, host))
+    assert await archive.found(host, "비밀번호") == []
+    await archive.say("ann", room, "afterwards")
+    await archive.follower.look()
+    kept = set().union(*(await standing(archive)).values())
+    assert {"xylophonequartz", "비밀", place_term(hall), sender_term(host)} & kept == set()
+    await is_right(archive)
+    assert len(await archive.found("bob", "between")) == 2
 
 
 async def test_no_byte_is_left_in_the_file(sqlite_url: str, clock: MovingClock) -> None:

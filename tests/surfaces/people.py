@@ -18,6 +18,7 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 
 from madang.testing import matches
+from tests.cluster import TwoNodes
 from tests.conftest import Server
 
 PATIENCE = 10.0
@@ -44,8 +45,9 @@ SERVERS: dict[str, type[Server]] = {"uvicorn": Server, "asgi": AsgiServer}
 class Socket:
     """One device of one user: frames that nobody has asked for yet wait in `waiting`, in order."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, house: House) -> None:
         self.connection = connection
+        self.house = house
         self.waiting: list[Frame] = []
         self.connected: Frame = {}
         self._ids = count(1)
@@ -89,6 +91,7 @@ class Socket:
         What the server wrote before the answer to a ping is here when that answer is; and what
         it had decided to write, before the answer to a second one.
         """
+        await self.house.nodes_agree()
         await self.ask("ping")
         await self.ask("ping")
         frames, self.waiting = self.waiting, []
@@ -112,6 +115,7 @@ class House:
         self.server = server
         self.org = org or f"org-{uuid.uuid4().hex[:12]}"
         self._open = AsyncExitStack()
+        self._witnesses: list[Witness] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -151,7 +155,28 @@ class House:
             address, open_timeout=PATIENCE, max_size=None, max_queue=None, **options
         )
         self._open.push_async_callback(connection.close)
-        return Socket(connection)
+        return Socket(connection, self)
+
+    async def nodes_agree(self) -> None:
+        """Wait until every node has heard what the others have told until now.
+
+        What a node tells the others arrives in order: so somebody on each node says something, and
+        somebody on each node waits for it.
+        """
+        if not isinstance(self.server, TwoNodes):
+            return
+        if not self._witnesses:
+            names = [f"witness-{n}" for n in range(len(self.server.nodes))]
+            room = await self.group(*names)
+            for node, name in zip(self.server.nodes, names, strict=True):
+                socket = await House(node, self.org).device(name)
+                self._open.push_async_callback(socket.close)
+                self._witnesses.append(Witness(socket, room))
+        said = {witness: await witness.say() for witness in self._witnesses}
+        for witness in self._witnesses:
+            for other in self._witnesses:
+                if other is not witness:
+                    await witness.socket.next("message.new", data={"id": said[other]})
 
     async def device(self, user: str, *, live: bool = True, **options: Any) -> Socket:
         """A connected device. With `live` it has said that it missed nothing, so that what
@@ -188,6 +213,19 @@ class House:
         assert answer.status_code == 201, answer.text
         message: Frame = answer.json()
         return message
+
+
+class Witness:
+    """Somebody of whom nobody but the other witnesses hears."""
+
+    def __init__(self, socket: Socket, room: str) -> None:
+        self.socket = socket
+        self.room = room
+
+    async def say(self) -> str:
+        """The id of a new message."""
+        sent = await self.socket.ask("message.send", conversation_id=self.room, content="now")
+        return str(sent["message_id"])
 
 
 class Rest:
@@ -245,15 +283,17 @@ OpenHouse = Callable[..., House]
 @asynccontextmanager
 async def house_on(server: Server) -> AsyncIterator[House]:
     """A house, and afterwards proof that the server took no harm."""
-    before = len(server.log)
+    log = server.log_from_here()
     async with House(server) as house:
         yield house
-    unharmed(server, before)
+    unharmed(server, log())
 
 
-def unharmed(server: Server, since: int = 0) -> None:
-    """Nothing of ours failed. A stock uvicorn logs the broken frames of clients as failures of its
-    own: on it, only tracebacks that lead through Madang count."""
-    for failure in server.log[since:].split("Traceback")[1:]:
+def unharmed(server: Server, log: str | None = None) -> None:
+    """Nothing of ours failed, as its log says, or this part of it. A stock uvicorn logs the broken
+    frames of clients as failures of its own: on it, only tracebacks that lead through Madang
+    count."""
+    logged = server.log if log is None else log
+    for failure in logged.split("Traceback")[1:]:
         stock = isinstance(server, AsgiServer)
         assert stock and "src/madang/" not in failure, f"Traceback{failure}"

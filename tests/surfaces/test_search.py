@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.files.clients import Uploader
 from tests.surfaces.people import Frame, House, problem
 
 OpenHouse = Callable[..., House]
@@ -70,6 +71,21 @@ async def test_gone_at_once(house: House) -> None:
     assert (await house.rest("ann").delete(f"/messages/{said['id']}")).is_success
     answer = await ask(house, "bob", "mistake")
     assert answer.json() == {"results": [], "has_more": False, "next": None}
+
+
+async def test_names_of_files_are_found_and_go_with_their_message(house: House) -> None:
+    room = await house.group("ann", "bob")
+    ann = Uploader(house, "ann")
+    sent = await ann.sent(room, "분기보고서_final.pdf", b"%PDF-1.7", message="see page 3")
+    (result,) = await found(house, "bob", "보고서 has:file", 1)
+    assert result["message_id"] == sent["message_id"]
+    assert result["attachments"][0]["name"] == "분기보고서_final.pdf"
+    (name,) = [each for each in result["highlights"] if each["field"] == "attachment"]
+    assert (name["text"], name["ranges"]) == ("분기보고서_final.pdf", [[2, 5]])
+    # One that was uploaded and not sent is nobody's to find.
+    await ann.begun(room, 10, filename="분기보고서_draft.pdf")
+    assert (await house.rest("ann").delete(f"/messages/{sent['message_id']}")).is_success
+    assert (await ask(house, "bob", "보고서")).json()["results"] == []
 
 
 async def test_access_ends_at_once(house: House) -> None:

@@ -12,11 +12,12 @@ import structlog
 from madang.agents.running import Running, lease_name
 from madang.clock import Clock
 from madang.metrics import Tally
+from madang.model.nouns import Message
 from madang.model.runs import RunEnd
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import MadangError, Unavailable
-from madang.services.runs import Checkpoint, EndRun, Sofar
+from madang.services.runs import Checkpoint, EndRun, Sofar, TakeUp
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +40,7 @@ class Keeping:
     Args:
         running: the runs of this node.
         cancel: ends one of them soon, so.
+        take_up: runs one that another node had to leave, by its message.
         ended: counts ends by status.
     """
 
@@ -50,6 +52,7 @@ class Keeping:
         bus: Bus,
         clock: Clock,
         cancel: Callable[[Running, RunEnd], None],
+        take_up: Callable[[Message], None],
         ended: Tally,
     ) -> None:
         self._running = running
@@ -58,6 +61,7 @@ class Keeping:
         self._bus = bus
         self._clock = clock
         self._cancel = cancel
+        self._take_up = take_up
         self._ended = ended
         self.closing = False
 
@@ -129,7 +133,7 @@ class Keeping:
                 self._cancel(running, "cancelled")
 
     async def sweep(self) -> None:
-        """End what nobody goes on with."""
+        """Take up what was left, and end what nobody goes on with."""
         while True:
             await self._clock.sleep(SWEEP_SECONDS)
             try:
@@ -149,13 +153,19 @@ class Keeping:
             name = lease_name(message_id)
             if not await self._bus.acquire(name, LEASE_SECONDS):
                 continue
+            left: Message | None = None
             try:
-                await self._writer.write(
-                    EndRun(org_id, message_id, "interrupted", unless_checked_since=before)
-                )
-                self._ended.add("interrupted")
+                left = await self._writer.write(TakeUp(org_id, message_id))
+                if left is None:
+                    await self._writer.write(
+                        EndRun(org_id, message_id, "interrupted", unless_checked_since=before)
+                    )
+                    self._ended.add("interrupted")
             finally:
-                await self._bus.release(name)
+                if left is None:
+                    await self._bus.release(name)
+            if left is not None:
+                self._take_up(left)
 
 
 def _pieces(runs: Sequence[Sofar]) -> Iterator[list[Sofar]]:

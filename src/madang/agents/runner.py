@@ -1,7 +1,8 @@
 """Running agents: whoever commits a run runs it, here, to its one durable end.
 
 While it runs, `keeping` has its text so far on disk and its lease on the bus; a run whose node is
-gone is ended as `interrupted` by whichever node notices first. What it asks people is `people`'s.
+gone is ended as `interrupted` by whichever node notices first. A node that goes away leaves what it
+would have to begin: whichever notices first runs it. What it asks people is `people`'s.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from madang.agents.tracing import span
 from madang.clock import Clock
 from madang.delivery.streams import Streams
 from madang.metrics import SECONDS, Histogram, Tally
-from madang.model.nouns import Batch, Event, Message
+from madang.model.nouns import Batch, Message
 from madang.model.runs import ANYBODY, RunEnd, agent_name, is_own_agent
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import MadangError, NotFound, Unavailable
-from madang.services.runs import Ended, EndRun
+from madang.services.runs import Ended, EndRun, LeaveRun
 from madang.services.sessions import HandOver
 from madang.tasks import Tasks
 
@@ -90,7 +91,9 @@ class Runner:
         self.ended = Tally()
         """Runs that ended here, by status."""
         self.people = People(self._running, store, writer, bus, clock, streams)
-        self.keeping = Keeping(self._running, store, writer, bus, clock, self.cancel, self.ended)
+        self.keeping = Keeping(
+            self._running, store, writer, bus, clock, self.cancel, self._take_up, self.ended
+        )
         self.first_seconds = Histogram(SECONDS)
         """From a run's start until its agent said the first of it."""
 
@@ -112,8 +115,12 @@ class Runner:
             if message is None or message.message_type != "stream":
                 continue
             if event.type == "message.new" and message.metadata.get("status") == "streaming":
-                if is_own_agent(message.sender_id) and not self._closing:
-                    self._start(event, message)
+                if not is_own_agent(message.sender_id):
+                    continue
+                if self._closing:
+                    self._writer.submit(LeaveRun(event.org_id, message.id), _left)
+                else:
+                    self._start(message)
             elif event.type == "message.deleted":
                 self._tasks.start(self._stop_quietly(event.org_id, message.id))
             elif event.type == "approval_answer":
@@ -135,7 +142,15 @@ class Runner:
         self._running[message.id] = running
         return running
 
-    def _start(self, event: Event, message: Message) -> None:
+    def _take_up(self, message: Message) -> None:
+        """A run that another node had to leave. Its beginning was told then."""
+        if self._closing:
+            self._writer.submit(LeaveRun(message.org_id, message.id), _left)
+            return
+        self._start(message)
+        self._streams.own(message).begun = True
+
+    def _start(self, message: Message) -> None:
         if message.id in self._running:
             return
         running = self._hold(message)
@@ -412,3 +427,8 @@ class Runner:
         if running:
             await asyncio.wait([one.done for one in running], timeout=STOP_SECONDS)
         await self._tasks.close()
+
+
+def _left(_: Any, error: MadangError | None) -> None:
+    if error is not None:
+        log.warning("a run could not be left to others", why=error.text)

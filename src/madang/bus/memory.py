@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import orjson
@@ -25,6 +26,7 @@ class MemoryBus:
         self.leases: dict[tuple[str, str], dict[str, Lease]] = {}
         self.due: dict[str, float] = {}
         self.owners: dict[str, tuple[str, float]] = {}
+        self.turns = count(1)
 
     def end(self) -> MemoryEnd:
         """Another node's end of it."""
@@ -150,7 +152,8 @@ class MemoryEnd:
             held.pop(self.node, None)
         if not held:
             del self._bus.leases[key]
-        return Turn(*key, before, best(one.status for one in held.values()))
+        now = best(one.status for one in held.values())
+        return Turn(*key, before, now, next(self._bus.turns))
 
     async def expired(self) -> Sequence[Turn]:
         return ()  # The nodes of one process end together.

@@ -13,6 +13,7 @@ turn to one node.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -20,7 +21,7 @@ import orjson
 from madang.bus.redis_ask import AT_ONCE, Ask, Asking, scripted
 from madang.bus.redis_scripts import BEAT, FORGET, GONE, HOLD, PRESENT, PRUNE
 from madang.model.presence import Status
-from madang.ports.bus import Lease, Turn
+from madang.ports.bus import NO_ORG, Lease, Turn
 from madang.protocol.errors import Unavailable
 
 LEASE_SECONDS = 30.0
@@ -125,7 +126,7 @@ class Leases:
             if held:
                 asks.append((index, ("SADD", index, *map(orjson.dumps, held))))
                 asks.append((index, ("EXPIRE", index, KEEP_SECONDS)))
-                for org_id in {org_id for org_id, _ in held}:
+                for org_id in {org_id for org_id, _ in held} - {NO_ORG}:
                     here = self._of_org(org_id)
                     users = [user_id for org, user_id in held if org == org_id]
                     asks.append((here, ("SADD", here, *users)))
@@ -139,8 +140,8 @@ class Leases:
                 asks.append((index, ("SREM", index, *map(orjson.dumps, gone))))
             replies = await self._asking.ask(asks)
             turns += [
-                Turn(*key, before.decode(), now.decode())
-                for key, (before, now) in zip(part, replies[first:], strict=False)
+                Turn(*key, before.decode(), now.decode(), int(at))
+                for key, (before, now, at) in zip(part, replies[first:], strict=False)
             ]
         return turns
 
@@ -183,7 +184,7 @@ class Leases:
             was = unsaid[turn.org_id, turn.user_id]
             before = was if turn.before == turn.now else turn.before
             if before != turn.now:
-                self._turns.append(Turn(turn.org_id, turn.user_id, before, turn.now))
+                self._turns.append(replace(turn, before=before))
 
     async def _renew(self) -> None:
         """Set all leases again. Turns that this brings are told by `expired` if it was another
@@ -238,9 +239,9 @@ class Leases:
                 [scripted(PRUNE, self._key(*key), node) for key in keys]
             )
             done = []
-            for member, key, (before, now, holds) in zip(members, keys, replies, strict=True):
+            for member, key, (before, now, at, holds) in zip(members, keys, replies, strict=True):
                 if before != now:
-                    turns.append(Turn(*key, before.decode(), now.decode()))
+                    turns.append(Turn(*key, before.decode(), now.decode(), int(at)))
                 if not holds:
                     done.append(member)
             if not done:

@@ -32,6 +32,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 _HELD = (
     _NOW
     + """
+local at = string.format('%.0f', time[1] * 1000000 + time[2])
 local rank = {offline = 0, away = 1, online = 2, dnd = 3}
 local function better(one, other)
   if rank[one] > rank[other] then return one end
@@ -49,7 +50,7 @@ HOLD = Script(
     _HELD
     + """
 -- KEYS: presence. ARGV: node, status, devices, milliseconds of the lease and of the key, zones.
--- Sets or ends the node's lease, and takes away what ran out. Returns {before, now}.
+-- Sets or ends the node's lease, and takes away what ran out. Returns {before, now, microseconds}.
 local before, after = 'offline', 'offline'
 local held = redis.call('HGETALL', KEYS[1])
 for i = 1, #held, 2 do
@@ -71,7 +72,7 @@ if tonumber(ARGV[3]) > 0 then
 else
   redis.call('HDEL', KEYS[1], ARGV[1])
 end
-return {before, after}
+return {before, after, at}
 """
 )
 
@@ -79,7 +80,7 @@ PRUNE = Script(
     _HELD
     + """
 -- KEYS: presence. ARGV: node.
--- Takes away what ran out. Returns {before, now, whether the node still holds a lease}.
+-- Takes away what ran out. Returns {before, now, microseconds, whether the node still holds one}.
 local before, after, holds = 'offline', 'offline', 0
 local held = redis.call('HGETALL', KEYS[1])
 for i = 1, #held, 2 do
@@ -92,7 +93,7 @@ for i = 1, #held, 2 do
     if held[i] == ARGV[1] then holds = 1 end
   end
 end
-return {before, after, holds}
+return {before, after, at, holds}
 """
 )
 

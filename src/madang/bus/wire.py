@@ -79,7 +79,7 @@ def encode_signal(mark: bytes, at: int, org_id: str, signal: SignalTold) -> byte
 
 
 def encode_presence(mark: bytes, at: int, org_id: str, changes: Sequence[PresenceTold]) -> bytes:
-    told = [(one.user_id, one.text.decode(), list(one.conversation_ids)) for one in changes]
+    told = [(one.user_id, one.text.decode(), list(one.conversation_ids), one.at) for one in changes]
     return _encode(mark, at, org_id, b"presence", told)
 
 
@@ -349,9 +349,12 @@ def _run_of(row: Sequence[Any]) -> RunTold:
 
 
 def _presence_of(row: Sequence[Any]) -> PresenceTold:
-    user_id, text, conversation_ids = _list(row)[:3]
+    user_id, text, conversation_ids, *at = _list(row)[:4]
     return PresenceTold(
-        _text(user_id), _text(text).encode(), [_text(id_) for id_ in _list(conversation_ids)]
+        _text(user_id),
+        _text(text).encode(),
+        [_text(id_) for id_ in _list(conversation_ids)],
+        _number(at[0]) if at else 0,
     )
 
 

@@ -13,14 +13,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
-import orjson
 import structlog
 
 from madang.clock import Clock
 from madang.delivery.overtaken import without_overtaken
 from madang.delivery.storm import Storm
 from madang.hub.connection import Connection
-from madang.hub.frame import Frame, Outgoing
+from madang.hub.frame import Outgoing, reply_beside
 from madang.hub.hub import CHANGES, Hub, Member
 from madang.metrics import Tally
 from madang.model.nouns import Event
@@ -118,39 +117,65 @@ class Catchup:
         self._running: dict[Connection, asyncio.Task[None]] = {}
         self._waiting: dict[Connection, deque[Work]] = {}
         self._holding: set[Connection] = set()
+        self._expected: set[Connection] = set()
         self._sending: dict[Connection, deque[Outgoing]] = {}
         self._subscribed: dict[Connection, dict[str, int]] = {}
+        self._told: dict[Connection, dict[str, int]] = {}
         self.outcomes = Tally()
         """Catch-ups that ended: recovered, unavailable, or why not recovered."""
         self.sent = 0
         """Events sent by catching up."""
 
     def hold(self, connection: Connection) -> None:
-        """Keep live events back until the connection has said where it stands."""
+        """Keep live events back until the connection resumes, or is released. What it subscribes
+        to before that is sent, and goes live no sooner: older events may still be asked for."""
+        self._expected.add(connection)
+        self._hold(connection)
+
+    def _hold(self, connection: Connection) -> None:
         connection.hold(self._held)
         self._holding.add(connection)
 
     def release(self, connection: Connection) -> None:
         """It has nothing to catch up: go live, unless a catch-up is under way."""
-        if connection not in self._running:
+        self._expected.discard(connection)
+        self._release(connection)
+
+    def _release(self, connection: Connection) -> None:
+        if connection not in self._running and connection not in self._expected:
             self._holding.discard(connection)
             self._drop_ended(connection)
             detour = connection.detour
             if detour is not None and detour.held:
                 detour.held = list(without_overtaken(detour.held, connection))
             self._hub.delivered += connection.release()
+            self._told.pop(connection, None)
 
     def _drop_ended(self, connection: Connection) -> None:
-        """What was held of a conversation that its user has left since goes out no more, as the
-        catch-up before it tells nothing of it either; that they left does."""
+        """What was held of a conversation that its user has left since goes out no more where the
+        catch-up before it told nothing of it either; that they left does. Where it was told up to
+        what was held, that is told up to the leaving: nothing is missing in the middle."""
         member = connection.member
-        if member is not None and self._hub.members.get((member.org_id, member.user_id)) is member:
-            _skip(connection, lambda event: not self._may_see(member, event))
+        if member is None or self._hub.members.get((member.org_id, member.user_id)) is not member:
+            return
+        told = dict(self._told.get(connection, {}))
+
+        def over(event: Event) -> bool:
+            if self._may_see(member, event):
+                return False
+            follows = told.get(event.conversation_id) == event.seq - 1
+            if follows:
+                told[event.conversation_id] = event.seq
+            return not follows
+
+        _skip(connection, over)
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""
         self._subscribed.pop(connection, None)
+        self._told.pop(connection, None)
         self._holding.discard(connection)
+        self._expected.discard(connection)
         self._waiting.pop(connection, None)
         task = self._running.pop(connection, None)
         if task is not None:
@@ -182,12 +207,13 @@ class Catchup:
 
         `ended` is called after the missed events and before live ones.
         """
+        self._expected.discard(connection)
         # With other nodes it is first asked how far they are: what was deleted on one of them is
         # told by none.
         if self._log.alone and not whole_org and connection not in self._running:
             self._hub.flush()
             if self._recall(connection, cursor, ended):
-                self.release(connection)
+                self._release(connection)
                 return
         self._run(connection, lambda: self._resume(connection, cursor, ended, whole_org))
 
@@ -196,9 +222,8 @@ class Catchup:
         found = self._remembered(connection, cursor)
         if found is None:
             return False
-        self.hold(connection)
-        sent = _send(connection, found)
-        self.sent += sent
+        self._hold(connection)
+        sent = self._tell(connection, found)
         self._resumed(connection, cursor, sent, ended)
         return True
 
@@ -403,9 +428,7 @@ class Catchup:
                         frame = outgoing.frame_for(connection)
                         size += 0 if frame is None else len(frame.text)
                         piece.append(outgoing)
-                went = _send(connection, piece)
-                sent += went
-                self.sent += went
+                sent += self._tell(connection, piece)
                 while left and connection.open and connection.unsent > self._piece // 2:
                     await self._clock.sleep(DRAIN_POLL_SECONDS)
                     patience -= DRAIN_POLL_SECONDS
@@ -413,6 +436,16 @@ class Catchup:
                         connection.close(CloseCode.TOO_SLOW, "Too slow: reconnect and resume")
         finally:
             del self._sending[connection]
+        return sent
+
+    def _tell(self, connection: Connection, outgoing: Sequence[Outgoing]) -> int:
+        """Send these, and remember of each conversation how far it is told."""
+        told = self._told.setdefault(connection, {})
+        for item in outgoing:
+            if item.event is not None:
+                told[item.event.conversation_id] = item.event.seq
+        sent = _send(connection, outgoing)
+        self.sent += sent
         return sent
 
     def _may_see(self, member: Member, event: Event) -> bool:
@@ -423,7 +456,7 @@ class Catchup:
 
     def _run(self, connection: Connection, work: Work) -> None:
         """Do it after the connection's other catch-ups."""
-        self.hold(connection)
+        self._hold(connection)
         waiting = self._waiting.setdefault(connection, deque())
         if len(waiting) >= MOST_WAITING:
             connection.close(CloseCode.TRY_LATER, "Too many catch-ups at once")
@@ -446,7 +479,7 @@ class Catchup:
             if self._running.get(connection) is asyncio.current_task():
                 del self._running[connection]
                 self._waiting.pop(connection, None)
-                self.release(connection)
+                self._release(connection)
 
 
 def _member(connection: Connection) -> Member:
@@ -472,9 +505,7 @@ def _skip(connection: Connection, had: Callable[[Event], bool]) -> None:
             continue
         encode = None if outgoing.instead is None else outgoing.instead.get(connection)
         if encode is not None:
-            answer = orjson.loads(encode(outgoing.event))
-            del answer["cursor"], answer["seq"]
-            connection.write(Frame(orjson.dumps(answer)))
+            connection.write(reply_beside(encode, outgoing.event))
     detour.held = kept
 
 

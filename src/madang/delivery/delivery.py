@@ -17,7 +17,7 @@ from madang.delivery.members import Members
 from madang.delivery.orglog import OrgLog
 from madang.delivery.presence import Presence
 from madang.hub.connection import Connection
-from madang.hub.frame import Frame, Reply
+from madang.hub.frame import Frame, Reply, reply_beside
 from madang.hub.hub import Channel, Hub, Member
 from madang.metrics import SECONDS, Histogram
 from madang.model.nouns import Batch, Event
@@ -102,10 +102,10 @@ class Delivery:
         self._watchers.append(watcher)
 
     def reply(self, event: Event, connection: Connection, encode: Reply) -> None:
-        """When `event` is delivered, `connection` gets it as `encode` writes it: at once where the
-        log was read before the commit was known to be one."""
+        """When `event` is delivered, `connection` gets it as `encode` writes it. Where the log was
+        read and told before the commit was known to be one, it gets an answer beside it."""
         if event.cursor <= self._hub.heads.get(event.org_id, 0):
-            connection.write(Frame(encode(event)))
+            connection.write(reply_beside(encode, event))
             return
         self._replies.setdefault((event.org_id, event.cursor), {})[connection] = encode
 

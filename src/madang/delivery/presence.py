@@ -25,7 +25,7 @@ from madang.hub.hub import Hub, Member
 from madang.model.ids import wire_user_id
 from madang.model.presence import Status, best
 from madang.model.times import iso
-from madang.ports.bus import Bus, Lease, PresenceTold, Turn
+from madang.ports.bus import NO_ORG, Bus, Lease, PresenceTold, Turn
 from madang.ports.store import Store
 from madang.protocol.errors import Unavailable
 from madang.tasks import Tasks
@@ -36,6 +36,9 @@ GATHER_SECONDS = 0.05
 AT_MOST_EVERY_SECONDS = 1.0
 LOOK_SECONDS = 5
 """How often each node looks for the users of nodes that are gone."""
+SWAPPED_SECONDS = 60
+"""How long it is remembered which turn of a user was told last, for those before it that the bus
+brings later."""
 LARGEST_AUDIENCE = 500
 """In a conversation with more members on this node presence is asked for, not told: a thousand
 people arriving in a room of a thousand would be a million frames."""
@@ -84,11 +87,17 @@ class Presence:
         self._one_at_a_time = asyncio.Lock()
         self._look_at = 0
         self._watchers: list[Callable[[Turn], None]] = []
+        self._others: list[Callable[[Turn], None]] = []
+        self._last_turn: dict[tuple[str, str], tuple[int, float]] = {}
 
     def watch(self, watcher: Callable[[Turn], None]) -> None:
         """Call `watcher` with each turn of a user's that is this node's to tell: of all nodes, one
         is called. A turn that is told again after the bus was away may be one that was told."""
         self._watchers.append(watcher)
+
+    def watch_others(self, watcher: Callable[[Turn], None]) -> None:
+        """Call `watcher` with each turn of a lease of `NO_ORG` that ended with its node."""
+        self._others.append(watcher)
 
     def _turned(self, turn: Turn) -> None:
         for watcher in self._watchers:
@@ -150,6 +159,7 @@ class Presence:
             self._saving.start(self.save())
         if self._bus.shared and now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
+            self._forget_turns()
             self._sharing.start(self._look_for_ended())
 
     async def close(self) -> None:
@@ -273,7 +283,7 @@ class Presence:
         if self._bus.shared:
             self._sharing.start(self._share(turned))
         else:
-            self._tell_here((self._told(member, status) for member, status in turned))
+            self._tell_here([self._told(member, status) for member, status in turned])
             for turn in turns:
                 self._turned(turn)
         self._told_at = {
@@ -282,23 +292,43 @@ class Presence:
         if self._changed:
             self._timer = self._clock.call_later(AT_MOST_EVERY_SECONDS / 4, self._tell)
 
-    def _told(self, member: Member, status: Status) -> _Told:
+    def _told(self, member: Member, status: Status, at: int = 0) -> _Told:
         seen = self._left_at.pop(member, None) if status == "offline" else None
         frame = self._frame(member.user_id, status, seen)
         channels = [c for c in member.channels if len(c.members) <= LARGEST_AUDIENCE]
-        return _Told(member.org_id, member.user_id, frame, [c.conversation_id for c in channels])
+        rooms = [channel.conversation_id for channel in channels]
+        return _Told(member.org_id, member.user_id, frame, rooms, at)
 
     def _tell_here(self, changes: Iterable[_Told]) -> None:
         """Tell those on this node who share a conversation with each: one write for each who
         hears of something."""
         heard: dict[Member, list[Frame]] = {}
         for change in changes:
+            if self._is_old(change):
+                continue
             for other in self._audience(change):
                 heard.setdefault(other, []).append(change.frame)
         for other, frames in heard.items():
             for connection in other.connections:
                 if connection.dialect == Dialect.MESSENGER:
                     connection.write_frames(frames)
+
+    def _is_old(self, change: _Told) -> bool:
+        """Whether a later turn of the user was told: two nodes' words may come in any order."""
+        if not change.at:
+            return False
+        key = (change.org_id, change.user_id)
+        told, _ = self._last_turn.pop(key, (0, 0.0))
+        self._last_turn[key] = max(told, change.at), self._clock.monotonic()
+        return change.at < told
+
+    def _forget_turns(self) -> None:
+        old = self._clock.monotonic() - SWAPPED_SECONDS
+        while self._last_turn:
+            key, (_, told_at) = next(iter(self._last_turn.items()))
+            if told_at > old:
+                break
+            del self._last_turn[key]
 
     # With other nodes.
 
@@ -327,7 +357,9 @@ class Presence:
                 turns = [Turn(one.org_id, one.user_id, "offline", one.status) for one in leases]
             turns = [turn for turn in turns if turn.before != turn.now]
             who = {(member.org_id, member.user_id): member for member, _ in turned}
-            changes = [self._told(who[turn.org_id, turn.user_id], turn.now) for turn in turns]
+            changes = [
+                self._told(who[turn.org_id, turn.user_id], turn.now, turn.at) for turn in turns
+            ]
         self._tell_everywhere(changes)
         for turn in turns:
             self._turned(turn)
@@ -343,9 +375,15 @@ class Presence:
             self._ended += [turn for turn in await self._bus.expired() if turn.before != turn.now]
             while self._ended:
                 turn = self._ended[0]
+                if turn.org_id == NO_ORG:
+                    self._ended.pop(0)
+                    for hear in self._others:
+                        hear(turn)
+                    continue
                 found = await self._store.memberships(turn.org_id, [turn.user_id])
                 frame = self._frame(turn.user_id, turn.now, None)
-                changes.append(_Told(turn.org_id, turn.user_id, frame, found[turn.user_id]))
+                rooms = found[turn.user_id]
+                changes.append(_Told(turn.org_id, turn.user_id, frame, rooms, turn.at))
                 self._ended.pop(0)
                 self._turned(turn)
         except Unavailable:
@@ -358,7 +396,9 @@ class Presence:
         self._tell_here(changes)
         by_org: dict[str, list[PresenceTold]] = {}
         for change in changes:
-            told = PresenceTold(change.user_id, change.frame.text, change.conversation_ids)
+            told = PresenceTold(
+                change.user_id, change.frame.text, change.conversation_ids, change.at
+            )
             by_org.setdefault(change.org_id, []).append(told)
         for org_id, told_of in by_org.items():
             self._bus.tell_presence(org_id, told_of)
@@ -366,7 +406,7 @@ class Presence:
     def heard(self, org_id: str, changes: Sequence[PresenceTold]) -> None:
         """Another node tells of users."""
         self._tell_here(
-            _Told(org_id, change.user_id, Frame(change.text), change.conversation_ids)
+            _Told(org_id, change.user_id, Frame(change.text), change.conversation_ids, change.at)
             for change in changes
         )
 
@@ -411,3 +451,4 @@ class _Told:
     user_id: str
     frame: Frame
     conversation_ids: Sequence[str]
+    at: int = 0

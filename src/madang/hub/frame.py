@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+import orjson
+
 from madang.model.nouns import Event, Message
 from madang.protocol.websocket import deflated_text_frame, text_frame
 
@@ -108,6 +110,16 @@ class Frame:
         if self._deflated is None:
             self._deflated = deflated_text_frame(self.text)
         return self._deflated
+
+
+def reply_beside(encode: Reply, event: Event) -> Frame:
+    """The reply to who asked for what an event tells, when that is told apart from it or not at
+    all: it stands at no place in the log, so the client neither has it twice nor takes it for the
+    place up to which it has had everything."""
+    told = orjson.loads(encode(event))
+    for place in ("cursor", "seq"):
+        told.pop(place, None)
+    return Frame(orjson.dumps(told))
 
 
 _SIGNALLED = (Dialect.MESSENGER, Dialect.LIVE, Dialect.LIVE_HOST)

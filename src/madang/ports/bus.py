@@ -8,11 +8,16 @@ signal, which may be lost.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from madang.model.nouns import Batch, Event
 from madang.model.presence import Status
+
+NO_ORG = "*"
+"""The org of leases that are not a user's presence, but something else that may be so on several
+nodes: no org is called so. Their `user_id` is whatever their holder names them; `online` does not
+list them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +64,13 @@ class RunTold:
 
 @dataclass(frozen=True, slots=True)
 class PresenceTold:
-    """How a user is now, all nodes together, and the conversations whose people hear of it."""
+    """How a user is now, all nodes together, and the conversations whose people hear of it. `at` is
+    that of its `Turn`."""
 
     user_id: str
     text: bytes
     conversation_ids: Sequence[str]
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +87,14 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a changed lease made of a user, all nodes together."""
+    """What a changed lease made of a user, all nodes together. `at` is its place among the turns of
+    the same user, whichever node's leases they come from (0: not known)."""
 
     org_id: str
     user_id: str
     before: Status
     now: Status
+    at: int = field(default=0, compare=False)
 
 
 class Listener(Protocol):

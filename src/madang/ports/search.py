@@ -70,12 +70,14 @@ class Said:
 @dataclass(frozen=True, slots=True)
 class LogPage:
     """What a part of the log tells an indexer: the messages that are to be found (again) as they
-    are now, those that are not to be found any more, and the cursor this leads up to."""
+    are now, those that are not to be found any more, and the cursor this leads up to. Of the
+    conversations `erased` no message is left that could be named."""
 
     said: Sequence[Said]
     gone: Sequence[str]
     cursor: int
     events: int
+    erased: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +180,12 @@ class SearchIndex(Protocol):
         cursor: int,
         entries: Sequence[Entry],
         gone: Sequence[str],
+        erased: Sequence[str] = (),
     ) -> bool:
         """In one transaction: these messages are found by these terms and no others, those that
-        are gone by none, and the generation's cursor is `cursor`. Nothing happens, and it says
-        False, where the cursor is not `after` any more or the generation is old."""
+        are gone and all of the conversations `erased` by none, and the generation's cursor is
+        `cursor`. Nothing happens, and it says False, where the cursor is not `after` any more or
+        the generation is old."""
         ...
 
     async def serve(self, org_id: str, generation: int) -> bool:

@@ -3,14 +3,20 @@
 The generic cell rate algorithm (ITU-T I.371, as virtual scheduling): one number a user, no list of
 times. A user may send a whole minute's worth at once and then one at the even pace.
 
+Whoever answers a request can tell how much is left of what it was counted towards: `asked_of`.
+
 Every node decides by itself and at once; what was used is added up on the bus a few times a second
 (`share`), so that someone on many nodes has one allowance, but for what passes in between.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from math import ceil
+from typing import NamedTuple
 
 from madang.clock import Clock
 from madang.ports.bus import Bus
@@ -20,6 +26,28 @@ _SECONDS = 60.0
 _SWEEP_AT = 10_000
 """Users kept before those whose allowance is full again are looked for and dropped; then twice as
 many as were left, so that a look costs each check little however many there are."""
+
+
+class Asked(NamedTuple):
+    """A limit, and whose allowance of it."""
+
+    limit: RateLimit
+    org_id: str
+    user_id: str
+
+
+_asked: ContextVar[dict[str, Asked] | None] = ContextVar("limits_asked", default=None)
+
+
+@contextmanager
+def asked_of() -> Iterator[dict[str, Asked]]:
+    """The limits, by name, that are asked in this context and those that begin in it."""
+    asked: dict[str, Asked] = {}
+    token = _asked.set(asked)
+    try:
+        yield asked
+    finally:
+        _asked.reset(token)
 
 
 @dataclass(slots=True)
@@ -44,6 +72,7 @@ class RateLimit:
         """
         if self.per_minute is None:
             return
+        self.note(org_id, user_id)
         interval = _SECONDS / self.per_minute
         key = (org_id, user_id)
         due = max(self._due.get(key, 0.0), now) + interval
@@ -60,10 +89,17 @@ class RateLimit:
         """As `check`, without counting: raises where one more would not pass."""
         if self.per_minute is None:
             return
+        self.note(org_id, user_id)
         interval = _SECONDS / self.per_minute
         early = self._due.get((org_id, user_id), 0.0) + interval - now - _SECONDS
         if early > 1e-9:
             raise RateLimited(self.text, retry_after=max(1, round(early * 1000)))
+
+    def note(self, org_id: str, user_id: str) -> None:
+        """Say that this allowance is meant, where somebody wants to know (`asked_of`)."""
+        asked = _asked.get()
+        if asked is not None:
+            asked[self.name] = Asked(self, org_id, user_id)
 
     def left(self, org_id: str, user_id: str, now: float) -> tuple[int, int] | None:
         """How many more would pass now, and the seconds until it is a whole minute's worth again;

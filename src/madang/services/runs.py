@@ -21,6 +21,9 @@ from madang.services.sizes import SMALL, json_size
 
 MOST_APPROVALS = 20
 """Of one run."""
+LEFT = 0
+"""When a run was checked last that was started and left to whoever finds it: never. Its agent was
+not asked yet, so whoever takes it up asks it for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,53 @@ class EndRun:
         )
         asking.start_next(tx, run.conversation_id, run.agent_id)
         return Ended(ended, message, event)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveRun:
+    """A run that this node has started and does not run, for it is going away: another takes it
+    up, or this one when it is back. No event tells of it."""
+
+    org_id: str
+    message_id: str
+
+    @property
+    def size(self) -> int:
+        return SMALL
+
+    def needs(self, needs: Needs) -> None:
+        needs.runs.add(self.message_id)
+
+    def apply(self, tx: Transaction) -> None:
+        run = tx.run(self.message_id)
+        if run is not None and run.status == "streaming":
+            tx.save_run(replace(run, checked_at=LEFT))
+
+
+@dataclass(frozen=True, slots=True)
+class TakeUp:
+    """Take up a run that was left: its message, for the one node that does; None where it was not
+    left, or is over."""
+
+    org_id: str
+    message_id: str
+
+    @property
+    def size(self) -> int:
+        return SMALL
+
+    def needs(self, needs: Needs) -> None:
+        needs.messages.add(self.message_id)
+        needs.runs.add(self.message_id)
+
+    def apply(self, tx: Transaction) -> Message | None:
+        run, message = tx.run(self.message_id), tx.message(self.message_id)
+        if run is None or run.status != "streaming" or run.checked_at != LEFT:
+            return None
+        if message is None or message.deleted_at is not None:
+            return None
+        tx.save_run(replace(run, checked_at=tx.now))
+        return message
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ SWEEP_SECONDS = 300.0
 AGAIN_SECONDS = 5.0
 """After what could not be done."""
 PAGE = 100
+_DELETING = frozenset(("message.deleted", "room.erased"))
 
 
 class Sweeper:
@@ -39,8 +40,8 @@ class Sweeper:
         self._wanted = asyncio.Event()
 
     def committed(self, batch: Batch) -> None:
-        """What this node has committed: files of deleted messages go."""
-        if any(event.type == "message.deleted" for event in batch.events):
+        """What this node has committed: files of deleted messages and erased rooms go."""
+        if any(event.type in _DELETING for event in batch.events):
             self.deleted(batch.org_id)
 
     def deleted(self, org_id: str) -> None:

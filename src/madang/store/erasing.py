@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import orjson
 from sqlalchemy import Connection, text
 
+from madang.model.files import file_ids
 from madang.model.live import Room
 
 _ITS_MESSAGES = "(SELECT id FROM messages WHERE conversation_id = :room)"
@@ -32,8 +34,23 @@ _STATEMENTS = [
 ]
 
 
+# Found by what names them: rooms take no files, and those of other conversations are many.
+_ATTACHMENTS = text(
+    "SELECT attachments FROM messages WHERE conversation_id = :room AND attachments <> '[]'"
+)
+# Their blobs are to follow; the row goes when they have.
+_DELETE_FILE = text(
+    "UPDATE files SET status = 'deleted', name = '', metadata = '{}', expires_at = 0 "
+    "WHERE id = :file AND conversation_id = :room"
+)
+
+
 def erase(connection: Connection, room: Room) -> None:
-    """Delete all rows of a room but its conversation's own and the event that tells of this."""
+    """Delete all rows of a room but its conversation's own and the event that tells of this; its
+    files are marked for whoever deletes blobs."""
+    for (attachments,) in connection.execute(_ATTACHMENTS, {"room": room.id}).all():
+        for file_id in file_ids(orjson.loads(attachments)):
+            connection.execute(_DELETE_FILE, {"file": file_id, "room": room.id})
     for statement in _STATEMENTS:
         names = statement.compile().params
         values = {"org": room.org_id, "room": room.id, "code": room.code}

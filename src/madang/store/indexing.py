@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from madang.ports.search import Entry, Index, IndexState
+from madang.ports.search import Entry, Index, IndexState, place_term
 from madang.store import bulk
 from madang.store.postings import (
     BLOCK,
@@ -45,6 +45,15 @@ _NUMBERS = rows_query(
 _IN_BLOCK = "WHERE s.org_id = :org AND s.generation = :generation AND s.block = :block"
 _POSTINGS_OF_BLOCK = values_query(
     f"SELECT s.term, s.documents FROM search_postings AS s {_IN_BLOCK}"
+)
+# Looked up one by one, as a search does.
+_UNDER_TERMS = values_query(
+    "SELECT x.block, x.documents FROM (SELECT b.value AS block, ("
+    "SELECT s.documents FROM search_postings AS s WHERE s.org_id = :org "
+    "AND s.generation = :generation AND s.block = b.value AND s.term = t.value) AS documents "
+    "FROM NUMBERS(:blocks) AS b CROSS JOIN EACH(:terms) AS t LIMIT -1 OFFSET 0) AS x "
+    "WHERE x.documents IS NOT NULL",
+    lists=["blocks", "terms"],
 )
 _LONG_LISTS = values_query(
     f"SELECT s.term, s.documents FROM search_postings AS s {_IN_BLOCK} "
@@ -146,6 +155,7 @@ def add(
     cursor: int,
     entries: Sequence[Entry],
     gone: Sequence[str],
+    erased: Sequence[str],
     now: int,
 ) -> bool:
     """See `ports.search`."""
@@ -182,9 +192,19 @@ def add(
     for message_id, _ in left:
         block, place = divmod(known[message_id], BLOCK)
         now_under[block][place] = frozenset()
+    erased_numbers = _of_conversations(connection, index, erased)
+    for each in erased_numbers:
+        now_under[each // BLOCK][each % BLOCK] = frozenset()
 
     bulk.insert(connection, search_entries, new)
     bulk.delete(connection, search_entries, ("message_id", "generation"), left)
+    numbered = ("org_id", "generation", "number")
+    bulk.delete(
+        connection,
+        search_entries,
+        numbered,
+        [(org_id, generation, each) for each in erased_numbers],
+    )
     _append(connection, org_id, generation, blocks)
     for block, under in now_under.items():
         _rewrite(connection, org_id, generation, block, under)
@@ -196,6 +216,24 @@ def add(
         .values(cursor=cursor, documents=number, updated_at=now)
     )
     return True
+
+
+def _of_conversations(
+    connection: Connection, index: Index, conversation_ids: Sequence[str]
+) -> list[int]:
+    """The numbers of all that was said there: it stands under the place's term, and nothing else
+    names it any more."""
+    if not conversation_ids:
+        return []
+    found = values(
+        connection,
+        _UNDER_TERMS,
+        org=index.org_id,
+        generation=index.generation,
+        blocks=list(range(index.documents // BLOCK + 1)),
+        terms=[place_term(each) for each in conversation_ids],
+    )
+    return [block * BLOCK + place for block, documents in found for place in numbers_of(documents)]
 
 
 def _append(

@@ -56,6 +56,7 @@ _STORAGE = (
     asyncpg.InsufficientResourcesError,  # 53: disk, memory, connections
     asyncpg.OperatorInterventionError,  # 57: shutting down, starting up, cancelled
     asyncpg.PostgresSystemError,  # 58: input and output
+    asyncpg.InternalServerError,  # XX: what it has no other word for, a quota used up among them
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InvalidAuthorizationSpecificationError,

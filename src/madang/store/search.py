@@ -76,6 +76,7 @@ class SqlSearchIndex:
         cursor: int,
         entries: Sequence[Entry],
         gone: Sequence[str],
+        erased: Sequence[str] = (),
     ) -> bool:
         return await self._store._write(
             Scope(org_id),
@@ -86,6 +87,7 @@ class SqlSearchIndex:
             cursor,
             entries,
             gone,
+            erased,
             self._clock.now(),
         )
 

@@ -17,7 +17,7 @@ HELLO_SECONDS = 1.0
 """How long live events wait for a new connection to say what it missed."""
 SETTLE_EARLY_SECONDS = 0.001
 """A timer may fire this much before its time, by rounding; nobody is kept waiting for that."""
-_SAYS_WHERE = frozenset(("resume", "subscribe"))
+_STARTING = frozenset(("resume", "subscribe"))
 
 
 class Resuming:
@@ -40,8 +40,9 @@ class Resuming:
         self._settling[connection] = self._clock.monotonic() + HELLO_SECONDS
 
     def acted(self, connection: Connection, kind: str) -> None:
-        """It said something: unless that is where it stands, it missed nothing."""
-        if kind not in _SAYS_WHERE and connection in self._settling:
+        """It said something: unless that may still be followed by where it stands, it missed
+        nothing."""
+        if kind not in _STARTING and connection in self._settling:
             del self._settling[connection]
             self._catchup.release(connection)
 

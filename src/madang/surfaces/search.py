@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from madang.model.identity import Identity
 from madang.services.search.query import MAX_QUERY
-from madang.services.search.searching import ResultPage, Search
+from madang.services.search.searching import Result, ResultPage, Search
 from madang.surfaces import objects
 from madang.surfaces.requests import Caller, JsonResponse, JsonRoute
 
@@ -69,19 +69,26 @@ def results(page: ResultPage) -> dict[str, Any]:
                 **objects.message(result.message),
                 "message_id": result.message.id,
                 "session_id": result.message.conversation_id,
-                "relevance": round(result.relevance, 4),
-                "highlights": [
-                    {
-                        "field": each.field,
-                        "text": each.text,
-                        "ranges": each.ranges,
-                        "offset": each.offset,
-                    }
-                    for each in result.highlights
-                ],
+                **why(result),
             }
             for result in page.results
         ],
         "has_more": page.next is not None,
         "next": page.next,
+    }
+
+
+def why(result: Result) -> dict[str, Any]:
+    """What makes a message an answer."""
+    return {
+        "relevance": round(result.relevance, 4),
+        "highlights": [
+            {
+                "field": each.field,
+                "text": each.text,
+                "ranges": each.ranges,
+                "offset": each.offset,
+            }
+            for each in result.highlights
+        ],
     }

@@ -86,10 +86,10 @@ def program_server(
 @pytest.fixture
 async def program(program_server: Server) -> AsyncIterator[Chat]:
     """The agents' surface of an org of its own on it."""
-    before = len(program_server.log)
+    logged = program_server.log_from_here()
     async with House(program_server) as house:
         yield Chat(house)
-    log = program_server.log[before:]
+    log = logged()
     assert log.count("Traceback") == log.count("an agent failed"), log
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from websockets.asyncio.client import connect
 
+from tests.files.clients import Uploader
 from tests.surfaces.people import PATIENCE, Frame, House, Socket
 
 LONG = 30.0
@@ -47,7 +48,7 @@ class Chat:
             address, open_timeout=PATIENCE, max_size=None, max_queue=None, ping_interval=None
         )
         self.house._open.push_async_callback(connection.close)
-        return Socket(connection)
+        return Socket(connection, self.house)
 
     async def join(
         self, user: str, session_id: str, *, after: int | None = None, **claims: Any
@@ -149,6 +150,17 @@ async def answer_of(socket: Socket, message_id: str | None = None) -> tuple[str,
             text += frame["content"]
         elif frame["type"] == "stream_end":
             return message_id, text, frame
+
+
+async def uploaded(
+    chat: Chat, user: str, session_id: str, name: str = "plan.pdf", content: bytes = b"%PDF-1.7"
+) -> str:
+    """The id of a file that is there and not sent."""
+    uploader = Uploader(chat.house, user)
+    url = await uploader.begun(session_id, len(content), filename=name)
+    answer = await uploader.append(url, 0, content)
+    assert answer.status_code == 204, answer.text
+    return url.rpartition("/")[2]
 
 
 def words(count: int) -> str:

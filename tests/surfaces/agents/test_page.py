@@ -12,18 +12,18 @@ from madang.agents.catalog import read_configs
 from madang.compose import Madang, create_app
 from madang.settings import Settings
 from madang.surfaces.agents import commands
-from tests.surfaces.agents.sessions import LONG, Chat, answer_of
+from tests.surfaces.agents.sessions import LONG, Chat, answer_of, uploaded
 from tests.surfaces.people import Frame, Socket
 from tests.test_docs import DOCS, blocks, frames
 
 PAGE = (DOCS / "agents.md").read_text("utf-8")
-PEOPLE = {"message", "typing", "stop", "read", "regenerate", "choose", "handover", "ping"}
 
 
 def models(app: Madang) -> dict[str, Any]:
     """Each frame's model, by its type."""
     found = {
         "message": commands.Message,
+        "file": commands.File,
         "typing": commands.Typing,
         "stop": commands.OnMessage,
         "read": commands.OnMessage,
@@ -100,6 +100,11 @@ async def test_the_server_says_what_the_page_says(program: Chat) -> None:
     await say("ping")
     await say("typing")
     await bob.next("typing")
+    file_id = await uploaded(program, "ann", session)
+    sent = await say("file", file_id=file_id)
+    (shown_file,) = [one for one in frames(PAGE, "json told") if one.get("message_type") == "file"]
+    assert sent["attachments"][0].keys() == shown_file["attachments"][0].keys()
+    await answer_of(ann)
     await say("regenerate", message_id=run)
     await say("choose", message_id=run)
     await say("handover")

@@ -60,6 +60,27 @@ async def test_coming_and_going_is_told_to_the_others(chat: Chat) -> None:
     assert (await ann.next("system", event="user_left"))["user_id"] == "bob"
 
 
+async def test_coming_and_going_is_told_once_for_all_devices_on_all_nodes(chat: Chat) -> None:
+    session = await chat.session("ann", participant_ids=["bob"])
+    watchers = [await chat.join("ann", session) for _ in range(2)]
+    devices = [await chat.join("bob", session) for _ in range(4)]
+    for device in devices[:3]:
+        await device.close()
+    # Told in order: whatever else would have been told before this is there by then.
+    await devices[3].send("message", content="still here")
+    for watcher in watchers:
+        await watcher.next("message", content="still here", patience=LONG)
+    await devices[3].close()
+    for watcher in watchers:
+        await watcher.next("system", event="user_left", patience=LONG)
+        coming = [one for one in await watcher.so_far() if one.get("user_id") == "bob"]
+        assert [one["event"] for one in coming if one["type"] == "system"] == ["user_joined"]
+    # Who comes back has come again.
+    await chat.join("bob", session)
+    for watcher in watchers:
+        await watcher.next("system", event="user_joined", patience=LONG)
+
+
 async def test_who_is_sent_out_hears_no_more(program: Chat) -> None:
     session = await program.session("ann", "numbers", participant_ids=["bob"])
     ann, bob = await program.join("ann", session), await program.join("bob", session)

@@ -349,3 +349,60 @@ async def test_a_killed_node_among_two_is_noticed_by_the_other(
             assert (await answer_of(viewer, start["message_id"]))[1] == "0 1 2 "
     finally:
         cluster.stop()
+
+
+async def test_what_waits_is_begun_when_the_server_is_back(
+    make_program: Callable[..., Program],
+) -> None:
+    """A server that stops ends what is being said. What waited behind it loses nothing."""
+    server = make_program()
+    async with House(server) as house:
+        chat = Chat(house)
+        session = await chat.session("ann", "numbers")
+        ann = await chat.join("ann", session)
+        for content in ("100000", "2", "3"):
+            await ann.send("message", content=content, client_id=content)
+        start = await ann.next("stream_start", patience=LONG)
+        await ann.next("stream_chunk", patience=LONG)
+        assert (await ann.ask("message", content="3", client_id="3"))["type"] == "message"
+        assert server.terminate() == 0
+        server.restart()
+        back = await chat.join("ann", session)
+        ends = [await back.next("stream_end", patience=LONG) for _ in range(2)]
+        assert [end["status"] for end in ends] == ["complete", "complete"]
+        history = await chat.rest("ann").messages(session)
+        answers = [one for one in history if one["kind"] == "agent_message"]
+        assert [one["metadata"]["status"] for one in answers] == [
+            "interrupted",
+            "complete",
+            "complete",
+        ]
+        assert answers[0]["id"] == start["message_id"]
+        assert [one["content"] for one in answers[1:]] == ["0 1 ", "0 1 2 "]
+
+
+async def test_what_waits_is_begun_by_another_node(
+    tmp_path: Path, postgres: Postgres, valkey_session: Valkey
+) -> None:
+    cluster = TwoPrograms(tmp_path / "stopped", postgres, valkey_session, **SHORT)
+    cluster.start()
+    try:
+        one, other = cluster.nodes
+        async with House(one) as here, House(other, here.org) as there:
+            chat, beside = Chat(here), Chat(there)
+            session = await chat.session("ann", "numbers")
+            viewer = await beside.join("ann", session)
+            api = chat.rest("ann")
+            runs = []
+            for content in ("100000", "1000"):
+                path = f"/sessions/{session}/messages"
+                runs += (await api.post(path, {"content": content})).json()["runs"]
+            await viewer.next("stream_chunk", patience=LONG)
+            assert one.terminate() == 0
+            end = await viewer.next("stream_end", patience=LONG, message_id=runs[0])
+            assert end["status"] == "interrupted"
+            _, text, end = await answer_of(viewer, runs[1])
+            assert text == "".join(f"{number} " for number in range(1000))
+            assert end["status"] == "complete"
+    finally:
+        cluster.stop()

@@ -60,7 +60,7 @@ class Hall:
             address + query, open_timeout=PATIENCE, max_size=None, max_queue=None, **options
         )
         self.house._open.push_async_callback(connection.close)
-        return Socket(connection)
+        return Socket(connection, self.house)
 
     async def enter(self, seat: Frame, *, live: bool = True, query: str = "") -> Socket:
         """A connected device of a seat. With `live` it has said that it missed nothing."""

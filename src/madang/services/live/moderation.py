@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from madang.model.live import Asked, Room, Seat, Seated, question_of
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Forbidden, NotFound
+from madang.services import files
 from madang.services.live import access, counts, seats
 from madang.services.sizes import SMALL
 
@@ -17,7 +18,8 @@ MOST_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class RemoveMessage:
-    """Remove a chat message, question or poll, with its votes. Its place in the log stays.
+    """Remove a chat message, question or poll, with its votes and files. Its place in the log
+    stays.
 
     Gives `Asked`, with the event `message.deleted` (`data`: `hidden` where participants did not see
     it); without where it is removed already.
@@ -35,6 +37,7 @@ class RemoveMessage:
     def needs(self, needs: Needs) -> None:
         needs.conversations.add(self.conversation_id)
         needs.messages.add(self.message_id)
+        needs.message_files.add(self.message_id)
         needs.live.rooms.add(self.conversation_id)
         needs.live.seats.add((self.conversation_id, self.participant_id))
 
@@ -47,7 +50,8 @@ class RemoveMessage:
             return Asked(message, None)
         question = question_of(message)
         data = {"hidden": True} if question is not None and not question.visible else {}
-        removed = replace(message, content="", metadata={}, deleted_at=tx.now)
+        files.delete_attached(tx, message)
+        removed = replace(message, content="", metadata={}, attachments=(), deleted_at=tx.now)
         tx.save_message(removed)
         if message.message_type in ("question", "poll"):
             tx.live.save_question(removed)

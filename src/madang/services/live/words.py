@@ -1,7 +1,8 @@
 """Words: which of a text are blocked, and when two are the same.
 
 Whole words only, whatever their case and width: "ass" is not in "class". In Korean a word stands
-with its particles: 바보 is in 바보야 and 바보는, and not in 바보상자.
+with its particles: 바보 is in 바보야 and 바보는, and not in 바보상자. Letters of other scripts that
+look like Latin ones hide nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from madang.services.live import signs
+from madang.services.live.nicknames import skeleton
+
 _PARTICLE = (
     "가|같은|같이|고|과|과는|께|께서|나|냐|네|는|니|다|다고|답다|대로|도|들|들아|들은|들의|들이|라|라고|랑|로|를|"
     "마다|만|밖에|보다|부터|뿐|아|야|야말로|에|에게|에서|여|와|요|으로|은|을|의|이|이고|이나|이냐|이네|이다|이라|"
@@ -20,13 +24,15 @@ _PARTICLE = (
 _PARTICLES = frozenset(_PARTICLE.split("|"))
 _LONGEST_PARTICLE = max(map(len, _PARTICLES))
 _RUN = re.compile(r"\w+")
+_ALIKE = re.compile(r"[^\W\x00-\x7f가-힣ㄱ-ㅎㅏ-ㅣ\u3040-\u30ff\u3400-\u9fff]")
+"""Neither plain Latin nor of a script that looks like no other."""
 _HANGUL_END = re.compile(r"[가-힣ㄱ-ㅎㅏ-ㅣ]\Z")
 
 
 def folded(text: str) -> str:
     """The text without differences of width, case and composition, and without signs that nobody
     sees, which would part a word."""
-    found = unicodedata.normalize("NFKC", text).casefold()
+    found = unicodedata.normalize("NFKC", signs.without_unseen(text)).casefold()
     found = unicodedata.normalize("NFKC", found)
     return "".join(sign for sign in found if unicodedata.category(sign) != "Cf")
 
@@ -43,7 +49,7 @@ def blocked(text: str, words: Sequence[str]) -> bool:
     known = _known(tuple(words))
     found = " ".join(folded(text).split())
     for run in set(_RUN.findall(found)):
-        if run in known.whole:
+        if run in known.whole or (_ALIKE.search(run) and skeleton(run) in known.drawn):
             return True
         for length in range(1, min(_LONGEST_PARTICLE, len(run) - 1) + 1):
             if run[-length:] in _PARTICLES and run[:-length] in known.inflected:
@@ -57,6 +63,8 @@ class _Known:
     letters."""
 
     whole: frozenset[str]
+    drawn: frozenset[str]
+    """What those of them look like that are of Latin letters."""
     inflected: frozenset[str]
     """Those of them that end in Hangul: a particle may follow."""
     phrases: tuple[str, ...]
@@ -69,7 +77,8 @@ def _known(words: tuple[str, ...]) -> _Known:
     cleaned = {" ".join(folded(word).split()) for word in words} - {""}
     whole = {word for word in cleaned if _RUN.fullmatch(word) and _is_closed(word)}
     inflected = frozenset(word for word in whole if _HANGUL_END.search(word))
-    return _Known(frozenset(whole), inflected, tuple(cleaned - whole))
+    drawn = frozenset(skeleton(word) for word in whole if word.isascii())
+    return _Known(frozenset(whole), drawn, inflected, tuple(cleaned - whole))
 
 
 def _is_closed(word: str) -> bool:

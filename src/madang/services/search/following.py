@@ -156,7 +156,9 @@ async def advance(
             if not await index.add(org_id, generation, cursor, cursor, entries, ()):
                 return 0
             entries, written = [], set()
-    if not await index.add(org_id, generation, cursor, page.cursor, entries, page.gone):
+    if not await index.add(
+        org_id, generation, cursor, page.cursor, entries, page.gone, page.erased
+    ):
         return 0
     return page.events
 

@@ -325,7 +325,8 @@ def heads(connection: Connection) -> dict[str, int]:
 # Reading and reacting change nothing that a message is found by.
 _LOG = rows_query(
     "e.cursor, m.id, m.conversation_id, m.sender_id, m.content, m.attachments, m.created_at, "
-    "CASE WHEN m.deleted_at IS NULL AND c.kind <> 'inbox' THEN 1 ELSE 0 END",
+    "CASE WHEN m.deleted_at IS NULL AND c.kind <> 'inbox' THEN 1 ELSE 0 END, "
+    "CASE WHEN e.type = 'room.erased' THEN e.conversation_id END",
     "FROM events AS e LEFT JOIN messages AS m ON m.id = e.message_id "
     "AND e.type NOT IN ('message.read', 'reaction.added', 'reaction.removed') "
     "LEFT JOIN conversations AS c ON c.id = m.conversation_id "
@@ -346,4 +347,5 @@ def log_page(connection: Connection, org_id: str, after: int, limit: int) -> Log
         if row[7]
     ]
     gone = [row[1] for row in told.values() if not row[7]]
-    return LogPage(said, gone, max(end, after), len(read))
+    erased = [row[8] for row in read if row[8] is not None]
+    return LogPage(said, gone, max(end, after), len(read), erased)

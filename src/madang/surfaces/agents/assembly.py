@@ -13,6 +13,7 @@ from madang.agents.runner import STOP, Runner
 from madang.clock import Clock
 from madang.delivery.delivery import Delivery
 from madang.delivery.members import Members
+from madang.delivery.presence import Presence
 from madang.delivery.streams import RUN_TEXT, Streams
 from madang.gateways.entrance import Entrance, Surface
 from madang.hub.hub import Hub
@@ -24,11 +25,11 @@ from madang.services.limits import RateLimit
 from madang.settings import Settings
 from madang.surfaces.admission import Admission
 from madang.surfaces.agents import agui, rest, rest_runs
-from madang.surfaces.agents.limited import limited_route
 from madang.surfaces.agents.seats import Seats
 from madang.surfaces.agents.session import SessionPath, SessionSocket
 from madang.surfaces.agents.viewing import Watching
-from madang.surfaces.requests import JsonResponse
+from madang.surfaces.limited import telling
+from madang.surfaces.requests import JsonResponse, JsonRoute
 from madang.tasks import Tasks
 
 BASE = "/api/chat"
@@ -50,6 +51,7 @@ class Agents:
         writer: Writer,
         clock: Clock,
         members: Members,
+        presence: Presence,
         admission: Admission,
         entrance: Entrance,
         messages_limit: RateLimit,
@@ -93,6 +95,8 @@ class Agents:
             admission=admission,
             hub=hub,
             delivery=delivery,
+            bus=bus,
+            presence=presence,
             store=store,
             writer=writer,
             clock=clock,
@@ -129,7 +133,6 @@ class Agents:
             settings.ws_connection_timeout,
         )
         self._limit = messages_limit
-        self._clock = clock
         self._tasks = Tasks()
 
     def route(self, path: str) -> Surface | None:
@@ -142,11 +145,11 @@ class Agents:
 
     def routers(self) -> list[APIRouter]:
         """The routes under `/api/chat` and `/api/agui`."""
-        limited = limited_route(self._limit, self._clock)
         chat, agui_ = (
             APIRouter(
                 prefix=prefix,
-                route_class=limited,
+                route_class=JsonRoute,
+                dependencies=[telling(self._limit)],
                 tags=["agents"],
                 default_response_class=JsonResponse,
             )
@@ -180,6 +183,7 @@ class Agents:
 
     async def close(self) -> None:
         await self._tasks.close()
+        await self.socket.close()
         await self.streams.close()
 
 

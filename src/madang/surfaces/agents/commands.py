@@ -42,6 +42,17 @@ class Message(Command):
     metadata: JsonObject | None = None
 
 
+class File(Command):
+    """A message with one file, which its sender has uploaded into the session; `message` is its
+    text."""
+
+    file_id: Uuid
+    message: Text = ""
+    timestamp: Any = None
+    client_id: ClientId | None = None
+    reply_to_id: Uuid | None = None
+
+
 class Typing(Command):
     is_typing: bool = True
 

@@ -3,7 +3,7 @@ outside sends besides stands in `outside`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,16 +12,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from madang.agents.runner import Runner
 from madang.clock import Clock
+from madang.delivery.attending import Attending, Place
 from madang.delivery.delivery import Delivery
+from madang.delivery.presence import Presence
 from madang.gateways.entrance import Upgrade
 from madang.hub.connection import Connection
 from madang.hub.frame import Dialect, Form, Frame
 from madang.hub.hub import Hub, Member
 from madang.model.ids import parse_uuid, wire_user_id
-from madang.model.nouns import Event
+from madang.model.nouns import Event, MessageType
 from madang.model.runs import SessionView
 from madang.model.times import iso
-from madang.ports.bus import SignalTold
+from madang.ports.bus import Bus, SignalTold
 from madang.ports.store import Store, Write, Writer
 from madang.protocol.codes import CloseCode
 from madang.protocol.errors import Forbidden, Invalid, InvalidJson, MadangError, NotFound
@@ -52,6 +54,8 @@ class SessionSocket:
         admission: Admission,
         hub: Hub,
         delivery: Delivery,
+        bus: Bus,
+        presence: Presence,
         store: Store,
         writer: Writer,
         clock: Clock,
@@ -77,10 +81,13 @@ class SessionSocket:
         self._max_content = max_content
         self._outside = Outside(runner, writer, run_limits)
         self._seated: dict[Connection, Seat] = {}
+        self._attending = Attending(bus, self._tell_coming)
+        presence.watch_others(self._attending.turned)
         self.typing = Typing(clock, typing_seconds, self._tell_typing)
         delivery.watch(self.typing.landed)
         self._handlers: dict[str, tuple[Any, Handler]] = {
             "message": (_model(commands.Message), self._message),
+            "file": (_model(commands.File), self._file),
             "typing": (_model(commands.Typing), self._typing),
             "stop": (_model(commands.OnMessage), self._limited(self._stop)),
             "read": (_model(commands.OnMessage), self._limited(self._read)),
@@ -131,8 +138,7 @@ class SessionSocket:
             return
         if not seated:
             return
-        if len(self._hub.beside_in(seat.user, seat.session_id)) == 1:
-            self._tell_coming(seat, "user_joined")
+        self._attending.changed(_place(seat), True)
         while seat.early and seat.connection.open:
             self._handle(seat, seat.early.popleft())
 
@@ -159,20 +165,26 @@ class SessionSocket:
             self._outside.gone(seat)
         was_here = seat is not None and seat.ready
         self._admission.leave(connection)
-        if seat is not None and was_here:
-            left = self._hub.beside_in(seat.user, seat.session_id)
-            if not left and self._hub.is_in(seat.user, seat.session_id):
-                self._tell_coming(seat, "user_left")
+        if seat is None or not was_here:
+            return
+        if not self._hub.beside_in(seat.user, seat.session_id):
+            self._attending.changed(_place(seat), False)
 
-    def _tell_coming(self, seat: Seat, event: str) -> None:
+    def _tell_coming(self, place: Place, here: bool) -> None:
+        member = self._hub.members.get((place.org_id, place.user_id))
+        if member is not None and not self._hub.is_in(member, place.conversation_id):
+            return  # They were sent out, which was told.
         text = objects.frame(
             "system",
-            event=event,
-            user_id=wire_user_id(seat.user.user_id),
+            event="user_joined" if here else "user_left",
+            user_id=wire_user_id(place.user_id),
             timestamp=iso(self._clock.now()),
         )
-        signal = SignalTold(seat.session_id, text, seat.user.user_id, dialect=Dialect.AGENT)
-        self._delivery.signal(seat.user.org_id, signal)
+        signal = SignalTold(place.conversation_id, text, place.user_id, dialect=Dialect.AGENT)
+        self._delivery.signal(place.org_id, signal)
+
+    async def close(self) -> None:
+        await self._attending.close()
 
     # A frame.
 
@@ -267,28 +279,41 @@ class SessionSocket:
         self._writer.submit(write, done)
 
     def _message(self, seat: Seat, command: commands.Message) -> None:
-        identity = seat.connection.identity
-        check_content(
+        self._send(
+            seat,
+            command,
             command.content,
             command.message_type,
-            identity,
-            self._max_content,
-            command.attachments,
+            tuple(command.attachments or ()),
             command.metadata,
         )
-        user = seat.user
+
+    def _file(self, seat: Seat, command: commands.File) -> None:
+        self._send(seat, command, command.message, "file", ({"file_id": command.file_id},))
+
+    def _send(
+        self,
+        seat: Seat,
+        command: commands.Message | commands.File,
+        content: str,
+        message_type: MessageType,
+        attachments: tuple[Mapping[str, Any], ...],
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        identity, user = seat.connection.identity, seat.user
+        check_content(content, message_type, identity, self._max_content, attachments, metadata)
         self._messages_limit.check(user.org_id, user.user_id, self._clock.monotonic())
         write = SendMessage(
             user.org_id,
             seat.session_id,
             user.user_id,
-            command.content,
+            content,
             sender_type(identity),
-            command.message_type,
+            message_type,
             command.client_id,
             command.reply_to_id,
-            tuple(command.attachments or ()),
-            command.metadata,
+            attachments,
+            metadata,
             self._run_limits,
         )
 
@@ -422,6 +447,10 @@ class SessionPath:
 
     def opened(self, connection: Connection, upgrade: Upgrade) -> None:
         self._socket.opened_for(self._session_id, connection, upgrade)
+
+
+def _place(seat: Seat) -> Place:
+    return Place(seat.user.org_id, seat.session_id, seat.user.user_id)
 
 
 def _model(command: type[commands.Command]) -> Callable[[Any], Any]:

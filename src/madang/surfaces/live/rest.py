@@ -317,7 +317,7 @@ def _add_hosting(routes: APIRouter, parts: Parts) -> None:
     @routes.patch("/{code}")
     async def change_session(caller: Hosting, body: bodies.SessionChange) -> Any:
         """Pause, go on, end, or change title, language or settings (hosts)."""
-        room, host = _as_host(caller)
+        room, host = as_host(caller)
         changed = room
         if body.model_fields_set:
             write = ChangeRoom(
@@ -335,7 +335,7 @@ def _add_hosting(routes: APIRouter, parts: Parts) -> None:
     @routes.delete("/{code}", status_code=204)
     async def erase_session(caller: Hosting) -> Response:
         """Erase the room with everything said in it, at once (hosts)."""
-        room, host = _as_host(caller)
+        room, host = as_host(caller)
         await writer.write(EraseRoom(room.org_id, room.id, host.participant_id))
         return Response(status_code=204)
 
@@ -363,7 +363,8 @@ def _add_hosting(routes: APIRouter, parts: Parts) -> None:
         return await _file(parts_of_it, f"{caller.room.code}.json", "application/json")
 
 
-def _as_host(caller: Caller) -> tuple[Room, Seat]:
+def as_host(caller: Caller) -> tuple[Room, Seat]:
+    """The room, and the seat of whoever hosts it."""
     assert caller.seat is not None, "a host has a seat"
     return caller.room, caller.seat
 

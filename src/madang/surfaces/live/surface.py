@@ -17,9 +17,10 @@ from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.services.limits import RateLimit
 from madang.services.live.counts import CountTeller
+from madang.services.search.searching import Search
 from madang.settings import Settings
 from madang.surfaces.admission import Admission
-from madang.surfaces.live import rest
+from madang.surfaces.live import rest, rest_search
 from madang.surfaces.live.attendance import Attendance
 from madang.surfaces.live.crowds import CrowdedRooms
 from madang.surfaces.live.door import Door
@@ -104,10 +105,13 @@ class LiveSurface:
             settings.public_url,
         )
 
-    def add_routes(self, app: FastAPI) -> None:
-        """The routes under `/api/v1/sessions`."""
+    def add_routes(self, app: FastAPI, search: Search | None) -> None:
+        """The routes under `/api/v1/sessions`; without a `search` nothing is searched."""
         app.state.live_door = self._door
-        app.include_router(rest.router(self._rest))
+        routes = rest.router(self._rest)
+        if search is not None:
+            rest_search.add_search(routes, search)
+        app.include_router(routes)
 
     def path(self, rest_of_path: str) -> LivePath | None:
         """What a WebSocket path leads to, after `PATH`."""

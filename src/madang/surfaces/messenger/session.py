@@ -20,7 +20,7 @@ from madang.delivery.delivery import Delivery
 from madang.delivery.presence import Presence
 from madang.gateways.entrance import Entrance, Upgrade
 from madang.hub.connection import Connection
-from madang.hub.frame import Frame
+from madang.hub.frame import Frame, reply_beside
 from madang.hub.hub import Hub, Member
 from madang.model.ids import uuid7, wire_user_id
 from madang.model.times import iso
@@ -298,7 +298,7 @@ class Messenger:
             elif reply_to is not None:
                 reply = partial(encode_reply, reply_to=reply_to)
                 if connection.mutes(done.event.conversation_id):
-                    connection.write(Frame(reply(done.event)))
+                    connection.write(reply_beside(reply, done.event))
                 else:
                     self._delivery.reply(done.event, connection, reply)
 

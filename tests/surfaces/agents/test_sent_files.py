@@ -1,0 +1,65 @@
+"""Files sent over a session's WebSocket, and gone with their message."""
+
+from __future__ import annotations
+
+from tests.files.clients import Uploader, not_found
+from tests.surfaces.agents.sessions import LONG, Chat, answer_of, uploaded
+from tests.surfaces.people import error
+
+FILE = {"name": "plan.pdf", "type": "application/pdf", "size": 8}
+
+
+async def test_a_file_becomes_a_message_with_it(chat: Chat) -> None:
+    session = await chat.session(participant_ids=["bob"])
+    ann, bob = await chat.join("ann", session), await chat.join("bob", session)
+    file_id = await uploaded(chat, "ann", session)
+    sent = {"file_id": file_id, "message": "see page 3", "client_id": "c1"}
+    mine = await ann.ask("file", **sent)
+    kept = {"file_id": file_id, **FILE, "file_url": f"/api/chat/files/{file_id}"}
+    for told in (mine, await bob.next("message")):
+        assert (told["type"], told["message_type"], told["content"]) == (
+            "message",
+            "file",
+            "see page 3",
+        )
+        assert (told["sender_id"], told["attachments"]) == ("ann", [kept])
+    # It is a person's message: the agent answers it.
+    _, text, _ = await answer_of(bob)
+    assert text == "see page 3"
+    again = await ann.ask("file", **sent)
+    assert again["message_id"] == mine["message_id"]
+    first = (await chat.rest("bob").messages(session))[0]
+    assert (first["kind"], first["attachments"]) == ("file_attachment", [kept])
+
+
+async def test_what_is_no_file_of_mine_is_not_sent(chat: Chat) -> None:
+    session, other = [await chat.session(participant_ids=["bob"]) for _ in range(2)]
+    bob = await chat.join("bob", session)
+    anns = await uploaded(chat, "ann", session)
+    elsewhere = await uploaded(chat, "bob", other)
+    nowhere = "0" * 8 + "-0000-7000-8000-" + "0" * 12
+    for file_id in (anns, elsewhere, nowhere):
+        error(await bob.ask("file", file_id=file_id), "NOT_FOUND", "File not found")
+    for wrong in ({"file_id": "../plan.pdf"}, {"file_id": 7}, {}):
+        error(await bob.ask("file", **wrong), "INVALID_ID", "Invalid file_id format")
+    unknown = await bob.ask("file", file_id=nowhere, attachments=[])
+    error(unknown, "VALIDATION", "Unknown field: attachments")
+    own = await uploaded(chat, "bob", session)
+    assert (await bob.ask("file", file_id=own))["content"] == ""
+    error(await bob.ask("file", file_id=own), "CONFLICT", "File was sent already")
+
+
+async def test_it_is_gone_with_its_message(chat: Chat) -> None:
+    session = await chat.session(participant_ids=["bob"])
+    ann, bob = await chat.join("ann", session), await chat.join("bob", session)
+    file_id = await uploaded(chat, "ann", session)
+    mine = await ann.ask("file", file_id=file_id)
+    url = mine["attachments"][0]["file_url"]
+    # The node where it was uploaded keeps it: each has a folder of its own here.
+    readers = [Uploader(chat.house, user) for user in ("ann", "bob", "ann", "bob")]
+    assert b"%PDF-1.7" in [(await reader.get(url)).content for reader in readers]
+    deleted = await chat.house.rest("ann").delete(f"/messages/{mine['message_id']}")
+    assert deleted.json()["attachments"] == []
+    await bob.next("message_deleted", patience=LONG, message_id=mine["message_id"])
+    for reader in readers:
+        not_found(await reader.get(url))
