@@ -108,7 +108,7 @@ class Refreshing:
     name: str = "refresh"
     title: str = "Viewers refresh in the middle of an answer"
     viewers: int = 500
-    tokens: int = 750
+    tokens: int = 1000
 
     def takes(self, peer: Peer) -> bool:
         return isinstance(peer, Madang)
