@@ -33,7 +33,7 @@ async def yard(store: AnyStore, writer: GroupWriter, clock: SteppedClock, tmp_pa
 
 
 def completing(yard: Yard, make: MakeThumbnail, told: Told | None = None) -> Completing:
-    tell = [].append if told is None else told.append
+    tell = ([] if told is None else told).append
     return Completing(
         yard.writer, yard.blobs, yard.sweeper, BOUNDS, make, RunLimits(None, None), tell
     )
@@ -92,8 +92,10 @@ async def test_other_nodes_wait_however_long_it_takes(yard: Yard) -> None:
     ends = [bus.end(), bus.end()]
     for end in ends:
         await end.start(Heard())
+    told: Told = []
     mine, other = (
-        Uploads(yard.store, yard.writer, yard.blobs, end, clock, BOUNDS, [].append) for end in ends
+        Uploads(yard.store, yard.writer, yard.blobs, end, clock, BOUNDS, told.append)
+        for end in ends
     )
     file = await yard.upload()
     async with mine.alone(file.id):
