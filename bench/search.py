@@ -135,11 +135,11 @@ async def measure(url: str, count: int, searches: int, seed: int) -> dict[str, f
     clock = SystemClock()
     store = open_store(url, clock)
     index = SqlSearchIndex(store, clock)
-    await store._write(Scope(ORG), people)
+    await store.write(Scope(ORG), people)
     said = texts(dice, words)
     for first in range(0, count, CHUNK):
         part = [(dice.randrange(ROOMS), next(said)) for _ in range(min(CHUNK, count - first))]
-        await store._write(Scope(ORG), messages, first, part)
+        await store.write(Scope(ORG), messages, first, part)
     print(f"filled with {count:,} messages", file=sys.stderr)
 
     made = await index.begin(ORG, "serving")

@@ -27,7 +27,7 @@ from madang.services.search.following import (
     entry_of,
     sweep,
 )
-from madang.services.search.rebuilding import GivenUp, Progress, rebuild
+from madang.services.search.rebuilding import GivenUp, RebuildProgress, rebuild
 from madang.store import migrate
 from madang.store.search import SqlSearchIndex
 from madang.store.sql_store import Scope
@@ -227,7 +227,7 @@ async def test_made_anew_while_it_serves(archive: Archive) -> None:
     await talk(archive, dice, 300, room)
     await archive.follower.look()
     (before,) = await archive.index.indexes(ORG)
-    told: list[Progress] = []
+    told: list[RebuildProgress] = []
     answers: list[int] = []
     making = asyncio.create_task(rebuild(archive.index, archive.clock, ORG, told.append))
     while not making.done():
@@ -259,7 +259,7 @@ def _rows_of(connection: Connection, generation: int) -> int:
 
 async def rows_of(archive: Archive, generation: int) -> int:
     """Rows of every table."""
-    return await archive.store._read(Scope(ORG), _rows_of, generation)
+    return await archive.store.read(Scope(ORG), _rows_of, generation)
 
 
 async def test_a_rebuild_that_died_leaves_nothing(archive: Archive) -> None:
@@ -292,7 +292,7 @@ async def test_of_two_rebuilds_the_second_goes_on(archive: Archive) -> None:
     await archive.follower.look()
     second: list[asyncio.Task[int]] = []
 
-    def other(progress: Progress) -> None:
+    def other(progress: RebuildProgress) -> None:
         if not second:
             making = rebuild(archive.index, archive.clock, ORG, lambda _: None)
             second.append(asyncio.create_task(making))

@@ -118,7 +118,7 @@ async def test_inboxes_are_never_and_live_rooms_by_their_hosts_only(archive: Arc
         await archive.say("bob", room, f"a question in {kind}", message_type="question")
         # As the surfaces of these kinds make them.
         sql = f"UPDATE conversations SET kind = '{kind}' WHERE id = '{room}'"
-        await archive.store._write(Scope(ORG), Connection.exec_driver_sql, sql)
+        await archive.store.write(Scope(ORG), Connection.exec_driver_sql, sql)
     await archive.follower.look()
     in_agent, in_direct = "a question in agent", "a question in direct"
     assert set(await archive.found("bob", "question")) == {in_agent, in_direct}

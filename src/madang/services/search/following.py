@@ -17,7 +17,6 @@ from madang.ports.bus import Bus
 from madang.ports.search import (
     FILE_TERM,
     Entry,
-    LogPage,
     Said,
     SearchIndex,
     place_term,
@@ -177,6 +176,3 @@ def entry_of(said: Said) -> Entry:
 
 def _names(said: Said) -> Sequence[str]:
     return [name for each in said.attachments if isinstance(name := each.get("name"), str)]
-
-
-__all__ = ["Follower", "LogPage", "advance", "entry_of", "sweep"]
