@@ -117,6 +117,23 @@ def test_where_it_stands(said: str, asked: str, marked: list[str]) -> None:
     assert [said[begins[start] : ends[end - 1]] for start, end in spans] == marked
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("회" * 250, "회" * 21_000),
+        ("회" * 250, ("회" * 249 + "의") * 80),
+        ("a " * 250, "a " * 32_000),
+    ],
+)
+def test_a_long_phrase_in_a_long_text_takes_no_time(asked: str, said: str) -> None:
+    """Each candidate of a search is judged on the loop."""
+    wanted = phrase(asked)
+    begun = time.process_time()
+    found = positions(fold(said), {term for term, _ in wanted})
+    assert found.count(wanted) == len(found.of(wanted)) == len(found.spans(wanted))
+    assert time.process_time() - begun < 0.3
+
+
 PILES = [
     "a" + "\u0316\u0301" * 16_000,
     "a" + "\u0301" * 16_000 + "\u0316" * 16_000,

@@ -223,6 +223,24 @@ async def test_a_search_without_time_goes_on_with_the_next_page(archive: Archive
     assert found == 50
 
 
+async def test_a_window_that_was_shown_in_part_is_shown_to_its_end(archive: Archive) -> None:
+    """However little time there is for it now: nothing comes twice."""
+    room = await archive.room("ann", "bob")
+    for n in range(30):
+        # The oldest are the best.
+        await archive.say("ann", room, "word " * (40 - n) + str(n))
+    await archive.follower.look()
+    hurried = Search(archive.index, archive.clock, archive.search.limit, seconds=0.0)
+    first = await archive.search.find(identity("bob"), "word", limit=10)
+    seen = [result.message.content for result in first.results]
+    cursor = first.next
+    while cursor is not None:
+        page = await hurried.find(identity("bob"), "word", limit=10, cursor=cursor)
+        seen += [result.message.content for result in page.results]
+        cursor = page.next
+    assert len(seen) == len(set(seen)) == 30
+
+
 @pytest.mark.parametrize(
     "cursor", ["", "x", "MTox", "OjoyOjM6NA", "MToxOjE6MTotLQ", "MTotMTotMTo6MA", "é", "a" * 200]
 )

@@ -144,8 +144,9 @@ class Search:
         most = max(WINDOW, page)
         give_up_at = self.clock.monotonic() + self.seconds
         newest = None if place is None else place.newest
-        # A window that was shown in part keeps its lower end too.
-        end = 0 if place is None or place.rank is None else place.oldest
+        # A window that was shown in part is looked through again whole, down to where it was.
+        again = place is not None and place.rank is not None
+        end = place.oldest if place is not None and again else 0
         answers: list[_Answer] = []
         first: int | None = None
         looks = judged = 0
@@ -160,17 +161,22 @@ class Search:
                 raise Invalid("cursor: the index was made anew, search again")
             if first is None:
                 first = found.newest
-            answers += await self._judged(query, [c for c in found.items if c.number >= end])
+            items = [each for each in found.items if each.number >= end]
+            some, count = await self._judged(query, items, hurry=not again)
+            answers += some
             looks += 1
-            judged += len(found.items)
-            if found.oldest <= end or len(answers) >= most or looks == MOST_LOOKS:
+            judged += count
+            oldest = found.oldest
+            if count < len(items):
+                oldest = items[count - 1].number
                 break
-            # A window that was looked through before is so again, whole.
+            if oldest <= end or len(answers) >= most or looks == MOST_LOOKS:
+                break
             will_do = judged >= ENOUGH_JUDGED and len(answers) >= page
-            if not end and (will_do or self.clock.monotonic() >= give_up_at):
+            if not again and (will_do or self.clock.monotonic() >= give_up_at):
                 break
-            newest, wanted = found.oldest - 1, wanted * MORE_EACH_LOOK
-        oldest = max(found.oldest, end)
+            newest, wanted = oldest - 1, wanted * MORE_EACH_LOOK
+        oldest = max(oldest, end)
         if len(answers) > most:
             # They came newest first.
             del answers[most:]
@@ -178,11 +184,17 @@ class Search:
         answers.sort(reverse=True)
         return _Window(found.generation, first, oldest, answers)
 
-    async def _judged(self, query: Query, candidates: Sequence[Candidate]) -> list[_Answer]:
-        """Those of the candidates that answer."""
-        answers = []
+    async def _judged(
+        self, query: Query, candidates: Sequence[Candidate], *, hurry: bool
+    ) -> tuple[list[_Answer], int]:
+        """Those of the candidates that answer, and how many were judged: all, or those that there
+        was time for (`hurry`), one at least."""
+        answers: list[_Answer] = []
         judged = 0
-        for each in candidates:
+        give_up_at = self.clock.monotonic() + self.seconds
+        for count, each in enumerate(candidates):
+            if hurry and count and self.clock.monotonic() >= give_up_at:
+                return answers, count
             text = Text(
                 each.sender_id,
                 each.conversation_id,
@@ -197,7 +209,7 @@ class Search:
             if judged >= SLICE:
                 judged = 0
                 await self.clock.sleep(0)
-        return answers
+        return answers, len(candidates)
 
     async def _results(
         self, caller: Identity, query: Query, answers: Sequence[_Answer]
