@@ -7,6 +7,7 @@ import asyncio
 import io
 import os
 import random
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -275,6 +276,8 @@ async def test_memory_is_bounded(thumbnails: Thumbnails) -> None:
     assert thumbnails._process is not None
     limits = Path(f"/proc/{thumbnails._process.pid}/limits").read_text()
     assert f"{768 * 1024 * 1024}" in limits
+    (seconds,) = re.findall(r"^Max cpu time +(\d+) ", limits, re.MULTILINE)
+    assert 10 <= int(seconds) < 60, "so many more than it has used"
 
 
 async def test_an_idle_one_is_ended() -> None:

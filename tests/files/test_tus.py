@@ -326,7 +326,7 @@ async def test_two_at_once_never_mix(house: House) -> None:
 
 
 async def test_many_unsent_files_of_one_user_are_refused(
-    make_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+    make_server: Callable[..., Server],
 ) -> None:
     server = make_server(rate_limit_enabled="false")
     async with House(server) as house:

@@ -55,6 +55,9 @@ class SqlSearchIndex:
     async def orgs(self) -> dict[str, int]:
         return await self._store.read(ALL_ORGS, search.heads)
 
+    async def to_sweep(self, abandoned: int) -> Sequence[str]:
+        return await self._store.read(ALL_ORGS, search.to_sweep, abandoned)
+
     async def log_page(self, org_id: str, after: int, limit: int) -> LogPage:
         return await self._store.read(Scope(org_id), search.log_page, org_id, after, limit)
 
