@@ -271,6 +271,15 @@ async def test_a_process_that_was_killed_is_replaced(thumbnails: Thumbnails) -> 
     assert thumbnails._process is None, "after so many, a fresh one"
 
 
+async def test_a_process_that_does_not_start_makes_none(
+    thumbnails: Thumbnails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("madang.blobs.thumbnails._COMMAND", ("/nowhere/python",))
+        assert await made(thumbnails, picture()) is None
+    assert await made(thumbnails, picture()) is not None
+
+
 async def test_memory_is_bounded(thumbnails: Thumbnails) -> None:
     assert await made(thumbnails, picture("PNG", (7000, 7000))) is not None
     assert thumbnails._process is not None

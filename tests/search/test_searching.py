@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from sqlalchemy import Connection
 
@@ -10,7 +12,7 @@ from madang.services.search.searching import MOST_LOOKS, WINDOW, Search
 from madang.store.postings import BLOCK
 from madang.store.queries.search import MOST_READ
 from madang.store.sql_store import Scope
-from tests.search.conftest import ORG, Archive, identity
+from tests.search.conftest import ORG, Archive, MovingClock, identity
 
 
 async def test_words_phrases_and_what_is_left_out(archive: Archive) -> None:
@@ -221,6 +223,33 @@ async def test_a_search_without_time_goes_on_with_the_next_page(archive: Archive
         if cursor is None:
             break
     assert found == 50
+
+
+class Counting(MovingClock):
+    """Counts the turns of the loop that searches gave up, and how many did so in the same one."""
+
+    turns = together = most = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self.turns += 1
+        self.together += 1
+        self.most = max(self.most, self.together)
+        await super().sleep(seconds)
+        self.together -= 1
+
+
+async def test_searches_at_the_same_time_take_turns(archive: Archive) -> None:
+    """In one turn of the loop one of them judges a slice: everything else goes on between."""
+    room = await archive.room("ann")
+    for n in range(10):
+        await archive.say("ann", room, f"{n} " + "word " * 2_000)
+    await archive.follower.look()
+    clock = Counting()
+    search = Search(archive.index, clock, archive.search.limit, seconds=30)
+    pages = await asyncio.gather(*(search.find(identity("ann"), "word") for _ in range(5)))
+    assert [len(page.results) for page in pages] == [10] * 5
+    # One for each message, and one for each result.
+    assert (clock.turns, clock.most) == (5 * 20, 1)
 
 
 async def test_a_window_that_was_shown_in_part_is_shown_to_its_end(archive: Archive) -> None:

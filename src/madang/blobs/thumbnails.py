@@ -81,11 +81,10 @@ class Thumbnails:
             return None
         if self._idle is not None:
             self._idle.cancel()
-        process = await self._running()
         begun = self._clock.monotonic()
         try:
             async with asyncio.timeout(self._seconds):
-                answer = await _ask(process, size, content)
+                answer = await _ask(await self._running(), size, content)
         except BaseException as error:
             # Whatever it does now, it does it without us.
             await self._end()

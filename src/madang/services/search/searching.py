@@ -7,9 +7,10 @@ then the windows below it: whoever goes on to the end has seen every answer once
 
 from __future__ import annotations
 
+import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from madang.clock import Clock
@@ -23,7 +24,7 @@ from madang.ports.search import (
     place_term,
     sender_term,
 )
-from madang.protocol.errors import Invalid, NotAParticipant
+from madang.protocol.errors import Invalid, NotAParticipant, Unavailable
 from madang.services.limits import RateLimit
 from madang.services.search import query as language
 from madang.services.search.matching import Highlight, Text, highlights, rank, relevance
@@ -39,6 +40,8 @@ MORE_EACH_LOOK = 2
 """So many times as many candidates as before are asked for where too few of them answered."""
 ENOUGH_JUDGED = 600
 """Candidates after which a window that fills the page is large enough."""
+AGAIN_SECONDS = 10.0
+"""How long a window may be looked through again; the first time it took a tenth of that."""
 SLICE = 8192
 """Characters judged in one turn of the loop: about a millisecond."""
 
@@ -89,12 +92,14 @@ class _Window:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What surfaces ask. `seconds` is how long a page may look before it ends where it is."""
+    """What surfaces ask. `seconds` is how long a page may look before it ends where it is. All
+    searches of a node take turns, a slice each, so that one turn of the loop holds one of them."""
 
     index: SearchIndex
     clock: Clock
     limit: RateLimit
     seconds: float = 1.0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def find(
         self,
@@ -162,7 +167,7 @@ class Search:
             if first is None:
                 first = found.newest
             items = [each for each in found.items if each.number >= end]
-            some, count = await self._judged(query, items, hurry=not again)
+            some, count = await self._judged(query, items, again=again)
             answers += some
             looks += 1
             judged += count
@@ -185,31 +190,32 @@ class Search:
         return _Window(found.generation, first, oldest, answers)
 
     async def _judged(
-        self, query: Query, candidates: Sequence[Candidate], *, hurry: bool
+        self, query: Query, candidates: Sequence[Candidate], *, again: bool
     ) -> tuple[list[_Answer], int]:
-        """Those of the candidates that answer, and how many were judged: all, or those that there
-        was time for (`hurry`), one at least."""
+        """Those of the candidates that answer, and how many were judged: all that there was time
+        for, one at least; those of a window that is looked through `again` all.
+
+        Raises:
+            Unavailable: that took far too long.
+        """
         answers: list[_Answer] = []
-        judged = 0
-        give_up_at = self.clock.monotonic() + self.seconds
-        for count, each in enumerate(candidates):
-            if hurry and count and self.clock.monotonic() >= give_up_at:
-                return answers, count
-            text = Text(
-                each.sender_id,
-                each.conversation_id,
-                each.created_at,
-                each.content,
-                each.attachments,
-            )
-            score = relevance(query, text)
-            if score is not None:
-                answers.append(_Answer(rank(score, each.created_at), each.number, each.message_id))
-            judged += len(each.content)
-            if judged >= SLICE:
-                judged = 0
+        count = 0
+        begun = self.clock.monotonic()
+        for part in _slices(candidates):
+            async with self.turn:
+                took = self.clock.monotonic() - begun
+                if again and took > AGAIN_SECONDS:
+                    raise Unavailable("The search takes too long now")
+                if count and not again and took >= self.seconds:
+                    break
+                for each in part:
+                    score = relevance(query, _text_of(each))
+                    if score is not None:
+                        ranked = rank(score, each.created_at)
+                        answers.append(_Answer(ranked, each.number, each.message_id))
+                count += len(part)
                 await self.clock.sleep(0)
-        return answers, len(candidates)
+        return answers, count
 
     async def _results(
         self, caller: Identity, query: Query, answers: Sequence[_Answer]
@@ -226,18 +232,33 @@ class Search:
             message = messages.get(each.message_id)
             if message is None:
                 continue
-            text = Text(
-                message.sender_id,
-                message.conversation_id,
-                message.created_at,
-                message.content,
-                message.attachments,
-            )
-            score = relevance(query, text)
-            if score is not None:
-                results.append(Result(message, score, highlights(query, text)))
+            text = _text_of(message)
+            async with self.turn:
+                score = relevance(query, text)
+                if score is not None:
+                    results.append(Result(message, score, highlights(query, text)))
                 await self.clock.sleep(0)
         return results
+
+
+def _text_of(said: Candidate | Message) -> Text:
+    return Text(
+        said.sender_id, said.conversation_id, said.created_at, said.content, said.attachments
+    )
+
+
+def _slices(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """As many as are judged in one turn of the loop."""
+    part: list[Candidate] = []
+    characters = 0
+    for each in candidates:
+        part.append(each)
+        characters += len(each.content)
+        if characters >= SLICE:
+            yield part
+            part, characters = [], 0
+    if part:
+        yield part
 
 
 def _wanted(query: Query, newest: int | None) -> Wanted:
