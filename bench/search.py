@@ -134,11 +134,11 @@ def questions(dice: random.Random, words: list[str]) -> Iterator[tuple[str, str]
 async def fill(
     store: SqliteStore | PostgresStore, count: int, dice: random.Random, words: list[str]
 ) -> None:
-    await store._write(Scope(ORG), people)
+    await store.write(Scope(ORG), people)
     said = texts(dice, words)
     for first in range(0, count, CHUNK):
         part = [(dice.randrange(ROOMS), next(said)) for _ in range(min(CHUNK, count - first))]
-        await store._write(Scope(ORG), messages, first, part)
+        await store.write(Scope(ORG), messages, first, part)
 
 
 async def index_all(index: SqlSearchIndex, clock: Clock) -> None:

@@ -215,7 +215,7 @@ async def reads(directory: Path, busy: bool) -> list[str]:
                 if name == "one row":
                     await store.events_of_org("default", 0, None, 500)
                 else:
-                    await store._read(Scope("default"), as_rows)
+                    await store.read(Scope("default"), as_rows)
             took = (time.perf_counter() - start) / 50 * 1e3
             found.append(
                 f"page of 500 events as {name:9}{', busy thread' if busy else '':13} {took:6.1f} ms"

@@ -175,6 +175,7 @@ class Madang(Library):
         self.messages_limit = RateLimit(per_minute)
         signals = None if per_minute is None else per_minute * SIGNALS_PER_MESSAGE
         signals_limit = RateLimit(signals, "signals")
+        self.run_limits = run_limits(settings)
         self.thumbnails = Thumbnails(clock)
         self.files = files_assembly.Files(
             settings,
@@ -186,6 +187,7 @@ class Madang(Library):
             blobs=open_blobs(settings),
             make_thumbnail=self.thumbnails.make,
             messages_limit=self.messages_limit,
+            run_limits=self.run_limits,
         )
         searches = settings.rate_limit_searches_per_minute if settings.rate_limit_enabled else None
         searches_limit = RateLimit(searches, "searches", "Too many searches")
@@ -213,7 +215,6 @@ class Madang(Library):
             max_message=settings.ws_message_size_limit,
             dev=settings.dev,
         )
-        self.run_limits = run_limits(settings)
         self.messenger = Messenger(
             frames=frames,
             admission=self.admission,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Server
+from tests.conftest import Server, eventually
 from tests.files.clients import Uploader, not_found
 from tests.files.pictures import picture
 from tests.surfaces.people import Frame, House, problem
@@ -135,9 +135,7 @@ def kept(server: Server) -> list[Path]:
 
 async def gone(server: Server) -> None:
     """Wait until no file is kept. Nothing tells when the folder is empty."""
-    async with asyncio.timeout(20):
-        while kept(server):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    await eventually(lambda: not kept(server), 20)
 
 
 @pytest.mark.parametrize("content", [picture("PNG"), b"x" * 5_000_000])

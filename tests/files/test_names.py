@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -60,6 +61,13 @@ def test_a_long_name_keeps_its_extension_and_whole_characters(stem: str) -> None
     assert following in ("x", "가", FAMILY[0]) or not unicodedata.category(following).startswith(
         "M"
     )
+
+
+def test_a_name_of_marks_takes_no_time() -> None:
+    begun = time.process_time()
+    shown = display_name("a" + "\u0316\u0301" * 20_000 + ".pdf")
+    assert time.process_time() - begun < 0.1
+    assert len(shown) <= MAX_NAME and shown.endswith("….pdf")
 
 
 def test_a_name_that_is_all_extension_is_cut_too() -> None:

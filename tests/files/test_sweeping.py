@@ -28,7 +28,7 @@ from madang.services.files import (
 from madang.services.messages import DeleteMessage, Done, SendMessage
 from madang.services.sweeping import Sweeper
 from madang.store.writer import GroupWriter
-from tests.conftest import Server
+from tests.conftest import Server, eventually
 from tests.files.clients import Uploader, not_found
 from tests.files.test_messages import gone, kept
 from tests.store.conftest import AnyStore, SteppedClock
@@ -59,12 +59,16 @@ class Yard:
         self.conversation = made.view.conversation.id
         return self
 
-    async def upload(self, size: int = 10, owner: str = "ann", *, finish: bool = False) -> File:
-        """One that has so many bytes of ten."""
+    async def upload(
+        self, size: int = 10, owner: str = "ann", *, finish: bool = False, content: bytes = b""
+    ) -> File:
+        """One that has so many bytes of ten, or all of `content`."""
+        whole = len(content) or 10
+        size = len(content) or size
         file: File = await self.writer.write(
-            BeginUpload("default", self.conversation, owner, "a name", 10, {"tus": "x"}, KEEP)
+            BeginUpload("default", self.conversation, owner, "a name", whole, {"tus": "x"}, KEEP)
         )
-        await self.blobs.put(parts.part_key(file.id, 0), b"x" * size)
+        await self.blobs.put(parts.part_key(file.id, 0), content or b"x" * size)
         file = await self.writer.write(
             AdvanceUpload("default", file.id, owner, after=0, received=size, keep=KEEP)
         )
@@ -262,9 +266,7 @@ async def test_a_server_that_was_killed_sweeps_when_it_is_back(server: Server) -
             )
             database.execute(sql.format("expires_at = 1"), (url.rpartition("/")[2],))
         server.restart()
-        async with asyncio.timeout(20):
-            while len(kept(server)) > 1:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await eventually(lambda: len(kept(server)) == 1, 20)
         assert (await ann.where(url)).status_code == 404
         not_found(await ann.get(deleted))
         assert (await ann.get(stays)).status_code == 200

@@ -7,13 +7,14 @@ import asyncio
 import io
 import os
 import random
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from madang.blobs.thumbnails import MAX_CONTENT, PICTURES, Thumbnails
+from madang.blobs.thumbnails import MAX_CONTENT, PAUSE, PICTURES, Owner, Thumbnails
 from madang.clock import SystemClock
 from madang.testing import JumpingClock
 from tests.conftest import eventually
@@ -26,6 +27,8 @@ from tests.files.pictures import (
     text_bomb,
     turned,
 )
+
+ANN, BOB = ("default", "ann"), ("default", "bob")
 
 
 @pytest.fixture
@@ -41,8 +44,8 @@ async def pieces(content: bytes) -> AsyncIterator[bytes]:
         yield content[start : start + 65_536]
 
 
-async def made(thumbnails: Thumbnails, content: bytes) -> Image.Image | None:
-    answer = await thumbnails.make(len(content), pieces(content))
+async def made(thumbnails: Thumbnails, content: bytes, owner: Owner = ANN) -> Image.Image | None:
+    answer = await thumbnails.make(owner, len(content), pieces(content))
     if answer is None:
         return None
     image = Image.open(io.BytesIO(answer))
@@ -157,7 +160,7 @@ async def test_what_is_too_large_is_not_even_read(thumbnails: Thumbnails) -> Non
         raise AssertionError
         yield b""
 
-    assert await thumbnails.make(MAX_CONTENT + 1, nothing()) is None
+    assert await thumbnails.make(ANN, MAX_CONTENT + 1, nothing()) is None
     assert thumbnails._process is None
 
 
@@ -167,6 +170,73 @@ async def test_what_takes_too_long_is_ended() -> None:
     assert len(content) > 1_000_000
     assert await made(thumbnails, content) is None
     assert thumbnails._process is None, "whatever it does now, it does no more"
+    await thumbnails.close()
+
+
+class Held:
+    """A picture that comes when the test says so."""
+
+    def __init__(self, order: list[str], name: str, *, comes: bool = False) -> None:
+        self.content = picture()
+        self.asked = asyncio.Event()
+        self.comes = asyncio.Event()
+        if comes:
+            self.comes.set()
+        self._order = order
+        self._name = name
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        self._order.append(self._name)
+        self.asked.set()
+        await self.comes.wait()
+        yield self.content
+
+    def make(self, thumbnails: Thumbnails, owner: Owner) -> asyncio.Task[bytes | None]:
+        making = thumbnails.make(owner, len(self.content), self.pieces())
+        return asyncio.create_task(making)
+
+
+async def test_nobody_waits_long_for_others() -> None:
+    thumbnails = Thumbnails(SystemClock(), seconds=50, turn_seconds=0.1)
+    order: list[str] = []
+    slow, other = Held(order, "slow"), Held(order, "other", comes=True)
+    first = slow.make(thumbnails, ANN)
+    await slow.asked.wait()
+    assert await asyncio.gather(*(other.make(thumbnails, who) for who in (ANN, BOB))) == [None] * 2
+    assert order == ["slow"], "what has no turn is not read"
+    slow.comes.set()
+    assert await first is not None, "its own time is not bounded by the wait for it"
+    assert await other.make(thumbnails, BOB) is not None
+    await thumbnails.close()
+
+
+async def test_who_sends_many_does_not_stand_before_others() -> None:
+    thumbnails = Thumbnails(SystemClock(), seconds=50, turn_seconds=50)
+    order: list[str] = []
+    first = Held(order, "ann 1")
+    making = [first.make(thumbnails, ANN)]
+    await first.asked.wait()
+    making += [Held(order, f"ann {n}", comes=True).make(thumbnails, ANN) for n in (2, 3)]
+    making += [Held(order, "bob", comes=True).make(thumbnails, BOB)]
+    # All of them wait now: none has anything else to wait for.
+    await asyncio.sleep(0)
+    first.comes.set()
+    assert all(await asyncio.gather(*making))
+    assert order == ["ann 1", "bob", "ann 2", "ann 3"]
+    await thumbnails.close()
+
+
+async def test_after_one_that_took_too_long_its_owner_has_none_for_a_while() -> None:
+    clock = JumpingClock()
+    thumbnails = Thumbnails(clock, seconds=1)
+    never = Held([], "never")
+    assert await never.make(thumbnails, ANN) is None
+    order: list[str] = []
+    assert await Held(order, "next", comes=True).make(thumbnails, ANN) is None
+    assert order == []
+    clock.jump(PAUSE + 0.1)
+    await Held(order, "later", comes=True).make(thumbnails, ANN)
+    assert order == ["later"], "it was read, however long that took"
     await thumbnails.close()
 
 
@@ -184,8 +254,8 @@ async def test_time_on_the_processor_is_bounded_too(thumbnails: Thumbnails) -> N
 
 async def test_less_or_more_than_was_announced(thumbnails: Thumbnails) -> None:
     content = picture()
-    assert await thumbnails.make(len(content) + 1, pieces(content)) is None
-    assert await thumbnails.make(len(content) - 1, pieces(content)) is None
+    assert await thumbnails.make(ANN, len(content) + 1, pieces(content)) is None
+    assert await thumbnails.make(ANN, len(content) - 1, pieces(content)) is None
     assert await made(thumbnails, content) is not None
 
 
@@ -201,11 +271,22 @@ async def test_a_process_that_was_killed_is_replaced(thumbnails: Thumbnails) -> 
     assert thumbnails._process is None, "after so many, a fresh one"
 
 
+async def test_a_process_that_does_not_start_makes_none(
+    thumbnails: Thumbnails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("madang.blobs.thumbnails._COMMAND", ("/nowhere/python",))
+        assert await made(thumbnails, picture()) is None
+    assert await made(thumbnails, picture()) is not None
+
+
 async def test_memory_is_bounded(thumbnails: Thumbnails) -> None:
     assert await made(thumbnails, picture("PNG", (7000, 7000))) is not None
     assert thumbnails._process is not None
     limits = Path(f"/proc/{thumbnails._process.pid}/limits").read_text()
     assert f"{768 * 1024 * 1024}" in limits
+    (seconds,) = re.findall(r"^Max cpu time +(\d+) ", limits, re.MULTILINE)
+    assert 10 <= int(seconds) < 60, "so many more than it has used"
 
 
 async def test_an_idle_one_is_ended() -> None:

@@ -15,9 +15,9 @@ import pytest
 
 from madang.services.parts import PART
 from tests.conftest import Server
-from tests.files.clients import TUS, Unfinished, Uploader, not_found, pieces, written
+from tests.files.clients import TUS, Unfinished, Uploader, form, not_found, pieces, place, written
 from tests.files.conftest import MAX_SIZE
-from tests.files.pictures import picture
+from tests.files.pictures import noise, picture
 from tests.surfaces.people import House, problem
 
 VERSION = {"tus-resumable": "1.0.0"}
@@ -153,13 +153,13 @@ async def test_others_find_nothing(house: House) -> None:
     nowhere = f"{TUS}/{uuid.uuid4()}"
     async with House(house.server) as elsewhere:
         others = [Uploader(house, "bob"), Uploader(house, "eve"), Uploader(elsewhere, "ann")]
-        for other, place in [*((other, url) for other in others), (ann, nowhere)]:
-            not_found(await other.append(place, 4, b"x"))
-            not_found(await other.give_up(place))
-            where = await other.where(place)
+        for other, at in [*((other, url) for other in others), (ann, nowhere)]:
+            not_found(await other.append(at, 4, b"x"))
+            not_found(await other.give_up(at))
+            where = await other.where(at)
             assert where.status_code == 404
             assert "upload-offset" not in where.headers
-            not_found(await other.get(f"/api/chat/files/{place.rpartition('/')[2]}"))
+            not_found(await other.get(f"/api/chat/files/{at.rpartition('/')[2]}"))
     assert (await ann.where(url)).headers["upload-offset"] == "4"
 
 
@@ -326,7 +326,7 @@ async def test_two_at_once_never_mix(house: House) -> None:
 
 
 async def test_many_unsent_files_of_one_user_are_refused(
-    make_server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+    make_server: Callable[..., Server],
 ) -> None:
     server = make_server(rate_limit_enabled="false")
     async with House(server) as house:
@@ -340,6 +340,58 @@ async def test_many_unsent_files_of_one_user_are_refused(
         async with asyncio.timeout(20):
             while not (await ann.begin(conversation, 10)).is_success:
                 pass
+
+
+async def test_giving_up_what_is_being_sent(house: House) -> None:
+    """It is sent, or it is given up; and the answer says which."""
+    conversation = await house.group("ann")
+    ann, device = Uploader(house, "ann"), await house.device("ann")
+    content = noise((1200, 1200), "PNG")
+    url = await ann.begun(conversation, len(content), filename="a.png", message="look")
+    sending = asyncio.create_task(ann.append(url, 0, content))
+    await device.next("upload.progress", state="processing")
+    problem(await ann.give_up(url), 409, "CONFLICT")
+    assert (await sending).status_code == 204
+    told = await device.next("message.new")
+    assert (await ann.get(told["data"]["attachments"][0])).content == content
+    problem(await ann.give_up(url), 409, "CONFLICT", "File was sent already: delete its message")
+
+
+async def test_a_form_that_is_still_coming(house: House) -> None:
+    """Who looks at it does not cut it off, and nobody else goes on with it."""
+    conversation = await house.group("ann")
+    ann, device = Uploader(house, "ann"), await house.device("ann")
+    headers, body = form("a.txt", b"x" * 100_000)
+    headers |= {"content-length": str(len(body))}
+    async with Unfinished(ann, "POST", place(conversation), headers) as request:
+        await request.send(body[:50_000])
+        url = f"{TUS}/{(await device.next('upload.progress'))['file_id']}"
+        where = await ann.where(url)
+        assert where.status_code == 200
+        assert where.headers["upload-defer-length"] == "1"
+        assert "upload-length" not in where.headers
+        offset = int(where.headers["upload-offset"])
+        answer = await ann.append(url, offset, b"y")
+        problem(answer, 409, "CONFLICT", "Not an upload of this kind")
+        await request.send(body[50_000:])
+        told = await request.answer()
+    assert told.status_code == 201
+    assert (await ann.get(told.json())).content == b"x" * 100_000
+    where = await ann.where(url)
+    assert where.headers["upload-length"] == where.headers["upload-offset"] == "100000"
+
+
+async def test_giving_up_a_form_that_is_still_coming(house: House) -> None:
+    conversation = await house.group("ann")
+    ann, device = Uploader(house, "ann"), await house.device("ann")
+    headers, body = form("a.txt", b"x" * 100_000)
+    headers |= {"content-length": str(len(body))}
+    async with Unfinished(ann, "POST", place(conversation), headers) as request:
+        await request.send(body[:50_000])
+        url = f"{TUS}/{(await device.next('upload.progress'))['file_id']}"
+        assert (await ann.give_up(url)).status_code == 204
+        assert (await request.answer()).status_code in (404, 409)
+    assert (await ann.where(url)).status_code == 404
 
 
 @pytest.mark.parametrize("origins", ["https://app.example", "*"])

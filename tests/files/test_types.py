@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 
 import pytest
@@ -60,6 +61,9 @@ PAGES = [
     b"<html><script>alert(1)</script>",
     b"  \n<!DOCTYPE HTML>",
     b"<!-- a --><!-- b -->\n<script>alert(1)</script>",
+    b"<!--><script>alert(1)</script>",
+    b"<!-- a --!><script>alert(1)</script> -->",
+    b"<!-- " + b"x" * HEAD + b" --><script>alert(1)</script>",
     b"\xef\xbb\xbf<HtMl>",
     b"<?xml version='1.0'?><html xmlns='http://www.w3.org/1999/xhtml'>",
     "<html><script>alert(1)</script>".encode("utf-16"),
@@ -87,6 +91,33 @@ def test_a_page_is_a_page_whatever_it_is_called(content: bytes, name: str) -> No
 @pytest.mark.parametrize("name", ["a.txt", "a.png", "a.xml"])
 def test_so_is_a_drawing(content: bytes, name: str) -> None:
     assert sniff(content, name, whole=True) == "image/svg+xml"
+
+
+SLOW = [
+    b"<!---->" * 2000 + b"x",
+    b"<!-- a -->\n" * 1400 + b"<p>",
+    b"<?a?>" * 3000 + b"x",
+    b"<?a?><!---->" * 1300 + b"x",
+    b" " * (HEAD - 1) + b"x",
+    b"<!" * (HEAD // 2),
+    b"<?" * (HEAD // 2),
+    b"<!doctype" + b" " * HEAD,
+    b"<!" + b"<a" * HEAD,
+    b"PK\x03\x04" + bytes(26) + b"mimetype" + b"a" * HEAD,
+]
+
+
+@pytest.mark.parametrize("content", SLOW, ids=lambda content: repr(content[:12]))
+def test_looking_takes_no_time(content: bytes) -> None:
+    """Whatever it is, every byte is looked at a few times: who uploads keeps nobody waiting."""
+    begun = time.process_time()
+    sniff(content[:HEAD], "a.txt", whole=len(content) <= HEAD)
+    assert time.process_time() - begun < 0.5
+
+
+def test_a_comment_at_the_beginning_of_a_text() -> None:
+    assert sniff(b"<!-- lint off -->\n# Title", "a.md", whole=True) == "text/markdown"
+    assert sniff(b"<!-- a --> b --> <p>", "a.txt", whole=True) == "text/plain"
 
 
 def test_a_character_that_the_head_cuts_is_no_error() -> None:

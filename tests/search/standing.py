@@ -36,7 +36,7 @@ def _standing(connection: Connection) -> dict[str, frozenset[str]]:
 
 async def standing(archive: Archive) -> dict[str, frozenset[str]]:
     """Every message in the index that serves, and all it stands under."""
-    return await archive.store._read(Scope(ORG), _standing)
+    return await archive.store.read(Scope(ORG), _standing)
 
 
 async def should_stand(index: SearchIndex) -> dict[str, frozenset[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -114,6 +115,45 @@ def test_where_it_stands(said: str, asked: str, marked: list[str]) -> None:
     folded, begins, ends = fold_with_places(said)
     spans = positions(folded, {term for term, _ in wanted}).spans(wanted)
     assert [said[begins[start] : ends[end - 1]] for start, end in spans] == marked
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("회" * 250, "회" * 21_000),
+        ("회" * 250, ("회" * 249 + "의") * 80),
+        ("a " * 250, "a " * 32_000),
+    ],
+)
+def test_a_long_phrase_in_a_long_text_takes_no_time(asked: str, said: str) -> None:
+    """Each candidate of a search is judged on the loop."""
+    wanted = phrase(asked)
+    begun = time.process_time()
+    found = positions(fold(said), {term for term, _ in wanted})
+    assert found.count(wanted) == len(found.of(wanted)) == len(found.spans(wanted))
+    assert time.process_time() - begun < 0.3
+
+
+PILES = [
+    "a" + "\u0316\u0301" * 16_000,
+    "a" + "\u0301" * 16_000 + "\u0316" * 16_000,
+    "ｶ" + "\uff9e\u0301" * 13_000,
+    "ß가" + "\u0301\u0316" * 15_000,
+    "\u0344" * 32_000,
+]
+
+
+@pytest.mark.parametrize("pile", PILES, ids=lambda pile: ascii(pile[:3]))
+def test_a_pile_of_marks_takes_no_time(pile: str) -> None:
+    """Every message that holds one is cut on the loop, and again for every search near it."""
+    begun = time.process_time()
+    assert len(fold(pile)) < 100
+    terms(pile)
+    assert time.process_time() - begun < 0.2
+    said = f"{pile} needle"
+    folded, begins, ends = fold_with_places(said)
+    (span,) = positions(folded, {"needle"}).spans(phrase("needle"))
+    assert said[begins[span[0]] : ends[span[1] - 1]] == "needle"
 
 
 @given(st.text(max_size=40))

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from madang.bus.memory import MemoryBus
 from madang.model.nouns import Message
-from madang.ports.search import place_term, sender_term
+from madang.ports.search import LogPage, place_term, sender_term
 from madang.services.live.questions import Ask
 from madang.services.live.rooms import EraseRoom, OpenRoom
 from madang.services.messages import AddReaction, ReadMessage
@@ -27,7 +27,7 @@ from madang.services.search.following import (
     entry_of,
     sweep,
 )
-from madang.services.search.rebuilding import GivenUp, Progress, rebuild
+from madang.services.search.rebuilding import GivenUp, RebuildProgress, rebuild
 from madang.store import migrate
 from madang.store.search import SqlSearchIndex
 from madang.store.sql_store import Scope
@@ -149,6 +149,29 @@ async def test_orgs_do_not_wait_for_each_other(archive: Archive) -> None:
         assert await archive.found("ann", "hello", org=org) == [f"hello {org}"]
 
 
+class Damaged(SqlSearchIndex):
+    """One org's log cannot be read."""
+
+    async def log_page(self, org_id: str, after: int, limit: int) -> LogPage:
+        if org_id == "damaged":
+            raise ValueError("the page is torn")
+        return await super().log_page(org_id, after, limit)
+
+
+async def test_what_is_wrong_with_one_org_keeps_no_other_waiting(archive: Archive) -> None:
+    for org in ("damaged", "default"):
+        room = await archive.room("ann", org=org)
+        await archive.say("ann", room, "hello", org=org)
+    damaged = Damaged(archive.store, archive.clock)
+    follower = Follower(damaged, MemoryBus(archive.clock).end(), archive.clock)
+    assert await follower.look() == 2
+    assert await archive.found("ann", "hello") == ["hello"]
+    assert [org.org_id for org in await archive.index.behind(10)] == ["damaged"]
+    # Mended, it is followed.
+    await archive.follower.look()
+    assert await archive.found("ann", "hello", org="damaged") == ["hello"]
+
+
 SECRET = "xylophonequartz 비밀번호누설 機密情報漏洩"
 
 
@@ -227,7 +250,7 @@ async def test_made_anew_while_it_serves(archive: Archive) -> None:
     await talk(archive, dice, 300, room)
     await archive.follower.look()
     (before,) = await archive.index.indexes(ORG)
-    told: list[Progress] = []
+    told: list[RebuildProgress] = []
     answers: list[int] = []
     making = asyncio.create_task(rebuild(archive.index, archive.clock, ORG, told.append))
     while not making.done():
@@ -259,7 +282,7 @@ def _rows_of(connection: Connection, generation: int) -> int:
 
 async def rows_of(archive: Archive, generation: int) -> int:
     """Rows of every table."""
-    return await archive.store._read(Scope(ORG), _rows_of, generation)
+    return await archive.store.read(Scope(ORG), _rows_of, generation)
 
 
 async def test_a_rebuild_that_died_leaves_nothing(archive: Archive) -> None:
@@ -275,8 +298,12 @@ async def test_a_rebuild_that_died_leaves_nothing(archive: Archive) -> None:
     assert await rows_of(archive, made.generation) > 0
     archive.clock.time += ABANDONED_MICROSECONDS + 1
     # Whoever follows looks for such once a minute, and when it begins.
-    await Follower(archive.index, MemoryBus(archive.clock).end(), archive.clock).look()
-    assert await rows_of(archive, made.generation) == 0
+    follower = Follower(archive.index, MemoryBus(archive.clock).end(), archive.clock)
+    assert await archive.index.to_sweep(archive.clock.time) == [ORG]
+    async with asyncio.timeout(20):
+        while await rows_of(archive, made.generation):
+            await follower.look()
+    assert await archive.index.to_sweep(archive.clock.time) == []
     assert len(await archive.index.indexes(ORG)) == 1
 
 
@@ -292,7 +319,7 @@ async def test_of_two_rebuilds_the_second_goes_on(archive: Archive) -> None:
     await archive.follower.look()
     second: list[asyncio.Task[int]] = []
 
-    def other(progress: Progress) -> None:
+    def other(progress: RebuildProgress) -> None:
         if not second:
             making = rebuild(archive.index, archive.clock, ORG, lambda _: None)
             second.append(asyncio.create_task(making))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from sqlalchemy import Connection
 
@@ -10,7 +12,7 @@ from madang.services.search.searching import MOST_LOOKS, WINDOW, Search
 from madang.store.postings import BLOCK
 from madang.store.queries.search import MOST_READ
 from madang.store.sql_store import Scope
-from tests.search.conftest import ORG, Archive, identity
+from tests.search.conftest import ORG, Archive, MovingClock, identity
 
 
 async def test_words_phrases_and_what_is_left_out(archive: Archive) -> None:
@@ -118,7 +120,7 @@ async def test_inboxes_are_never_and_live_rooms_by_their_hosts_only(archive: Arc
         await archive.say("bob", room, f"a question in {kind}", message_type="question")
         # As the surfaces of these kinds make them.
         sql = f"UPDATE conversations SET kind = '{kind}' WHERE id = '{room}'"
-        await archive.store._write(Scope(ORG), Connection.exec_driver_sql, sql)
+        await archive.store.write(Scope(ORG), Connection.exec_driver_sql, sql)
     await archive.follower.look()
     in_agent, in_direct = "a question in agent", "a question in direct"
     assert set(await archive.found("bob", "question")) == {in_agent, in_direct}
@@ -221,6 +223,51 @@ async def test_a_search_without_time_goes_on_with_the_next_page(archive: Archive
         if cursor is None:
             break
     assert found == 50
+
+
+class Counting(MovingClock):
+    """Counts the turns of the loop that searches gave up, and how many did so in the same one."""
+
+    turns = together = most = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self.turns += 1
+        self.together += 1
+        self.most = max(self.most, self.together)
+        await super().sleep(seconds)
+        self.together -= 1
+
+
+async def test_searches_at_the_same_time_take_turns(archive: Archive) -> None:
+    """In one turn of the loop one of them judges a slice: everything else goes on between."""
+    room = await archive.room("ann")
+    for n in range(10):
+        await archive.say("ann", room, f"{n} " + "word " * 2_000)
+    await archive.follower.look()
+    clock = Counting()
+    search = Search(archive.index, clock, archive.search.limit, seconds=30)
+    pages = await asyncio.gather(*(search.find(identity("ann"), "word") for _ in range(5)))
+    assert [len(page.results) for page in pages] == [10] * 5
+    # One for each message, and one for each result.
+    assert (clock.turns, clock.most) == (5 * 20, 1)
+
+
+async def test_a_window_that_was_shown_in_part_is_shown_to_its_end(archive: Archive) -> None:
+    """However little time there is for it now: nothing comes twice."""
+    room = await archive.room("ann", "bob")
+    for n in range(30):
+        # The oldest are the best.
+        await archive.say("ann", room, "word " * (40 - n) + str(n))
+    await archive.follower.look()
+    hurried = Search(archive.index, archive.clock, archive.search.limit, seconds=0.0)
+    first = await archive.search.find(identity("bob"), "word", limit=10)
+    seen = [result.message.content for result in first.results]
+    cursor = first.next
+    while cursor is not None:
+        page = await hurried.find(identity("bob"), "word", limit=10, cursor=cursor)
+        seen += [result.message.content for result in page.results]
+        cursor = page.next
+    assert len(seen) == len(set(seen)) == 30
 
 
 @pytest.mark.parametrize(

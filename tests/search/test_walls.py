@@ -39,7 +39,7 @@ def _orgs(connection: Connection, table: str) -> set[str]:
 
 @pytest.mark.parametrize("table", TABLES)
 async def test_straight_sql_sees_one_org(archive: Archive, table: str) -> None:
-    read = archive.store._read
+    read = archive.store.read
     assert await read(Scope("default"), _orgs, table) == {"default"}
     assert await read(Scope("rival"), _orgs, table) == {"rival"}
     for nobody in ("", "nobody", "default,rival", "' OR '1'='1"):
@@ -57,7 +57,7 @@ async def test_straight_sql_sees_entries_of_what_the_user_sees(archive: Archive)
     def seen_messages(connection: Connection) -> set[str]:
         return set(connection.exec_driver_sql("SELECT id FROM messages").scalars())
 
-    read = archive.store._read
+    read = archive.store.read
     assert len(await read(Scope("default"), seen)) == 2
     for user, count in (("ann", 1), ("cat", 1), ("eve", 0)):
         scope = Scope("default", user)
@@ -68,7 +68,7 @@ async def test_straight_sql_sees_entries_of_what_the_user_sees(archive: Archive)
 async def test_a_search_that_forgot_to_ask(archive: Archive) -> None:
     """Its own conditions name the right org and user, the scope does not."""
     wanted = Wanted(["secret"], [], [], None, None, None)
-    read = archive.store._read
+    read = archive.store.read
     right = await read(Scope("default", "ann"), queries.candidates, "default", "ann", wanted, 10)
     assert right is not None and len(right.items) == 1
     for scope in (Scope("rival", "ann"), Scope("rival"), Scope("nobody")):
@@ -94,7 +94,7 @@ async def test_a_search_that_forgot_to_ask(archive: Archive) -> None:
 )
 async def test_what_a_server_may_not_write(archive: Archive, sql: str) -> None:
     with pytest.raises(DBAPIError, match=r"row-level security|must be owner"):
-        await archive.store._write(Scope("default"), Connection.exec_driver_sql, sql)
+        await archive.store.write(Scope("default"), Connection.exec_driver_sql, sql)
 
 
 async def test_rows_of_others_stay(archive: Archive) -> None:
@@ -104,7 +104,7 @@ async def test_rows_of_others_stay(archive: Archive) -> None:
             for table in TABLES
         ]
 
-    assert await archive.store._write(Scope("default"), ruin) == [0, 0, 0, 0]
+    assert await archive.store.write(Scope("default"), ruin) == [0, 0, 0, 0]
     assert await archive.found("ann", "secret", org="rival") == ["secret of rival"]
 
 
@@ -139,7 +139,7 @@ BY_KEY = {
 @pytest.mark.parametrize("name", BY_KEY)
 async def test_every_query_looks_up_by_key(archive: Archive, name: str) -> None:
     query, table, column = BY_KEY[name]
-    plan = await archive.store._read(Scope("default", "ann"), _plan, _numbered(query["postgresql"]))
+    plan = await archive.store.read(Scope("default", "ann"), _plan, _numbered(query["postgresql"]))
     print(plan)
     assert "Seq Scan" not in plan
     assert "Hash Join" not in plan

@@ -188,20 +188,20 @@ async def test_straight_sql_sees_one_org(
     apart: tuple[PostgresStore, Room, Room], table: str
 ) -> None:
     store, _, _ = apart
-    assert await store._read(Scope(ORG), _orgs, table) == {ORG}
-    assert await store._read(Scope("rival"), _orgs, table) == {"rival"}
+    assert await store.read(Scope(ORG), _orgs, table) == {ORG}
+    assert await store.read(Scope("rival"), _orgs, table) == {"rival"}
     for nobody in ("", "nobody", "default,rival"):
-        assert await store._read(Scope(nobody), _orgs, table) == set()
+        assert await store.read(Scope(nobody), _orgs, table) == set()
     every = {ORG, "rival"} if table == "room_codes" else set()
-    assert await store._read(ALL_ORGS, _orgs, table) == every
+    assert await store.read(ALL_ORGS, _orgs, table) == every
 
     def ruin(connection: Connection) -> int:
         return connection.exec_driver_sql(f"DELETE FROM {table}").rowcount
 
     # Every org's codes may be read together, and not touched.
-    assert await store._write(ALL_ORGS, ruin) == 0
-    await store._write(Scope(ORG), ruin)
-    assert await store._read(Scope("rival"), _orgs, table) == {"rival"}
+    assert await store.write(ALL_ORGS, ruin) == 0
+    await store.write(Scope(ORG), ruin)
+    assert await store.read(Scope("rival"), _orgs, table) == {"rival"}
 
 
 async def test_the_stores_own_reads_in_the_wrong_org(
@@ -213,8 +213,8 @@ async def test_the_stores_own_reads_in_the_wrong_org(
     assert (await store.live.questions(ORG, theirs.id, seen_by=None)).items == ()
     assert (await store.live.export(ORG, theirs.id, after_seq=0, limit=9)).items == ()
     # As if a query forgot to ask: its conditions name the right org, the scope does not.
-    assert await store._read(Scope("rival"), live.room, ORG, mine.id) is None
-    found = await store._read(Scope("rival"), live.export, ORG, mine.id, None, 0, 9)
+    assert await store.read(Scope("rival"), live.room, ORG, mine.id) is None
+    found = await store.read(Scope("rival"), live.export, ORG, mine.id, None, 0, 9)
     assert found.items == ()
     assert await store.live.room_by_code(theirs.code) is not None
 
@@ -287,7 +287,7 @@ async def test_every_query_goes_by_index(full: str, clock: SteppedClock, name: s
     store = PostgresStore(full, clock)
     query = BULK.get(name) or _numbered(QUERIES[name]["postgresql"])
     scope = ALL_ORGS if name in ("taken", "code", "due_counts", "due_for_erasure") else Scope(ORG)
-    plan = await store._read(scope, _plan, query)
+    plan = await store.read(scope, _plan, query)
     await store.close()
     print(plan)
     assert "Seq Scan" not in plan

@@ -116,7 +116,7 @@ async def test_every_query_goes_by_index(
     store: PostgresStore, clock: SteppedClock, name: str, user: str
 ) -> None:
     query = BULK.get(name) or _numbered(QUERIES[name]["postgresql"])
-    plan = await store._read(Scope("default", user), _plan, query)
+    plan = await store.read(Scope("default", user), _plan, query)
     print(plan)
     assert "Seq Scan" not in plan
     assert "Hash Join" not in plan

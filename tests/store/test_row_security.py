@@ -82,10 +82,10 @@ def _orgs(connection: Connection, table: str) -> set[str]:
 async def test_straight_sql_sees_one_org(
     store: PostgresStore, writer: GroupWriter, table: str
 ) -> None:
-    assert await store._read(Scope("default"), _orgs, table) == {"default"}
-    assert await store._read(Scope("rival"), _orgs, table) == {"rival"}
+    assert await store.read(Scope("default"), _orgs, table) == {"default"}
+    assert await store.read(Scope("rival"), _orgs, table) == {"rival"}
     for nobody in ("", "nobody", "*", "default,rival", "' OR '1'='1"):
-        assert await store._read(Scope(nobody), _orgs, table) == set(), nobody
+        assert await store.read(Scope(nobody), _orgs, table) == set(), nobody
 
 
 @pytest.mark.parametrize("table", PRIVATE)
@@ -98,17 +98,17 @@ async def test_straight_sql_sees_what_the_user_sees(
     def seen(connection: Connection) -> list[Any]:
         return sorted(connection.exec_driver_sql(query).scalars())
 
-    everything = await store._read(Scope("default"), seen)
-    of_ann = await store._read(Scope("default", "ann"), seen)
-    of_cat = await store._read(Scope("default", "cat"), seen)
+    everything = await store.read(Scope("default"), seen)
+    of_ann = await store.read(Scope("default", "ann"), seen)
+    of_cat = await store.read(Scope("default", "cat"), seen)
     assert of_ann and of_cat
     assert set(of_ann).isdisjoint(of_cat)
     assert len(of_ann) < len(everything)
-    assert await store._read(Scope("default", "eve"), seen) == []
+    assert await store.read(Scope("default", "eve"), seen) == []
     # Somebody of that name in another org is somebody else.
-    assert set(await store._read(Scope("rival", "ann"), seen)).isdisjoint(everything)
+    assert set(await store.read(Scope("rival", "ann"), seen)).isdisjoint(everything)
     # Who was sent away hears of that, and of nothing else.
-    of_dan = await store._read(Scope("default", "dan"), seen)
+    of_dan = await store.read(Scope("default", "dan"), seen)
     assert of_dan == ([f"default-{OTHER}"] if table == "events" else [])
 
 
@@ -118,15 +118,15 @@ async def test_the_stores_own_queries_with_the_wrong_org_or_user(
     """As if a query forgot to ask: its own conditions name the right ones, the scope does not."""
     room = f"default-{ROOM}"
     for scope in (Scope("rival"), Scope("rival", "ann"), Scope("default", "cat")):
-        page = await store._read(
+        page = await store.read(
             scope, message_queries.messages_of, "default", room, "ann", None, None, None, 50
         )
         assert page is None or page.items == ()
         of_room = event_queries.events_of_conversation
-        assert await store._read(scope, of_room, "default", room, 0, None, 50) == []
+        assert await store.read(scope, of_room, "default", room, 0, None, 50) == []
         of_user = event_queries.events_for_user
-        assert await store._read(scope, of_user, "default", "ann", 0, None, 50) == []
-    right = await store._read(Scope("default", "ann"), of_user, "default", "ann", 0, None, 50)
+        assert await store.read(scope, of_user, "default", "ann", 0, None, 50) == []
+    right = await store.read(Scope("default", "ann"), of_user, "default", "ann", 0, None, 50)
     assert len(right) == 3
     assert await store.messages("rival", room, "ann") is None
     assert await store.messages("default", room, "cat") is None
@@ -155,7 +155,7 @@ async def test_what_a_server_may_not_write(
         connection.exec_driver_sql(sql)
 
     with pytest.raises(DBAPIError, match=r"row-level security|permission denied|must be owner"):
-        await store._write(Scope("default"), run)
+        await store.write(Scope("default"), run)
 
 
 async def test_rows_of_others_are_neither_changed_nor_deleted(
@@ -171,7 +171,7 @@ async def test_rows_of_others_are_neither_changed_nor_deleted(
             )
         ]
 
-    assert await store._write(Scope("default"), ruin) == [0, 0, 0]
+    assert await store.write(Scope("default"), ruin) == [0, 0, 0]
     database = postgresql_urls[0].rpartition("/")[2]
     rival = postgres.execute(
         "SELECT content FROM messages WHERE org_id = 'rival'", database=database
@@ -198,7 +198,7 @@ async def test_a_connection_carries_nothing_over(store: PostgresStore, writer: G
     await writer.write(Send(f"default-{ROOM}", "ann"))
     await between()
     with pytest.raises(ZeroDivisionError):
-        await store._read(Scope("default", "ann"), lambda connection: 1 // 0)
+        await store.read(Scope("default", "ann"), lambda connection: 1 // 0)
     await between()
     assert await store.heads(["default", "rival"]) == {
         org: await store.head(org) for org in ("default", "rival")
@@ -210,8 +210,8 @@ async def test_all_orgs_is_heads_and_nothing_else(
     store: PostgresStore, writer: GroupWriter
 ) -> None:
     for table in TABLES:
-        assert await store._read(ALL_ORGS, _count, table) == 0
-    assert await store._read(ALL_ORGS, _count, "orgs") == 2
+        assert await store.read(ALL_ORGS, _count, table) == 0
+    assert await store.read(ALL_ORGS, _count, "orgs") == 2
     # And which runs are under way: their ids.
     found = await store.unchecked_runs(2**62, 10)
     assert {org for org, _ in found} == {"default", "rival"}
@@ -226,7 +226,7 @@ async def test_requests_of_many_orgs_at_once_do_not_mix(
     store = PostgresStore(postgresql_urls[1], clock, 3)
 
     async def ask(org: str, user: str) -> None:
-        found = await store._read(Scope(org, user), _orgs, "messages")
+        found = await store.read(Scope(org, user), _orgs, "messages")
         assert found == ({org} if user in ("", "ann", "cat") else set())
 
     who = [
@@ -241,8 +241,8 @@ async def test_the_owner_is_held_to_it_too(
     postgresql_urls: tuple[str, str], clock: SteppedClock, writer: GroupWriter
 ) -> None:
     owner = PostgresStore(postgresql_urls[0], clock, 1)
-    assert await owner._read(Scope("nobody"), _count, "messages") == 0
-    assert await owner._read(Scope("default"), _orgs, "messages") == {"default"}
+    assert await owner.read(Scope("nobody"), _count, "messages") == 0
+    assert await owner.read(Scope("default"), _orgs, "messages") == {"default"}
     await owner.close()
 
 

@@ -61,7 +61,9 @@ async def test_sessions_are_searched_alike(house: House) -> None:
     answer = await client.get("/api/chat/search", params={"q": "answer", "session_id": room})
     assert [each["message_id"] for each in answer.json()["results"]] == [said["id"]]
     refused = await client.get("/api/chat/search", params={"q": "answer", "session_id": "x"})
-    problem(refused, 422, "INVALID_ID")
+    problem(refused, 422, "INVALID_ID", "Invalid session_id format")
+    refused = await ask(house, "bob", "answer", conversation_id="x")
+    problem(refused, 422, "INVALID_ID", "Invalid conversation_id format")
 
 
 async def test_gone_at_once(house: House) -> None:

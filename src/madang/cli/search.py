@@ -15,7 +15,7 @@ from madang.cli.refusal import FAILED, database_errors_as_sentences, refuse
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-    from madang.services.search.rebuilding import Progress
+    from madang.services.search.rebuilding import RebuildProgress
     from madang.settings import Settings
     from madang.store.search import SqlSearchIndex
 
@@ -91,7 +91,7 @@ def rebuild(database: Database = None, data_dir: DataDir = None, org: Org = None
         def __init__(self) -> None:
             self._next = clock.monotonic() + 2
 
-        def __call__(self, progress: Progress) -> None:
+        def __call__(self, progress: RebuildProgress) -> None:
             if clock.monotonic() >= self._next:
                 self._next = clock.monotonic() + 2
                 typer.echo(f"{progress.org_id}: {progress.events:,} events so far")

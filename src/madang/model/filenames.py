@@ -8,6 +8,9 @@ import unicodedata
 MAX_NAME = 150
 """Characters, the extension among them: what a line on a screen and every file system takes."""
 MAX_EXTENSION = 20
+LONGEST = 2048
+"""Characters of a name that are looked at, half of them from its end: composing takes the square of
+how many marks stand on one letter."""
 
 _KEPT_FORMATS = frozenset(("\u200d", *map(chr, range(0xE0020, 0xE0080))))
 """Invisible, and needed in emoji: the joiner of families, the letters of flags. All other invisible
@@ -22,6 +25,8 @@ def display_name(given: str | None) -> str:
     `..\\..\\etc/passwd` is `passwd`, a name of nothing visible is `file`.
     """
     last = re.split(r"[/\\]", given or "")[-1]
+    if len(last) > LONGEST:
+        last = last[: LONGEST // 2] + last[-LONGEST // 2 :]
     composed = unicodedata.normalize("NFC", "".join(filter(_is_kept, last)))
     name = " ".join(composed.split()).strip(" ")
     if not name.strip(". "):

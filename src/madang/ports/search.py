@@ -165,6 +165,10 @@ class SearchIndex(Protocol):
         """The head of every org's log."""
         ...
 
+    async def to_sweep(self, abandoned: int) -> Sequence[str]:
+        """Orgs for which `sweep` has something to do."""
+        ...
+
     async def log_page(self, org_id: str, after: int, limit: int) -> LogPage: ...
 
     async def begin(self, org_id: str, state: IndexState) -> Index:
@@ -194,6 +198,6 @@ class SearchIndex(Protocol):
         ...
 
     async def sweep(self, org_id: str, abandoned: int, most: int) -> bool:
-        """Delete up to `most` rows of generations that are old, or were being built and have not
+        """Delete up to `most` blocks of one generation that is old, or was being built and has not
         been touched since `abandoned` (a time). True while there may be more."""
         ...

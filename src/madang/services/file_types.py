@@ -54,9 +54,13 @@ _MIMETYPE_ENTRY = re.compile(rb"mimetype([a-z]+/[a-z0-9.+-]+)")
 
 # What a browser would take for a page (WHATWG MIME Sniffing, 7.1), less the tags that people begin
 # a text with: what it could be made to run is called so, however it is dressed.
-_BEGIN = rb"\s*(<\?[^>]*>\s*|<!--.*?-->\s*)*"
+# A comment ends where it ends first (`<!-->` does at once), and is never read again: the group is
+# atomic, so that a thousand of them cost a thousand steps. One whose end is not in sight may hide
+# anything.
+_BEGIN = rb"(?>\s*(?:<\?[^>]*>\s*|<!--(?:-?>|.*?--!?>)\s*)*)"
 _HTML = re.compile(
-    _BEGIN + rb"<(!doctype\s+html|html|head|body|script|style|iframe|title|meta|base)[\s>/]",
+    _BEGIN
+    + rb"<(?:!--|(?:!doctype\s+html|html|head|body|script|style|iframe|title|meta|base)[\s>/])",
     re.IGNORECASE | re.DOTALL,
 )
 _MARKUP = re.compile(rb"\s*<[?!]", re.IGNORECASE)

@@ -86,14 +86,14 @@ class SendMessage:
             if parent is None or parent.conversation_id != conversation_id:
                 raise NotFound("Message not found")
         message_id, attachments = uuid7(tx.now), self.attachments
-        if attachments:
-            sent = files.check_attached(tx, conversation_id, sender_id, attachments)
-            attachments = files.attach(tx, sent, message_id, attachments)
+        sent = files.check_attached(tx, conversation_id, sender_id, attachments)
         planned = None
         if conversation.kind == "agent":
             planned = asking.plan(
                 tx, conversation, sender_id, self.sender_type, self.content, self.run_limits
             )
+        # Nothing is refused from here on.
+        attachments = files.attach(tx, sent, message_id, attachments)
         message = Message(
             message_id,
             self.org_id,

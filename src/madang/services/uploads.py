@@ -1,22 +1,22 @@
-"""Bytes on their way in: stored part by part while they come, looked at, and sent as a message.
+"""Bytes on their way in: stored part by part while they come, by one request at a time.
 
-What one request sends is bounded in bytes, in time and in number; memory holds one part of it.
+What one request sends is bounded in bytes, in time and in number; memory holds one part of it. What
+becomes of them when they are all there is in `completing`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from madang.clock import Clock
-from madang.model.files import file_ids
 from madang.model.identity import Identity
-from madang.model.nouns import File, SenderType
-from madang.ports.blobs import Blobs
+from madang.model.nouns import File
+from madang.ports.blobs import BlobMissing, Blobs
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import (
@@ -29,10 +29,8 @@ from madang.protocol.errors import (
     Unavailable,
 )
 from madang.services import file_types, parts
-from madang.services.files import AdvanceUpload, BeginUpload, DropUpload, FinishUpload, not_found
-from madang.services.messages import Done, SendMessage
+from madang.services.files import AdvanceUpload, BeginUpload, not_found
 from madang.services.parts import PART
-from madang.services.sweeping import Sweeper
 
 MOST_AT_ONCE = 64
 """Uploads that one node takes in at the same time: with their parts, a quarter of a gigabyte."""
@@ -44,12 +42,11 @@ LEASE_SECONDS = 20.0
 """How long after its last word a node's upload keeps other nodes from the same file."""
 PROGRESS_SECONDS = 0.25
 
-MakeThumbnail = Callable[[int, AsyncIterator[bytes]], Awaitable[bytes | None]]
 State = Literal["uploading", "processing", "ready", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class UploadProgress:
     """How far an upload is: for the uploader's devices."""
 
     file: File
@@ -66,6 +63,27 @@ class Bounds:
     allowed: file_types.Allowed
     idle: float
     keep: float
+
+    @property
+    def keep_microseconds(self) -> int:
+        """As writes count it."""
+        return round(self.keep * 1_000_000)
+
+    def type_of(self, file: File, head: bytes | bytearray) -> str:
+        """What it is, by its first bytes (all it has, or more than `file_types.HEAD`).
+
+        Raises:
+            Invalid: it may not be uploaded.
+        """
+        whole = len(head) < file_types.HEAD
+        found = file_types.sniff(bytes(head[: file_types.HEAD]), file.name, whole=whole)
+        if found not in self.allowed:
+            raise Invalid(f"File type not allowed: {found}")
+        return found
+
+    def too_large(self) -> TooLarge:
+        """What is said of a file above `max_size`."""
+        return TooLarge(f"File too large: at most {self.max_size} bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +115,6 @@ class Uploads:
     """All uploads of a node.
 
     Args:
-        make_thumbnail: from a picture's size and bytes; None where there is none to be had.
         tell: called with each progress, a few times a second.
     """
 
@@ -108,28 +125,20 @@ class Uploads:
         blobs: Blobs,
         bus: Bus,
         clock: Clock,
-        sweeper: Sweeper,
         bounds: Bounds,
-        make_thumbnail: MakeThumbnail,
-        tell: Callable[[Progress], None],
+        tell: Callable[[UploadProgress], None],
     ) -> None:
         self._store = store
         self._writer = writer
         self._blobs = blobs
         self._bus = bus
         self._clock = clock
-        self._sweeper = sweeper
-        self._make_thumbnail = make_thumbnail
         self._tell = tell
         self._turns: dict[str, _Turn] = {}
         self._at_once: dict[tuple[str, str], int] = {}
         self._told: dict[str, float] = {}
         self.bounds = bounds
-
-    @property
-    def keep(self) -> int:
-        """Microseconds."""
-        return round(self.bounds.keep * 1_000_000)
+        self._keep = bounds.keep_microseconds
 
     async def begin(
         self,
@@ -146,12 +155,12 @@ class Uploads:
         """
         if size is not None:
             if size > self.bounds.max_size:
-                raise self._too_large()
+                raise self.bounds.too_large()
             if size == 0:
                 raise Invalid("File is empty")
         begun: File = await self._writer.write(
             BeginUpload(
-                caller.org, conversation_id, caller.user_id, name, size, metadata, self.keep
+                caller.org, conversation_id, caller.user_id, name, size, metadata, self._keep
             )
         )
         return begun
@@ -185,7 +194,8 @@ class Uploads:
             turn.waiting -= 1
         try:
             await self._lease(file_id, turn)
-            yield turn
+            async with self._renewed(file_id, turn):
+                yield turn
         finally:
             turn.lock.release()
             if not turn.waiting:
@@ -193,6 +203,29 @@ class Uploads:
                 if self._bus.shared:
                     with suppress(Unavailable):
                         await self._bus.release(f"upload:{file_id}")
+
+    @asynccontextmanager
+    async def _renewed(self, file_id: str, turn: _Turn) -> AsyncIterator[None]:
+        """However long the storage or a picture takes, other nodes wait. Not while bytes are waited
+        for: those that come renew it (`_paced`), and of a connection that is dead none do."""
+        if not self._bus.shared:
+            yield
+            return
+
+        async def renew() -> None:
+            while True:
+                await self._clock.sleep(LEASE_SECONDS / 3)
+                if turn.deadline is None:
+                    with suppress(Unavailable):
+                        await self._bus.acquire(f"upload:{file_id}", LEASE_SECONDS)
+
+        renewing = asyncio.create_task(renew(), name="upload's lease")
+        try:
+            yield
+        finally:
+            # To its end: what it asks for now must not come after the release.
+            renewing.cancel()
+            await asyncio.wait([renewing])
 
     async def _lease(self, file_id: str, turn: _Turn) -> None:
         if self._bus.shared:
@@ -227,6 +260,9 @@ class Uploads:
         self._at_once[key] = self._at_once.get(key, 0) + 1
         try:
             return await self._receive(file, self._paced(file, chunks, turn), checksum)
+        except BlobMissing:
+            # Deleted, and swept, since it was looked for.
+            raise not_found() from None
         finally:
             self._at_once[key] -= 1
             if not self._at_once[key]:
@@ -249,7 +285,9 @@ class Uploads:
             async for chunk in chunks:
                 if at + len(chunk) > most:
                     raise (
-                        self._too_large() if file.size is None else TooLarge("More than announced")
+                        self.bounds.too_large()
+                        if file.size is None
+                        else TooLarge("More than announced")
                     )
                 if hashed is not None:
                     hashed.update(chunk)
@@ -262,7 +300,7 @@ class Uploads:
                     at += more
                     if len(part) == PART:
                         if not looked:
-                            self._look(file, part)
+                            self.bounds.type_of(file, part)
                             looked = True
                         await self._put(file.id, at, part)
                         part = bytearray()
@@ -278,7 +316,7 @@ class Uploads:
             return file
         if part:
             if not looked and (file.size in (None, at)):
-                self._look(file, part)
+                self.bounds.type_of(file, part)
             await self._put(file.id, at, part)
         if hashed is not None and checksum is not None and hashed.digest() != checksum.digest:
             raise ChecksumMismatch("Checksum mismatch")
@@ -318,7 +356,7 @@ class Uploads:
     async def _advance(self, file: File, at: int) -> File:
         try:
             advanced: File = await self._writer.write(
-                AdvanceUpload(file.org_id, file.id, file.owner_id, file.received, at, self.keep)
+                AdvanceUpload(file.org_id, file.id, file.owner_id, file.received, at, self._keep)
             )
         except NotFound:
             # Deleted meanwhile; what was stored after that nobody else would find.
@@ -326,102 +364,8 @@ class Uploads:
             raise
         return advanced
 
-    def _look(self, file: File, head: bytearray) -> str:
-        whole = len(head) < file_types.HEAD
-        found = file_types.sniff(bytes(head[: file_types.HEAD]), file.name, whole=whole)
-        if found not in self.bounds.allowed:
-            raise Invalid(f"File type not allowed: {found}")
-        return found
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"File too large: at most {self.bounds.max_size} bytes")
-
     def _progress(self, file: File, received: int) -> None:
         now = self._clock.monotonic()
         if now - self._told.get(file.id, 0.0) >= PROGRESS_SECONDS:
             self._told[file.id] = now
-            self._tell(Progress(file, received, "uploading"))
-
-    # When all of it is there.
-
-    async def finish(self, file: File) -> File:
-        """All of it is stored: look what it is, make its thumbnail, and let it be sent. Does
-        nothing where that is done.
-
-        Raises:
-            Invalid: empty, or of a type that is not allowed; it is deleted.
-        """
-        if file.status == "ready":
-            return file
-        self._tell(Progress(file, file.received, "processing"))
-        try:
-            if file.received == 0:
-                raise Invalid("File is empty")
-            head = bytearray()
-            until = min(file.received, file_types.HEAD + 1)
-            async for piece in parts.read(self._blobs, file.id, 0, until):
-                head += piece
-            kind = self._look(file, head)
-            size = await self._thumbnail(file) if file_types.is_picture(kind) else None
-            finished: File = await self._writer.write(
-                FinishUpload(file.org_id, file.id, file.owner_id, kind, size, self.keep)
-            )
-        except Invalid:
-            await self.drop(file)
-            raise
-        self._tell(Progress(finished, finished.received, "ready"))
-        return finished
-
-    async def _thumbnail(self, file: File) -> int | None:
-        content = parts.read(self._blobs, file.id, 0, file.received)
-        made = await self._make_thumbnail(file.received, content)
-        if made is None:
-            return None
-        await self._blobs.put(parts.thumbnail_key(file.id), made)
-        return len(made)
-
-    async def send(
-        self,
-        file: File,
-        content: str,
-        sender_type: SenderType,
-        client_id: str | None = None,
-        reply_to_id: str | None = None,
-    ) -> Done:
-        """Send it as a message. A repeated `client_id` gives the first message, and this file is
-        deleted; sending the same file again gives the message it is part of.
-
-        Raises:
-            MadangError: it was refused; the file is deleted, unless it may be tried again.
-        """
-        try:
-            done: Done = await self._writer.write(
-                SendMessage(
-                    file.org_id,
-                    file.conversation_id,
-                    file.owner_id,
-                    content,
-                    sender_type,
-                    "file",
-                    client_id or f"file:{file.id}",
-                    reply_to_id,
-                    ({"file_id": file.id},),
-                )
-            )
-        except Unavailable:
-            raise
-        except MadangError:
-            await self.drop(file)
-            raise
-        if file.id not in file_ids(done.message.attachments):
-            await self.drop(file)
-        return done
-
-    async def drop(self, file: File) -> None:
-        """Delete what is not part of a message; that it is gone already is no error."""
-        try:
-            await self._writer.write(DropUpload(file.org_id, file.id, file.owner_id))
-        except (NotFound, Conflict):
-            return
-        self._tell(Progress(file, file.received, "failed"))
-        self._sweeper.deleted(file.org_id)
+            self._tell(UploadProgress(file, received, "uploading"))

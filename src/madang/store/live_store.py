@@ -22,42 +22,40 @@ class SqlLiveStore:
         self._store = store
 
     async def taken_codes(self, codes: Sequence[str]) -> set[str]:
-        return await self._store._read(ALL_ORGS, live.taken_codes, codes)
+        return await self._store.read(ALL_ORGS, live.taken_codes, codes)
 
     async def room_by_code(self, code: str) -> Room | None:
-        found = await self._store._read(ALL_ORGS, live.find_code, code)
+        found = await self._store.read(ALL_ORGS, live.find_code, code)
         return None if found is None else await self.room(*found)
 
     async def room(self, org_id: str, conversation_id: str) -> Room | None:
-        return await self._store._read(Scope(org_id), live.room, org_id, conversation_id)
+        return await self._store.read(Scope(org_id), live.room, org_id, conversation_id)
 
     async def seat(self, org_id: str, conversation_id: str, participant_id: str) -> Seat | None:
-        return await self._store._read(
+        return await self._store.read(
             Scope(org_id), live.seat, org_id, conversation_id, participant_id
         )
 
     async def seat_by_key(self, org_id: str, conversation_id: str, key: str) -> Seat | None:
-        return await self._store._read(
-            Scope(org_id), live.seat_by_key, org_id, conversation_id, key
-        )
+        return await self._store.read(Scope(org_id), live.seat_by_key, org_id, conversation_id, key)
 
     async def seats(
         self, org_id: str, conversation_id: str, *, after: tuple[int, str] | None, limit: int
     ) -> Page:
-        return await self._store._read(
+        return await self._store.read(
             Scope(org_id), live.seats_of, org_id, conversation_id, after, limit
         )
 
     async def online_seats(self, org_id: str, conversation_id: str) -> list[str]:
-        return await self._store._read(Scope(org_id), live.online_seats, org_id, conversation_id)
+        return await self._store.read(Scope(org_id), live.online_seats, org_id, conversation_id)
 
     async def room_counts(self, org_id: str, conversation_id: str) -> Counts:
-        return await self._store._read(Scope(org_id), live.counts, org_id, conversation_id)
+        return await self._store.read(Scope(org_id), live.counts, org_id, conversation_id)
 
     async def chat(
         self, org_id: str, conversation_id: str, *, before_seq: int | None, limit: int
     ) -> Page:
-        return await self._store._read(
+        return await self._store.read(
             Scope(org_id), live.chat, org_id, conversation_id, before_seq, limit
         )
 
@@ -72,7 +70,7 @@ class SqlLiveStore:
         after: tuple[int, int] | None = None,
         limit: int = 50,
     ) -> Page:
-        return await self._store._read(
+        return await self._store.read(
             Scope(org_id),
             live.questions,
             org_id,
@@ -87,7 +85,7 @@ class SqlLiveStore:
     async def question(
         self, org_id: str, conversation_id: str, message_id: str, *, seen_by: str | None
     ) -> Message | None:
-        return await self._store._read(
+        return await self._store.read(
             Scope(org_id), live.question, org_id, conversation_id, message_id, seen_by
         )
 
@@ -100,14 +98,14 @@ class SqlLiveStore:
         before_seq: int | None = None,
         limit: int = 50,
     ) -> Page:
-        return await self._store._read(
+        return await self._store.read(
             Scope(org_id), live.polls, org_id, conversation_id, state, before_seq, limit
         )
 
     async def votes_of(
         self, org_id: str, participant_id: str, message_ids: Sequence[str]
     ) -> dict[str, list[str]]:
-        return await self._store._read(
+        return await self._store.read(
             Scope(org_id), live.votes_of, org_id, participant_id, message_ids
         )
 
@@ -120,12 +118,12 @@ class SqlLiveStore:
         after_seq: int,
         limit: int,
     ) -> Page:
-        return await self._store._read(
+        return await self._store.read(
             Scope(org_id), live.export, org_id, conversation_id, kind, after_seq, limit
         )
 
     async def due_counts(self, until: int, limit: int = 1000) -> Sequence[tuple[str, str]]:
-        return await self._store._read(ALL_ORGS, live.due_counts, until, limit)
+        return await self._store.read(ALL_ORGS, live.due_counts, until, limit)
 
     async def due_for_erasure(self, now: int, limit: int = 100) -> Sequence[tuple[str, str]]:
-        return await self._store._read(ALL_ORGS, live.due_for_erasure, now, limit)
+        return await self._store.read(ALL_ORGS, live.due_for_erasure, now, limit)

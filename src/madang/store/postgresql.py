@@ -63,6 +63,8 @@ class PostgresStore(RunReads):
     `pool_size` connections at most. The schema must be there: see `madang.store.migrate`.
     """
 
+    dialect = "postgresql"
+
     def __init__(self, url: str, clock: Clock, pool_size: int = 10) -> None:
         super().__init__(clock)
         self._async_engine = create_postgresql_engine(url, pool_size)
@@ -132,7 +134,7 @@ class PostgresStore(RunReads):
                 raise lost
             await_only(self._clock.sleep(ASK_AGAIN_SECONDS))
 
-    async def _write(
+    async def write(
         self,
         scope: Scope,
         change: Callable[Concatenate[Connection, P], T],
@@ -141,7 +143,7 @@ class PostgresStore(RunReads):
     ) -> T:
         return await self._run(self._engine, scope, lambda c: change(c, *args, **kwargs))
 
-    async def _read(
+    async def read(
         self,
         scope: Scope,
         query: Callable[Concatenate[Connection, P], T],

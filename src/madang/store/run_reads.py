@@ -13,7 +13,7 @@ class RunReads(SqlStore):
     """Sessions and runs."""
 
     async def session(self, org_id: str, conversation_id: str, user_id: str) -> SessionView | None:
-        return await self._read(
+        return await self.read(
             Scope(org_id, user_id),
             sessions.session,
             org_id,
@@ -32,7 +32,7 @@ class RunReads(SqlStore):
         limit: int = 50,
         offset: int = 0,
     ) -> tuple[Sequence[SessionView], int]:
-        return await self._read(
+        return await self.read(
             Scope(org_id, user_id),
             sessions.sessions_of,
             org_id,
@@ -45,22 +45,22 @@ class RunReads(SqlStore):
         )
 
     async def message_count(self, org_id: str, conversation_id: str, user_id: str) -> int:
-        return await self._read(
+        return await self.read(
             Scope(org_id, user_id), sessions.message_count, org_id, conversation_id, user_id
         )
 
     async def run(self, org_id: str, message_id: str, user_id: str) -> Run | None:
-        return await self._read(Scope(org_id, user_id), sessions.run, org_id, message_id, user_id)
+        return await self.read(Scope(org_id, user_id), sessions.run, org_id, message_id, user_id)
 
     async def runs_under_way(self, org_id: str, conversation_id: str) -> Sequence[Run]:
-        return await self._read(Scope(org_id), sessions.runs_under_way, org_id, conversation_id)
+        return await self.read(Scope(org_id), sessions.runs_under_way, org_id, conversation_id)
 
     async def runs_answering(
         self, org_id: str, conversation_id: str, question_id: str
     ) -> Sequence[Run]:
-        return await self._read(
+        return await self.read(
             Scope(org_id), sessions.runs_answering, org_id, conversation_id, question_id
         )
 
     async def unchecked_runs(self, before: int, limit: int) -> Sequence[tuple[str, str]]:
-        return await self._read(ALL_ORGS, sessions.unchecked_runs, before, limit)
+        return await self.read(ALL_ORGS, sessions.unchecked_runs, before, limit)

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, ClassVar, Concatenate, Literal, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
@@ -67,12 +67,15 @@ class _Latest:
 class SqlStore(ABC):
     """The reads of `ports.Store`; a database adds how functions are run."""
 
+    dialect: ClassVar[Literal["sqlite", "postgresql"]]
+    """Whose SQL it speaks."""
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.read_seconds = Histogram(SECONDS)
         self.live = SqlLiveStore(self)
-        self._acks = _Latest(lambda org, acks: self._write(Scope(org), people.save_acks, acks))
-        self._seen = _Latest(lambda org, seen: self._write(Scope(org), people.save_last_seen, seen))
+        self._acks = _Latest(lambda org, acks: self.write(Scope(org), people.save_acks, acks))
+        self._seen = _Latest(lambda org, seen: self.write(Scope(org), people.save_last_seen, seen))
 
     async def _measured(self, read: Awaitable[T]) -> T:
         """Wait for a read, and count the time that it took; one that fails too."""
@@ -83,7 +86,7 @@ class SqlStore(ABC):
             self.read_seconds.observe(self._clock.monotonic() - begun)
 
     @abstractmethod
-    async def _read(
+    async def read(
         self,
         scope: Scope,
         query: Callable[Concatenate[Connection, P], T],
@@ -98,7 +101,7 @@ class SqlStore(ABC):
         """
 
     @abstractmethod
-    async def _write(
+    async def write(
         self,
         scope: Scope,
         change: Callable[Concatenate[Connection, P], T],
@@ -118,39 +121,39 @@ class SqlStore(ABC):
     async def close(self) -> None: ...
 
     async def epoch(self) -> str:
-        return await self._read(ALL_ORGS, events.epoch)
+        return await self.read(ALL_ORGS, events.epoch)
 
     async def head(self, org_id: str) -> int:
-        return await self._read(Scope(org_id), events.head, org_id)
+        return await self.read(Scope(org_id), events.head, org_id)
 
     async def heads(self, org_ids: Sequence[str]) -> dict[str, int]:
-        return await self._read(ALL_ORGS, events.heads, org_ids)
+        return await self.read(ALL_ORGS, events.heads, org_ids)
 
     async def memberships(self, org_id: str, user_ids: Sequence[str]) -> dict[str, list[str]]:
-        return await self._read(Scope(org_id), conversations.memberships, org_id, user_ids)
+        return await self.read(Scope(org_id), conversations.memberships, org_id, user_ids)
 
     async def seats_among(self, org_id: str, user_ids: Sequence[str]) -> set[str]:
-        return await self._read(Scope(org_id), conversations.seats_among, org_id, user_ids)
+        return await self.read(Scope(org_id), conversations.seats_among, org_id, user_ids)
 
     async def last_seqs(self, org_id: str, conversation_ids: Sequence[str]) -> dict[str, int]:
-        return await self._read(Scope(org_id), conversations.last_seqs, org_id, conversation_ids)
+        return await self.read(Scope(org_id), conversations.last_seqs, org_id, conversation_ids)
 
     async def events_for_user(
         self, org_id: str, user_id: str, after: int, until: int | None, limit: int
     ) -> list[Event]:
-        return await self._read(
+        return await self.read(
             Scope(org_id, user_id), events.events_for_user, org_id, user_id, after, until, limit
         )
 
     async def events_of_org(
         self, org_id: str, after: int, until: int | None, limit: int
     ) -> list[Event]:
-        return await self._read(Scope(org_id), events.events_of_org, org_id, after, until, limit)
+        return await self.read(Scope(org_id), events.events_of_org, org_id, after, until, limit)
 
     async def events_of_conversation(
         self, org_id: str, conversation_id: str, after_seq: int, until_seq: int | None, limit: int
     ) -> list[Event]:
-        return await self._read(
+        return await self.read(
             Scope(org_id),
             events.events_of_conversation,
             org_id,
@@ -161,15 +164,15 @@ class SqlStore(ABC):
         )
 
     async def seq_at(self, org_id: str, conversation_id: str, cursor: int) -> int:
-        return await self._read(Scope(org_id), events.seq_at, org_id, conversation_id, cursor)
+        return await self.read(Scope(org_id), events.seq_at, org_id, conversation_id, cursor)
 
     async def oldest_cursor(self, org_id: str) -> int:
-        return await self._read(Scope(org_id), events.oldest_cursor, org_id)
+        return await self.read(Scope(org_id), events.oldest_cursor, org_id)
 
     async def conversation(
         self, org_id: str, conversation_id: str, user_id: str
     ) -> ConversationView | None:
-        return await self._read(
+        return await self.read(
             Scope(org_id, user_id),
             conversations.conversation,
             org_id,
@@ -181,7 +184,7 @@ class SqlStore(ABC):
     async def conversations(
         self, org_id: str, user_id: str, *, before: tuple[int, str] | None, limit: int
     ) -> Page:
-        return await self._read(
+        return await self.read(
             Scope(org_id, user_id),
             conversations.conversations_of,
             org_id,
@@ -202,7 +205,7 @@ class SqlStore(ABC):
         around_seq: int | None = None,
         limit: int = 50,
     ) -> Page | None:
-        return await self._read(
+        return await self.read(
             Scope(org_id, user_id),
             messages.messages_of,
             org_id,
@@ -215,14 +218,14 @@ class SqlStore(ABC):
         )
 
     async def message(self, org_id: str, message_id: str, user_id: str) -> Message | None:
-        return await self._read(
+        return await self.read(
             Scope(org_id, user_id), messages.message, org_id, message_id, user_id
         )
 
     async def seq_of(
         self, org_id: str, conversation_id: str, *, message_id: str | None, time: int | None
     ) -> int | None:
-        return await self._read(
+        return await self.read(
             Scope(org_id), messages.seq_of, org_id, conversation_id, message_id, time
         )
 
@@ -236,7 +239,7 @@ class SqlStore(ABC):
         read_seq: int = 0,
         limit: int = 50,
     ) -> Page | None:
-        return await self._read(
+        return await self.read(
             Scope(org_id, user_id),
             conversations.participants_of,
             org_id,
@@ -250,19 +253,19 @@ class SqlStore(ABC):
     async def participant(
         self, org_id: str, conversation_id: str, user_id: str
     ) -> Participant | None:
-        return await self._read(
+        return await self.read(
             Scope(org_id, user_id), conversations.participant, org_id, conversation_id, user_id
         )
 
     async def count_events(self, org_id: str, user_id: str | None, after: int, most: int) -> int:
         if user_id is None:
-            return await self._read(Scope(org_id), events.count_of_org, org_id, after, most)
-        return await self._read(
+            return await self.read(Scope(org_id), events.count_of_org, org_id, after, most)
+        return await self.read(
             Scope(org_id, user_id), events.count_for_user, org_id, user_id, after, most
         )
 
     async def why_lost(self, org_id: str, cursor: int) -> Loss | None:
-        return await self._read(Scope(org_id), events.why_lost, org_id, cursor)
+        return await self.read(Scope(org_id), events.why_lost, org_id, cursor)
 
     async def missed(
         self,
@@ -273,24 +276,24 @@ class SqlStore(ABC):
         user_ids: Sequence[str],
         cursors: Sequence[int],
     ) -> Missed:
-        return await self._read(
+        return await self.read(
             Scope(org_id), events.missed, org_id, after, conversation_ids, each, user_ids, cursors
         )
 
     async def file(self, org_id: str, file_id: str, user_id: str) -> File | None:
-        return await self._read(Scope(org_id, user_id), files.file, org_id, file_id, user_id)
+        return await self.read(Scope(org_id, user_id), files.file, org_id, file_id, user_id)
 
     async def own_file(self, org_id: str, file_id: str, owner_id: str) -> File | None:
-        return await self._read(Scope(org_id, owner_id), files.own_file, org_id, file_id, owner_id)
+        return await self.read(Scope(org_id, owner_id), files.own_file, org_id, file_id, owner_id)
 
     async def due_files(self, org_id: str, now: int, limit: int) -> list[File]:
-        return await self._read(Scope(org_id), files.due_files, org_id, now, limit)
+        return await self.read(Scope(org_id), files.due_files, org_id, now, limit)
 
     async def orgs(self, after: str, limit: int) -> list[str]:
-        return await self._read(ALL_ORGS, files.orgs, after, limit)
+        return await self.read(ALL_ORGS, files.orgs, after, limit)
 
     async def acked_cursor(self, org_id: str, user_id: str, client_id: str) -> int | None:
-        return await self._read(Scope(org_id), people.acked_cursor, org_id, user_id, client_id)
+        return await self.read(Scope(org_id), people.acked_cursor, org_id, user_id, client_id)
 
     async def save_ack(
         self, org_id: str, user_id: str, client_id: str, cursor: int, now: int
@@ -299,10 +302,10 @@ class SqlStore(ABC):
         await self._acks.put({(org_id, user_id, client_id): ack}, "cursor")
 
     async def devices(self, org_id: str, user_id: str | None) -> list[Mapping[str, Any]]:
-        return await self._read(Scope(org_id), people.devices, org_id, user_id)
+        return await self.read(Scope(org_id), people.devices, org_id, user_id)
 
     async def last_seen(self, org_id: str, user_ids: Sequence[str]) -> dict[str, int]:
-        return await self._read(Scope(org_id), people.last_seen, org_id, user_ids)
+        return await self.read(Scope(org_id), people.last_seen, org_id, user_ids)
 
     async def save_last_seen(self, org_id: str, seen: Mapping[str, int]) -> None:
         rows: dict[Key, Mapping[str, Any]] = {
@@ -312,7 +315,7 @@ class SqlStore(ABC):
         await self._seen.put(rows, "time")
 
     async def contacts(self, org_id: str, user_id: str) -> set[str]:
-        return await self._read(Scope(org_id), people.contacts, org_id, user_id)
+        return await self.read(Scope(org_id), people.contacts, org_id, user_id)
 
     async def counts(self, org_id: str, active_since: int) -> Mapping[str, int]:
-        return await self._read(Scope(org_id), people.counts, org_id, active_since)
+        return await self.read(Scope(org_id), people.counts, org_id, active_since)

@@ -267,6 +267,8 @@ class SqliteStore(RunReads):
     The schema must be there: see `madang.store.migrate`.
     """
 
+    dialect = "sqlite"
+
     def __init__(self, url: str, clock: Clock) -> None:
         super().__init__(clock)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="madang-writer")
@@ -303,7 +305,7 @@ class SqliteStore(RunReads):
         with self._writer.begin() as connection:
             return work(connection)
 
-    async def _write(
+    async def write(
         self,
         scope: Scope,
         change: Callable[Concatenate[Connection, P], T],
@@ -321,7 +323,7 @@ class SqliteStore(RunReads):
 
         return await self._run(self._writing, lambda: self._writer, counted)
 
-    async def _read(
+    async def read(
         self,
         scope: Scope,
         query: Callable[Concatenate[Connection, P], T],

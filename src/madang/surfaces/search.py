@@ -7,13 +7,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from madang.model.identity import Identity
+from madang.model.ids import parse_uuid
+from madang.protocol.errors import invalid_id
 from madang.services.search.query import MAX_QUERY
 from madang.services.search.searching import Result, ResultPage, Search
 from madang.surfaces import objects
 from madang.surfaces.requests import Caller, JsonResponse, JsonRoute
 
 Words = Annotated[str, Query(min_length=1, max_length=MAX_QUERY, description="What to look for.")]
-Place = Annotated[str | None, Query(max_length=36)]
+Where = Annotated[str | None, Query(max_length=36)]
 Few = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(max_length=200, description="The `next` of a page.")]
 
@@ -26,25 +28,37 @@ def router(search: Search) -> APIRouter:
     async def search_messages(
         caller: Caller,
         q: Words,
-        conversation_id: Place = None,
+        conversation_id: Where = None,
         limit: Few = 20,
         cursor: Cursor = None,
     ) -> Any:
         """Messages I may see that answer `q`, best first; in one conversation, if it is named."""
-        return await _answer(search, caller, q, conversation_id, limit, cursor)
+        where = _where("conversation_id", conversation_id)
+        return await _answer(search, caller, q, where, limit, cursor)
 
     @routes.get("/api/chat/search", tags=["agents"])
     async def search_sessions(
         caller: Caller,
         q: Words,
-        session_id: Place = None,
+        session_id: Where = None,
         limit: Few = 20,
         cursor: Cursor = None,
     ) -> Any:
         """The same; in one session, if it is named."""
-        return await _answer(search, caller, q, session_id, limit, cursor)
+        where = _where("session_id", session_id)
+        return await _answer(search, caller, q, where, limit, cursor)
 
     return routes
+
+
+def _where(name: str, text: str | None) -> str | None:
+    """The id of a conversation, by the name that it has here. Raises `InvalidId`."""
+    if text is None:
+        return None
+    found = parse_uuid(text)
+    if found is None:
+        raise invalid_id(name)
+    return found
 
 
 async def _answer(

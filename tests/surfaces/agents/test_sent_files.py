@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.conftest import Server, eventually
 from tests.files.clients import Uploader, not_found
 from tests.surfaces.agents.sessions import LONG, Chat, answer_of, uploaded
-from tests.surfaces.people import error
+from tests.surfaces.people import House, error, problem
 
 FILE = {"name": "plan.pdf", "type": "application/pdf", "size": 8}
 
@@ -47,6 +51,47 @@ async def test_what_is_no_file_of_mine_is_not_sent(chat: Chat) -> None:
     own = await uploaded(chat, "bob", session)
     assert (await bob.ask("file", file_id=own))["content"] == ""
     error(await bob.ask("file", file_id=own), "CONFLICT", "File was sent already")
+
+
+async def test_files_ask_as_messages_do(make_program: Callable[..., Server]) -> None:
+    """As many runs at once as the settings say: here any number."""
+    server = make_program(
+        rate_limit_enabled="false", runs_per_user="1", runs_per_org="1", run_idle_seconds="600"
+    )
+    async with House(server) as house:
+        chat = Chat(house)
+        session = await chat.session("ann", "forever", when_busy="parallel")
+        ann = Uploader(house, "ann")
+        for number in range(12):
+            await ann.sent(session, message=str(number))
+        assert len(await chat.rest("ann").messages(session)) == 24
+
+
+async def test_too_many_runs_keep_what_was_uploaded(make_program: Callable[..., Server]) -> None:
+    server = make_program(rate_limit_enabled="true", runs_per_user="1", run_idle_seconds="600")
+    async with House(server) as house:
+        chat = Chat(house)
+        api, ann = chat.rest("ann"), Uploader(house, "ann")
+        session = await chat.session("ann", "forever", when_busy="parallel")
+        asked = await api.post(f"/sessions/{session}/messages", {"content": "silent"})
+        (run,) = asked.json()["runs"]
+        url = await ann.begun(session, 8, filename="plan.pdf", message="see page 3")
+        for offset, content in ((0, b"%PDF-1.7"), (8, b""), (8, b"")):
+            refused = await ann.append(url, offset, content)
+            told = problem(refused, 429, "RATE_LIMIT", "Too many runs at once")
+            assert told["retry_after"] == 1000
+        # Whoever sends a form again sends the file again.
+        problem(await ann.upload(session, "a.txt", b"x"), 429, "RATE_LIMIT")
+        await eventually(lambda: len(blobs(server)) == 1)
+        assert (await api.post(f"/runs/{run}/stop")).json()["status"] == "cancelled"
+        where = await ann.where(url)
+        assert (where.status_code, where.headers["upload-offset"]) == (200, "8")
+        sent = [one for one in await api.messages(session) if one["kind"] == "file_attachment"]
+        assert [one["content"] for one in sent] == ["see page 3"]
+
+
+def blobs(server: Server) -> list[Path]:
+    return [path for path in (server.directory / "files").rglob("*") if path.is_file()]
 
 
 async def test_it_is_gone_with_its_message(chat: Chat) -> None:

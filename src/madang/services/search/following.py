@@ -16,8 +16,8 @@ from madang.model.analyzer import terms
 from madang.ports.bus import Bus
 from madang.ports.search import (
     FILE_TERM,
+    Behind,
     Entry,
-    LogPage,
     Said,
     SearchIndex,
     place_term,
@@ -34,6 +34,8 @@ OWN_SECONDS = 10.0
 """How long a node that stops without a word keeps the others from following."""
 SWEEP_SECONDS = 60.0
 """How often it is looked whether there is an index to delete."""
+SWEEP_AT_ONCE = 0.3
+"""Seconds of deleting before it is looked again whether a log has gone on."""
 ABANDONED_MICROSECONDS = 120 * 1_000_000
 """An index that is being built and not touched for so long is given up."""
 PAGE = 1000
@@ -97,18 +99,31 @@ class Follower:
             if not behind:
                 await self._sweep()
                 break
+            before = events
             for org in behind:
-                generation, cursor = org.generation, org.cursor
-                if generation is None:
-                    made = await self._index.begin(org.org_id, "serving")
-                    generation, cursor = made.generation, made.cursor
                 # A page each, so that a long log does not keep the short ones waiting.
                 begun = self._clock.monotonic()
-                events += await advance(self._index, self._clock, org.org_id, generation, cursor)
+                try:
+                    events += await self._advance(org)
+                except Unavailable:
+                    raise
+                except Exception:
+                    # Whatever is wrong with one org's is not to keep the others waiting.
+                    log.exception("a search index could not follow its log", org=org.org_id)
                 await self._rest(self._clock.monotonic() - begun)
                 if not await self._bus.acquire("search", OWN_SECONDS):
                     return events
+            if events == before:
+                await self._sweep()
+                break
         return events
+
+    async def _advance(self, org: Behind) -> int:
+        generation, cursor = org.generation, org.cursor
+        if generation is None:
+            made = await self._index.begin(org.org_id, "serving")
+            generation, cursor = made.generation, made.cursor
+        return await advance(self._index, self._clock, org.org_id, generation, cursor)
 
     async def _rest(self, worked: float) -> None:
         if self._written is None:
@@ -120,12 +135,16 @@ class Follower:
         await self._clock.sleep(worked * (REST_WHEN_BUSY if is_busy else REST))
 
     async def _sweep(self) -> None:
+        """For a moment; what is left then is gone on with at the next look."""
         now = self._clock.monotonic()
         if now < self._sweep_at:
             return
+        abandoned = self._clock.now() - ABANDONED_MICROSECONDS
+        for org_id in await self._index.to_sweep(abandoned):
+            while await self._index.sweep(org_id, abandoned, 1):
+                if self._clock.monotonic() - now > SWEEP_AT_ONCE:
+                    return
         self._sweep_at = now + SWEEP_SECONDS
-        for org_id in await self._index.orgs():
-            await sweep(self._index, self._clock, org_id)
 
 
 async def sweep(index: SearchIndex, clock: Clock, org_id: str) -> None:
@@ -177,6 +196,3 @@ def entry_of(said: Said) -> Entry:
 
 def _names(said: Said) -> Sequence[str]:
     return [name for each in said.attachments if isinstance(name := each.get("name"), str)]
-
-
-__all__ = ["Follower", "LogPage", "advance", "entry_of", "sweep"]

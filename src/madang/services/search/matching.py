@@ -90,13 +90,13 @@ def relevance(query: Query, text: Text) -> float | None:
             return None
     wanted = query.terms
     fields = [positions(each, wanted) for each in folded]
-    if any(places.of(each) for each in query.without for places in fields):
+    if any(places.count(each) for each in query.without for places in fields):
         return None
     length = sum(places.length for places in fields)
     norm = _SATURATION * (0.25 + 0.75 * length / _USUAL_LENGTH)
     score = 0.0
     for each in query.phrases:
-        times = sum(len(places.of(each)) for places in fields)
+        times = sum(places.count(each) for places in fields)
         if times == 0:
             return None
         score += times / (times + norm)
@@ -145,7 +145,7 @@ def _in_order(query: Query, places: Positions) -> bool:
     for each in query.phrases:
         base = width(tuple(joined)) if joined else 0
         joined += [(term, base + distance) for term, distance in each]
-    return bool(places.of(tuple(joined)))
+    return places.count(tuple(joined)) > 0
 
 
 def rank(score: float, created_at: int) -> int:

@@ -16,7 +16,7 @@ class GivenUp(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RebuildProgress:
     """How far a new index has followed its log."""
 
     org_id: str
@@ -26,7 +26,7 @@ class Progress:
 
 
 async def rebuild(
-    index: SearchIndex, clock: Clock, org_id: str, told: Callable[[Progress], None]
+    index: SearchIndex, clock: Clock, org_id: str, told: Callable[[RebuildProgress], None]
 ) -> int:
     """Make the index anew; the number of events it was made of.
 
@@ -49,7 +49,7 @@ async def rebuild(
             raise GivenUp
         cursor, events = now.cursor, events + done
         head = (await index.orgs()).get(org_id, 0)
-        told(Progress(org_id, cursor, head, events))
+        told(RebuildProgress(org_id, cursor, head, events))
         if cursor >= head:
             break
     # What is said between the last look and now is followed where it serves.

@@ -7,9 +7,10 @@ then the windows below it: whoever goes on to the end has seen every answer once
 
 from __future__ import annotations
 
+import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from madang.clock import Clock
@@ -23,7 +24,7 @@ from madang.ports.search import (
     place_term,
     sender_term,
 )
-from madang.protocol.errors import Invalid, NotAParticipant
+from madang.protocol.errors import Invalid, NotAParticipant, Unavailable
 from madang.services.limits import RateLimit
 from madang.services.search import query as language
 from madang.services.search.matching import Highlight, Text, highlights, rank, relevance
@@ -40,6 +41,8 @@ MORE_EACH_LOOK, MOST_EACH_LOOK = 2, 8
 least, and at most, where it takes as many by what came of those before."""
 ENOUGH_JUDGED = 600
 """Candidates after which a window that fills the page is large enough."""
+AGAIN_SECONDS = 10.0
+"""How long a window may be looked through again; the first time it took a tenth of that."""
 SLICE = 8192
 """Characters judged in one turn of the loop: about a millisecond."""
 
@@ -90,12 +93,14 @@ class _Window:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What surfaces ask. `seconds` is how long a page may look before it ends where it is."""
+    """What surfaces ask. `seconds` is how long a page may look before it ends where it is. All
+    searches of a node take turns, a slice each, so that one turn of the loop holds one of them."""
 
     index: SearchIndex
     clock: Clock
     limit: RateLimit
     seconds: float = 1.0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def find(
         self,
@@ -145,8 +150,9 @@ class Search:
         most = max(WINDOW, page)
         give_up_at = self.clock.monotonic() + self.seconds
         newest = None if place is None else place.newest
-        # A window that was shown in part keeps its lower end too.
-        end = 0 if place is None or place.rank is None else place.oldest
+        # A window that was shown in part is looked through again whole, down to where it was.
+        again = place is not None and place.rank is not None
+        end = place.oldest if place is not None and again else 0
         answers: list[_Answer] = []
         first: int | None = None
         looks = judged = 0
@@ -161,22 +167,27 @@ class Search:
                 raise Invalid("cursor: the index was made anew, search again")
             if first is None:
                 first = found.newest
-            answers += await self._judged(query, [c for c in found.items if c.number >= end])
+            items = [each for each in found.items if each.number >= end]
+            some, count = await self._judged(query, items, again=again)
+            answers += some
             looks += 1
-            judged += len(found.items)
-            if found.oldest <= end or len(answers) >= most or looks == MOST_LOOKS:
+            judged += count
+            oldest = found.oldest
+            if count < len(items):
+                oldest = items[count - 1].number
                 break
-            # A window that was looked through before is so again, whole.
+            if oldest <= end or len(answers) >= most or looks == MOST_LOOKS:
+                break
             will_do = judged >= ENOUGH_JUDGED and len(answers) >= page
-            if not end and (will_do or self.clock.monotonic() >= give_up_at):
+            if not again and (will_do or self.clock.monotonic() >= give_up_at):
                 break
-            newest = found.oldest - 1
+            newest = oldest - 1
             missing = min(most, max(page - len(answers), 0)) * judged // max(1, len(answers))
             wanted = min(
                 max(missing, MORE_EACH_LOOK * wanted, ENOUGH_JUDGED - judged),
                 MOST_EACH_LOOK * wanted,
             )
-        oldest = max(found.oldest, end)
+        oldest = max(oldest, end)
         if len(answers) > most:
             # They came newest first.
             del answers[most:]
@@ -184,26 +195,33 @@ class Search:
         answers.sort(reverse=True)
         return _Window(found.generation, first, oldest, answers)
 
-    async def _judged(self, query: Query, candidates: Sequence[Candidate]) -> list[_Answer]:
-        """Those of the candidates that answer."""
-        answers = []
-        judged = 0
-        for each in candidates:
-            text = Text(
-                each.sender_id,
-                each.conversation_id,
-                each.created_at,
-                each.content,
-                each.attachments,
-            )
-            score = relevance(query, text)
-            if score is not None:
-                answers.append(_Answer(rank(score, each.created_at), each.number, each.message_id))
-            judged += len(each.content)
-            if judged >= SLICE:
-                judged = 0
+    async def _judged(
+        self, query: Query, candidates: Sequence[Candidate], *, again: bool
+    ) -> tuple[list[_Answer], int]:
+        """Those of the candidates that answer, and how many were judged: all that there was time
+        for, one at least; those of a window that is looked through `again` all.
+
+        Raises:
+            Unavailable: that took far too long.
+        """
+        answers: list[_Answer] = []
+        count = 0
+        begun = self.clock.monotonic()
+        for part in _slices(candidates):
+            async with self.turn:
+                took = self.clock.monotonic() - begun
+                if again and took > AGAIN_SECONDS:
+                    raise Unavailable("The search takes too long now")
+                if count and not again and took >= self.seconds:
+                    break
+                for each in part:
+                    score = relevance(query, _text_of(each))
+                    if score is not None:
+                        ranked = rank(score, each.created_at)
+                        answers.append(_Answer(ranked, each.number, each.message_id))
+                count += len(part)
                 await self.clock.sleep(0)
-        return answers
+        return answers, count
 
     async def _results(
         self, caller: Identity, query: Query, answers: Sequence[_Answer]
@@ -220,18 +238,33 @@ class Search:
             message = messages.get(each.message_id)
             if message is None:
                 continue
-            text = Text(
-                message.sender_id,
-                message.conversation_id,
-                message.created_at,
-                message.content,
-                message.attachments,
-            )
-            score = relevance(query, text)
-            if score is not None:
-                results.append(Result(message, score, highlights(query, text)))
+            text = _text_of(message)
+            async with self.turn:
+                score = relevance(query, text)
+                if score is not None:
+                    results.append(Result(message, score, highlights(query, text)))
                 await self.clock.sleep(0)
         return results
+
+
+def _text_of(said: Candidate | Message) -> Text:
+    return Text(
+        said.sender_id, said.conversation_id, said.created_at, said.content, said.attachments
+    )
+
+
+def _slices(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """As many as are judged in one turn of the loop."""
+    part: list[Candidate] = []
+    characters = 0
+    for each in candidates:
+        part.append(each)
+        characters += len(each.content)
+        if characters >= SLICE:
+            yield part
+            part, characters = [], 0
+    if part:
+        yield part
 
 
 def _wanted(query: Query, newest: int | None) -> Wanted:

@@ -317,6 +317,14 @@ def indexes(connection: Connection, org_id: str) -> list[Index]:
     ]
 
 
+def to_sweep(connection: Connection, abandoned: int) -> list[str]:
+    """See `ports.search`."""
+    index = search_indexes.c
+    is_abandoned = (index.state == "building") & (index.updated_at < abandoned)
+    found = select(index.org_id).where((index.state == "old") | is_abandoned).distinct()
+    return list(connection.execute(found.order_by(index.org_id)).scalars())
+
+
 def heads(connection: Connection) -> dict[str, int]:
     """The head of every org's log."""
     return {row[0]: row[1] for row in connection.execute(select(orgs.c.id, orgs.c.last_cursor))}

@@ -16,13 +16,15 @@ from madang.ports.blobs import Blobs
 from madang.ports.bus import Bus, SignalTold
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import Unavailable
+from madang.services.asking import RunLimits
+from madang.services.completing import Completing, MakeThumbnail
 from madang.services.file_types import Allowed
 from madang.services.limits import RateLimit
 from madang.services.sweeping import Sweeper
-from madang.services.uploads import Bounds, MakeThumbnail, Progress, Uploads
+from madang.services.uploads import Bounds, UploadProgress, Uploads
 from madang.settings import Settings, SettingsError
 from madang.surfaces.files import downloads, forms, tus
-from madang.surfaces.files.parts import Parts
+from madang.surfaces.files.work import Work
 from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -52,6 +54,7 @@ class Files:
         blobs: Blobs,
         make_thumbnail: MakeThumbnail,
         messages_limit: RateLimit,
+        run_limits: RunLimits,
     ) -> None:
         per_minute = settings.rate_limit_uploads_per_minute if settings.rate_limit_enabled else None
         requests = None if per_minute is None else per_minute * REQUESTS_PER_UPLOAD
@@ -69,13 +72,15 @@ class Files:
             settings.upload_idle_timeout,
             settings.upload_expiry,
         )
-        self.uploads = Uploads(
-            store, writer, blobs, bus, clock, self._sweeper, bounds, make_thumbnail, self._tell
+        self.uploads = Uploads(store, writer, blobs, bus, clock, bounds, self._tell)
+        completing = Completing(
+            writer, blobs, self._sweeper, bounds, make_thumbnail, run_limits, self._tell
         )
-        self._work = Parts(
+        self._work = Work(
             store,
             blobs,
             self.uploads,
+            completing,
             clock,
             messages_limit,
             uploads_limit,
@@ -108,7 +113,7 @@ class Files:
     async def close(self) -> None:
         await self._tasks.close()
 
-    def _tell(self, progress: Progress) -> None:
+    def _tell(self, progress: UploadProgress) -> None:
         """To the uploader's devices, as a signal."""
         file = progress.file
         text = orjson.dumps(

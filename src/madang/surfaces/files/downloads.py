@@ -25,8 +25,8 @@ from madang.services import file_types, parts
 from madang.services.files import not_found
 from madang.surfaces.files import ranges
 from madang.surfaces.files.fields import FilePath
-from madang.surfaces.files.parts import Parts
 from madang.surfaces.files.ranges import Range
+from madang.surfaces.files.work import Work
 from madang.surfaces.problems import problem
 from madang.surfaces.requests import Caller
 
@@ -43,7 +43,7 @@ HEADERS = {
 }
 
 
-def add(routes: APIRouter, work: Parts) -> None:
+def add(routes: APIRouter, work: Work) -> None:
     """Add the routes."""
 
     @routes.get("/{file_id}", response_class=Response)
@@ -62,7 +62,7 @@ def add(routes: APIRouter, work: Parts) -> None:
         return await _thumbnail(work, request, caller, file_id)
 
 
-async def _file(work: Parts, request: Request, caller: Identity, file_id: str) -> Response:
+async def _file(work: Work, request: Request, caller: Identity, file_id: str) -> Response:
     file = await _seen(work, caller, file_id)
     assert file.size is not None
     kind = file.type if file_types.is_picture(file.type) else file_types.BINARY
@@ -100,7 +100,7 @@ async def _file(work: Parts, request: Request, caller: Identity, file_id: str) -
 
 
 async def _several(
-    work: Parts,
+    work: Work,
     request: Request,
     caller: Identity,
     file: File,
@@ -137,7 +137,7 @@ async def _several(
     return await _answer(request, 206, headers, _allowed(work, caller, file, content()))
 
 
-async def _thumbnail(work: Parts, request: Request, caller: Identity, file_id: str) -> Response:
+async def _thumbnail(work: Work, request: Request, caller: Identity, file_id: str) -> Response:
     file = await _seen(work, caller, file_id)
     if file.thumbnail_size is None:
         raise not_found()
@@ -150,7 +150,7 @@ async def _thumbnail(work: Parts, request: Request, caller: Identity, file_id: s
     return await _answer(request, 200, headers, content)
 
 
-async def _seen(work: Parts, caller: Identity, file_id: str) -> File:
+async def _seen(work: Work, caller: Identity, file_id: str) -> File:
     file = await work.store.file(caller.org, file_id, caller.user_id)
     if file is None:
         raise not_found()
@@ -177,7 +177,7 @@ class Cut(Exception):
 
 
 async def _allowed(
-    work: Parts, caller: Identity, file: File, content: AsyncIterator[bytes]
+    work: Work, caller: Identity, file: File, content: AsyncIterator[bytes]
 ) -> AsyncIterator[bytes]:
     """The content, as long as the caller may have it: access ends in the middle of a file, too."""
     since, sent = work.clock.monotonic(), 0

@@ -13,7 +13,7 @@ from madang.surfaces.requests import uuid_named
 FilePath = Annotated[str, uuid_named("file_id")]
 
 
-class Said(Strict):
+class Caption(Strict):
     """The message that the file is sent with."""
 
     message: Text = ""
@@ -21,16 +21,16 @@ class Said(Strict):
     reply_to_id: Uuid | None = None
 
 
-FIELDS = frozenset(Said.model_fields)
-_SAID = TypeAdapter(Said)
+FIELDS = frozenset(Caption.model_fields)
+_CAPTION = TypeAdapter(Caption)
 
 
-def said(fields: dict[str, Any], max_content: int) -> Said:
+def caption(fields: dict[str, Any], max_content: int) -> Caption:
     """Raises:
     Invalid, TooLarge: one of the fields is wrong.
     """
     try:
-        found = _SAID.validate_python(fields)
+        found = _CAPTION.validate_python(fields)
     except ValidationError as error:
         raise error_of(error.errors(include_url=False)) from None
     if len(found.message.encode()) > max_content:

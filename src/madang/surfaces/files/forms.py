@@ -18,11 +18,18 @@ from madang.model.files import file_ids
 from madang.model.identity import Identity
 from madang.model.nouns import File, Message
 from madang.model.times import iso
-from madang.protocol.errors import Conflict, Invalid, MadangError, TooLarge, Unavailable
+from madang.protocol.errors import (
+    Conflict,
+    Invalid,
+    MadangError,
+    RateLimited,
+    TooLarge,
+    Unavailable,
+)
 from madang.services.uploads import MOST_SECONDS
 from madang.surfaces.content import sender_type
-from madang.surfaces.files.fields import FIELDS, Said, said, text
-from madang.surfaces.files.parts import Parts
+from madang.surfaces.files.fields import FIELDS, Caption, caption, text
+from madang.surfaces.files.work import Work
 from madang.surfaces.requests import Caller, JsonResponse, uuid_named
 
 AROUND = 1024 * 1024
@@ -51,7 +58,7 @@ _BODY: dict[str, Any] = {
 }
 
 
-def add_to_sessions(routes: APIRouter, work: Parts) -> None:
+def add_to_sessions(routes: APIRouter, work: Work) -> None:
     """Add the route to those of sessions."""
 
     @routes.post("/{session_id}/files", status_code=201, openapi_extra=_BODY)
@@ -63,7 +70,7 @@ def add_to_sessions(routes: APIRouter, work: Parts) -> None:
         return await _upload(work, request, caller, session_id, idempotency_key)
 
 
-def add_to_conversations(routes: APIRouter, work: Parts) -> None:
+def add_to_conversations(routes: APIRouter, work: Work) -> None:
     """Add the same route to those of the messenger's conversations."""
 
     @routes.post("/{conversation_id}/files", status_code=201, openapi_extra=_BODY)
@@ -79,7 +86,7 @@ def add_to_conversations(routes: APIRouter, work: Parts) -> None:
 
 
 async def _upload(
-    work: Parts, request: Request, caller: Identity, conversation_id: str, key: str | None
+    work: Work, request: Request, caller: Identity, conversation_id: str, key: str | None
 ) -> Response:
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != "multipart/form-data" or not options.get("boundary"):
@@ -96,9 +103,14 @@ async def _upload(
         return Response(None, 400)
     except MultipartError:
         raise Invalid("The body is not valid multipart/form-data") from None
-    done = await work.uploads.send(
-        file, words.message, sender_type(caller), words.client_id or key, words.reply_to_id
-    )
+    try:
+        done = await work.completing.send(
+            file, words.message, sender_type(caller), words.client_id or key, words.reply_to_id
+        )
+    except RateLimited:
+        # Whoever sends the form again sends the file again.
+        await work.completing.drop(file)
+        raise
     if not file_ids(done.message.attachments):
         raise Conflict("client_id was used for another message")
     return JsonResponse(_told(done.message), 201 if done.event else 200)
@@ -122,7 +134,7 @@ class _Form:
     """One body on its way in."""
 
     def __init__(
-        self, work: Parts, caller: Identity, conversation_id: str, request: Request, boundary: str
+        self, work: Work, caller: Identity, conversation_id: str, request: Request, boundary: str
     ) -> None:
         self._work = work
         self._caller = caller
@@ -134,7 +146,7 @@ class _Form:
         )
         self._file: File | None = None
 
-    async def read(self) -> tuple[File, Said]:
+    async def read(self) -> tuple[File, Caption]:
         """The file, stored and looked at, and what is said with it. Where anything is wrong with
         either, the file is deleted.
 
@@ -153,13 +165,14 @@ class _Form:
                         await self._take(_utf8(event.filename or ""), events)
                     elif name in FIELDS and name not in fields:
                         fields[name] = await self._field(name, events)
-                        said(fields, self._work.max_content)
+                        caption(fields, self._work.max_content)
                     else:
                         raise Invalid(f"Unknown field: {name[:100]}")
-            words = said(fields, self._work.max_content)
+            words = caption(fields, self._work.max_content)
             if self._file is None:
                 raise Invalid("Missing field: file")
-            self._file = await self._work.uploads.finish(self._file)
+            async with self._work.uploads.alone(self._file.id):
+                self._file = await self._work.completing.finish(self._file)
         except BaseException as error:
             await self._give_up(error)
             raise
@@ -170,7 +183,7 @@ class _Form:
     async def _give_up(self, error: BaseException) -> None:
         if self._file is not None and not isinstance(error, asyncio.CancelledError):
             try:
-                await self._work.uploads.drop(self._file)
+                await self._work.completing.drop(self._file)
             except MadangError:
                 pass  # It is swept when its time has come.
 

@@ -12,6 +12,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import suppress
 from email.utils import formatdate
 from typing import Any
 
@@ -25,11 +26,11 @@ from madang.model.ids import parse_uuid
 from madang.model.nouns import File
 from madang.model.times import MICROSECONDS
 from madang.protocol.codes import HTTP_STATUS
-from madang.protocol.errors import Conflict, Invalid, MadangError, TooLarge, invalid_id
+from madang.protocol.errors import Conflict, Invalid, MadangError, NotFound, TooLarge, invalid_id
 from madang.services.uploads import Checksum, ChecksumMismatch
 from madang.surfaces.content import sender_type
-from madang.surfaces.files.fields import FIELDS, FilePath, Said, said, text
-from madang.surfaces.files.parts import Parts
+from madang.surfaces.files.fields import FIELDS, Caption, FilePath, caption, text
+from madang.surfaces.files.work import Work
 from madang.surfaces.problems import problem
 from madang.surfaces.requests import Caller
 
@@ -46,6 +47,7 @@ HEADERS = (
     "Tus-Max-Size",
     "Tus-Resumable",
     "Tus-Version",
+    "Upload-Defer-Length",
     "Upload-Expires",
     "Upload-Length",
     "Upload-Metadata",
@@ -101,7 +103,7 @@ async def _answered(
         )
 
 
-def router(prefix: str, work: Parts) -> APIRouter:
+def router(prefix: str, work: Work) -> APIRouter:
     """The routes under `prefix`."""
     routes = APIRouter(
         prefix=prefix, route_class=TusRoute, tags=["files"], default_response_class=Response
@@ -156,11 +158,11 @@ def router(prefix: str, work: Parts) -> APIRouter:
     return routes
 
 
-async def _create(work: Parts, request: Request, caller: Identity) -> Response:
+async def _create(work: Work, request: Request, caller: Identity) -> Response:
     size = _number(request, "upload-length")
     written = request.headers.get("upload-metadata", "")
     metadata = _metadata(written)
-    _said(metadata, work)
+    _caption(metadata, work)
     given = metadata.get("conversation_id", metadata.get("session_id", b""))
     conversation_id = parse_uuid(text("conversation_id", given))
     if conversation_id is None:
@@ -175,20 +177,25 @@ async def _create(work: Parts, request: Request, caller: Identity) -> Response:
             file = await _take(work, request, caller, file)
         except MadangError:
             # It is not known to whom it is not told: nothing of it is kept.
-            await work.uploads.drop(file)
+            await work.completing.drop(file)
             raise
         headers["upload-offset"] = str(file.received)
     return Response(None, 201, {**headers, **_expires(file)})
 
 
-async def _where(work: Parts, caller: Identity, file_id: str) -> Response:
+async def _where(work: Work, caller: Identity, file_id: str) -> Response:
     file = await work.uploads.own(caller, file_id)
-    async with work.uploads.alone(file_id):
-        file = await work.uploads.own(caller, file_id)
-        file = await _complete(work, caller, file)
+    if file.size is not None:
+        async with work.uploads.alone(file_id):
+            file = await work.uploads.own(caller, file_id)
+            file = await _complete(work, caller, file)
+    # Else a form that is still coming: who looks does not cut it off.
+    length = (
+        {"upload-defer-length": "1"} if file.size is None else {"upload-length": str(file.size)}
+    )
     headers = {
         "upload-offset": str(file.received),
-        "upload-length": str(file.size),
+        **length,
         "cache-control": "no-store",
         **_expires(file),
     }
@@ -197,26 +204,28 @@ async def _where(work: Parts, caller: Identity, file_id: str) -> Response:
     return Response(None, 200, headers)
 
 
-async def _append(work: Parts, request: Request, caller: Identity, file_id: str) -> Response:
+async def _append(work: Work, request: Request, caller: Identity, file_id: str) -> Response:
     if request.headers.get("content-type", "") != BODY:
         return problem(415, Invalid.code, f"Content-Type must be {BODY}")
     offset = _number(request, "upload-offset")
     work.check_going_on(caller)
     file = await work.uploads.own(caller, file_id)
+    if file.size is None:
+        # A form's: nothing else goes on with it.
+        raise Conflict("Not an upload of this kind")
     file = await _take(work, request, caller, file, offset)
     return Response(None, 204, {"upload-offset": str(file.received), **_expires(file)})
 
 
 async def _take(
-    work: Parts, request: Request, caller: Identity, file: File, offset: int = 0
+    work: Work, request: Request, caller: Identity, file: File, offset: int = 0
 ) -> File:
     checksum = _checksum(request)
     async with work.uploads.alone(file.id) as turn:
         file = await work.uploads.own(caller, file.id)
         if offset != file.received:
             raise Conflict(f"Upload-Offset is {file.received}")
-        if file.size is None:
-            raise Conflict("Not an upload of this kind")
+        assert file.size is not None, "tus uploads have one from the beginning"
         announced = request.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > file.size - offset:
             raise TooLarge("More than announced")
@@ -226,26 +235,26 @@ async def _take(
         return await _complete(work, caller, file)
 
 
-async def _complete(work: Parts, caller: Identity, file: File) -> File:
+async def _complete(work: Work, caller: Identity, file: File) -> File:
     """What is to happen when all of it is there; also after a server was killed before that."""
     if file.size is None or file.received < file.size:
         return file
-    finished = await work.uploads.finish(file)
+    finished = await work.completing.finish(file)
     metadata = _metadata(str(file.metadata.get("tus", "")))
     if finished.message_id is None and "message" in metadata:
-        words = _said(metadata, work)
-        await work.uploads.send(
+        words = _caption(metadata, work)
+        await work.completing.send(
             finished, words.message, sender_type(caller), words.client_id, words.reply_to_id
         )
     return finished
 
 
-async def _terminate(work: Parts, caller: Identity, file_id: str) -> Response:
-    file = await work.uploads.own(caller, file_id)
-    if file.message_id is not None:
-        raise Conflict("File was sent already: delete its message")
+async def _terminate(work: Work, caller: Identity, file_id: str) -> Response:
+    await work.uploads.own(caller, file_id)
     async with work.uploads.alone(file_id):
-        await work.uploads.drop(file)
+        # As it is now: whoever worked on it may have sent it, or given it up as well.
+        with suppress(NotFound):
+            await work.completing.give_up(await work.uploads.own(caller, file_id))
     return Response(None, 204)
 
 
@@ -274,9 +283,9 @@ def _metadata(written: str) -> dict[str, bytes]:
     return found
 
 
-def _said(metadata: Mapping[str, bytes], work: Parts) -> Said:
+def _caption(metadata: Mapping[str, bytes], work: Work) -> Caption:
     fields = {name: text(name, metadata[name]) for name in FIELDS & metadata.keys()}
-    return said(fields, work.max_content)
+    return caption(fields, work.max_content)
 
 
 def _checksum(request: Request) -> Checksum | None:

@@ -8,17 +8,19 @@ from madang.clock import Clock
 from madang.model.identity import Identity
 from madang.ports.blobs import Blobs
 from madang.ports.store import Store
+from madang.services.completing import Completing
 from madang.services.limits import RateLimit
 from madang.services.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Work:
     """`uploads_limit` counts uploads that begin, `requests_limit` those that go on."""
 
     store: Store
     blobs: Blobs
     uploads: Uploads
+    completing: Completing
     clock: Clock
     messages_limit: RateLimit
     uploads_limit: RateLimit
@@ -31,6 +33,7 @@ class Parts:
             self._check(limit, caller)
 
     def check_going_on(self, caller: Identity) -> None:
+        """Raises `RateLimited` for one request too many."""
         self._check(self.requests_limit, caller)
 
     def _check(self, limit: RateLimit, caller: Identity) -> None:
