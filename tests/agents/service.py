@@ -4,6 +4,7 @@ is a behaviour. It keeps what it was asked."""
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -226,6 +227,23 @@ async def _flood(service: Service, out: Speaking, _: asyncio.StreamReader) -> No
         await out.piece(out.event("flood 🌊 ") * 100)
 
 
+async def _compressed(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    """Packs its answer, asked for or not."""
+    packed = gzip.compress(out.event("a" * 2**20))
+    await out.raw(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\n"
+        b"content-length: %d\r\n\r\n%b" % (len(packed), packed)
+    )
+
+
+async def _many_lines(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    """One event that never ends, line by line."""
+    await out.begin()
+    await out.say("well")
+    while True:
+        await out.piece(b"data:\n" * 10_000)
+
+
 async def _inside(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
     """Leads to an address inside."""
     await out.raw(
@@ -275,6 +293,8 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "page": _page,
     "endless": _endless,
     "flood": _flood,
+    "compressed": _compressed,
+    "many-lines": _many_lines,
     "inside": _inside,
     "steps": _steps,
 }

@@ -109,6 +109,7 @@ FAILURES = {
     "malformed": ("good ", "The agent sent an event that is no JSON"),
     "no-end": ("and then", "The agent's answer was cut"),
     "refuses": ("", "The agent refused (HTTP 500)"),
+    "compressed": ("", "The agent's answer is compressed"),
 }
 
 
@@ -174,6 +175,8 @@ async def test_floods_end(make_chat: Make) -> None:
     assert (metadata["status"], metadata["error"]) == ("failed", "The answer is too long")
     text, metadata = await ask(chat, "endless")
     assert (text, metadata["status"]) == ("", "failed")
+    text, metadata = await ask(chat, "many-lines")
+    assert (text, metadata["status"]) == ("well", "failed")
 
 
 async def test_steps(make_chat: Make) -> None:

@@ -80,7 +80,7 @@ def http_agent(url: str, secret: str, clock: Clock, *, private: bool, idle: floa
         }
         try:
             async with (
-                guarded_client(private=private, limit=LIMIT, idle=idle) as client,
+                guarded_client(private=private, limit=LIMIT, idle=idle, events=True) as client,
                 client.stream("POST", url, content=body, headers=headers) as answer,
             ):
                 _check(answer)
@@ -90,6 +90,8 @@ def http_agent(url: str, secret: str, clock: Clock, *, private: bool, idle: floa
             raise AgentFailed("The agent's address is not allowed") from error
         except httpx.TimeoutException as error:
             raise AgentFailed("The agent said nothing for too long") from error
+        except httpx.DecodingError as error:
+            raise AgentFailed("The agent's answer is compressed") from error
         except httpx.HTTPError as error:
             raise AgentFailed("The agent's answer was cut") from error
 

@@ -37,7 +37,7 @@ def openai_agent(
         if tools:
             asked["tools"] = list(tools)
         # The client is typed for the next httpx, and takes this one.
-        http: Any = guarded_client(private=private, limit=LIMIT, idle=idle)
+        http: Any = guarded_client(private=private, limit=LIMIT, idle=idle, events=True)
         begun = False
         client = openai.AsyncOpenAI(api_key=key, base_url=url, http_client=http, max_retries=0)
         try:
@@ -65,6 +65,8 @@ def openai_agent(
             raise AgentFailed("The agent failed") from error
         except httpx.TimeoutException as error:
             raise AgentFailed("The agent said nothing for too long") from error
+        except httpx.DecodingError as error:
+            raise AgentFailed("The agent's answer is compressed") from error
         except httpx.HTTPError as error:
             raise AgentFailed("The agent's answer was cut") from error
         except UnicodeDecodeError as error:
@@ -78,6 +80,8 @@ def openai_agent(
 def _connection(cause: BaseException | None, begun: bool) -> AgentFailed:
     if isinstance(cause, NotAllowed):
         return AgentFailed("The agent's address is not allowed")
+    if isinstance(cause, httpx.DecodingError):
+        return AgentFailed("The agent's answer is compressed")
     if begun:
         return AgentFailed("The agent's answer was cut")
     return AgentFailed("The agent cannot be reached")
