@@ -50,7 +50,13 @@ _ZIPPED = (
     (b"ppt/", f"{_OOXML}presentationml.presentation"),
 )
 _OOXML_EXTENSIONS = {"docx": _ZIPPED[0][1], "xlsx": _ZIPPED[1][1], "pptx": _ZIPPED[2][1]}
-_MIMETYPE_ENTRY = re.compile(rb"mimetype([a-z]+/[a-z0-9.+-]+)")
+# The first entry of a ZIP, if it is one that says what the whole is: stored, with a name of eight
+# characters and nothing more. Of what it may say only what is in a ZIP is believed.
+_MIMETYPE_ENTRY = re.compile(
+    rb"PK\x03\x04.{4}\0\0.{16}\x08\0\0\0mimetype"
+    rb"(application/(?:epub\+zip|hwp\+zip|vnd\.oasis\.opendocument\.[a-z.-]+))",
+    re.DOTALL,
+)
 
 # What a browser would take for a page (WHATWG MIME Sniffing, 7.1), less the tags that people begin
 # a text with: what it could be made to run is called so, however it is dressed.
@@ -119,10 +125,9 @@ def _text_type(text: bytes, name: str) -> str:
 
 
 def _zip_type(head: bytes, name: str) -> str:
-    said = _MIMETYPE_ENTRY.match(head[30:])
+    said = _MIMETYPE_ENTRY.match(head)
     if said:
-        # The first entry of OpenDocument, EPUB and HWPX; stored, so it can be read.
-        return said[1].decode().split("PK")[0]
+        return said[1].decode()
     if b"[Content_Types].xml" in head or b"_rels/.rels" in head:
         for folder, kind in _ZIPPED:
             if folder in head:
