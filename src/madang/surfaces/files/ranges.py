@@ -95,7 +95,8 @@ def _seconds(date: str | None) -> int | None:
         return None
     try:
         found = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):
+        # OverflowError: a zone that is further away than any.
         return None
     return int(_in_utc(found).timestamp())
 

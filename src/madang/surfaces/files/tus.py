@@ -9,7 +9,6 @@ as a message as soon as it is there.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -278,7 +277,7 @@ def _metadata(written: str) -> dict[str, bytes]:
         key, _, value = pair.partition(" ")
         try:
             found[key] = base64.b64decode(value.strip(), validate=True)
-        except binascii.Error:
+        except ValueError:
             raise Invalid("Upload-Metadata must be keys and values in Base64") from None
     return found
 
@@ -296,7 +295,7 @@ def _checksum(request: Request) -> Checksum | None:
     if algorithm in ALGORITHMS:
         try:
             found = base64.b64decode(digest, validate=True)
-        except binascii.Error:
+        except ValueError:
             found = b""
         if len(found) == hashlib.new(algorithm, usedforsecurity=False).digest_size:
             return Checksum(algorithm, found)
