@@ -51,11 +51,11 @@ def test_what_there_is_not(header: str) -> None:
 
 TAG, TIME = '"abc"', 1_700_000_000
 BEFORE, AT, AFTER = (
-NOWHERE = "Mon, 01 Jan 2020 00:00:00 +99999999999999999999"
     "Tue, 14 Nov 2023 22:13:19 GMT",
     "Tue, 14 Nov 2023 22:13:20 GMT",
     "Tue, 14 Nov 2023 22:13:21 GMT",
 )
+NOWHERE = "Mon, 01 Jan 2020 00:00:00 +99999999999999999999"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,15 @@ def test_whether_it_is_what_the_client_means(headers: dict[str, str], wanted: bo
 
 @pytest.mark.parametrize(
     ("condition", "goes_on"),
-    [(None, True), (TAG, True), ('W/"abc"', False), ('"x"', False), (AT, True), (AFTER, False), (NOWHERE, False)],
+    [
+        (None, True),
+        (TAG, True),
+        ('W/"abc"', False),
+        ('"x"', False),
+        (AT, True),
+        (AFTER, False),
+        (NOWHERE, False),
+    ],
 )
 def test_whether_a_range_is_of_the_same(condition: str | None, goes_on: bool) -> None:
     headers = {} if condition is None else {"if-range": condition}
