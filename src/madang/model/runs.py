@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from madang.model.nouns import ConversationView
 
@@ -18,7 +18,6 @@ be answered beside it."""
 Answers = Literal["always", "mentioned"]
 """Which messages of people the session's agent answers: all, or those with its `@name`."""
 
-WHEN_BUSY: tuple[WhenBusy, ...] = get_args(WhenBusy)
 ANYBODY = "*"
 """The handler of a session that was handed over to whichever person comes first."""
 

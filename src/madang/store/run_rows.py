@@ -12,9 +12,6 @@ from madang.store.rows import mapping, to_json
 
 Row = Sequence[Any]
 
-SESSION_WIDTH = 8
-RUN_WIDTH = 13
-
 
 def session_row(session: Session) -> tuple[Any, ...]:
     return (

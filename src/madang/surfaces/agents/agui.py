@@ -17,20 +17,19 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from madang.gateways.sse import EventStream
+from madang.gateways.sse import SSE_PING_SECONDS, EventStream
 from madang.hub.hub import Member
 from madang.model.identity import Identity
 from madang.model.ids import parse_uuid
 from madang.model.runs import Run, is_own_agent
 from madang.protocol.errors import Invalid, NotFound
-from madang.services.runs import AnswerApproval
+from madang.services.approvals import AnswerApproval
 from madang.services.sessions import CreateSession
 from madang.surfaces.agents import bodies
 from madang.surfaces.agents.rest import Parts
 from madang.surfaces.fields import Text
 from madang.surfaces.requests import Caller
 
-SSE_PING_SECONDS = 15
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 
 

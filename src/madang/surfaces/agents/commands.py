@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from madang.surfaces.agents.bodies import Note
 from madang.surfaces.fields import (
     Attachments,
     ClientId,
@@ -19,7 +20,6 @@ from madang.surfaces.fields import (
 
 Handle = Annotated[str, Field(min_length=1, max_length=100)]
 """What an agent outside calls its answer: an id, or a name of its own."""
-Note = Annotated[Text, Field(max_length=2000)]
 Options = Annotated[
     list[Annotated[Text, Field(min_length=1, max_length=100)]], Field(min_length=1, max_length=20)
 ]

@@ -13,7 +13,7 @@ from madang.model.ids import wire_user_id
 from madang.model.nouns import Event, Message
 from madang.model.runs import Session, SessionView, agent_name
 from madang.model.times import iso
-from madang.services.runs import approvals_of
+from madang.services.approvals import approvals_of
 from madang.surfaces import objects
 
 HISTORY_TYPES = {

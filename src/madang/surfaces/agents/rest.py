@@ -13,7 +13,7 @@ from madang.clock import Clock
 from madang.model.identity import Identity
 from madang.model.ids import is_user_id, parse_uuid, wire_user_id
 from madang.model.nouns import Message
-from madang.model.runs import ANYBODY, SessionView, WhenBusy, is_own_agent
+from madang.model.runs import SessionView, WhenBusy, is_own_agent
 from madang.model.times import iso, parse_iso
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import Invalid, NotAParticipant, NotFound, invalid_id
@@ -349,6 +349,5 @@ def _add_people(routes: APIRouter, parts: Parts) -> None:
         """A person takes over from the agent (`to` a user id, or `*` for whoever comes first), or
         gives back (`to` null)."""
         await parts.view(caller, session_id)
-        to = ANYBODY if body.to == ANYBODY else body.to
-        await writer.write(HandOver(caller.org, session_id, caller.user_id, to, body.note))
+        await writer.write(HandOver(caller.org, session_id, caller.user_id, body.to, body.note))
         return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))

@@ -9,18 +9,17 @@ import orjson
 from fastapi import APIRouter, Header
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from madang.gateways.sse import EventStream
+from madang.gateways.sse import SSE_PING_SECONDS, EventStream
 from madang.hub.hub import Member
 from madang.model.identity import Identity
 from madang.model.runs import Run, agent_name
 from madang.protocol.errors import NotFound
-from madang.services.runs import AnswerApproval, ChooseAnswer, Regenerate
+from madang.services.alternatives import ChooseAnswer, Regenerate
+from madang.services.approvals import AnswerApproval
 from madang.surfaces.agents import bodies
 from madang.surfaces.agents.rest import Key, Parts, SessionPath
 from madang.surfaces.agents.viewing import numbered, place_of
 from madang.surfaces.requests import Caller, JsonResponse, MessagePath
-
-SSE_PING_SECONDS = 15
 
 
 def add_runs(routes: APIRouter, parts: Parts) -> None:

@@ -25,7 +25,7 @@ from madang.model.ids import parse_uuid
 from madang.model.runs import Run
 from madang.ports.store import Store
 from madang.protocol.errors import Invalid, MadangError, NotFound, Unavailable
-from madang.services.runs import approvals_of
+from madang.services.approvals import approvals_of
 from madang.surfaces.admission import Admission
 from madang.surfaces.agents import frames
 
