@@ -70,7 +70,8 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The run as it is now, and its end's event: None where it had ended before."""
+    """The run as it is now, its message (None: it had not started), and its end's event: None
+    where it had ended before."""
 
     run: Run
     message: Message | None
@@ -111,6 +112,9 @@ class EndRun:
         since = self.unless_checked_since
         if run.over or (since is not None and run.checked_at >= since):
             return Ended(run, message, None)
+        if message is None:
+            ended, event = asking.end_waiting(tx, run, self.status)
+            return Ended(ended, None, event)
         latency = self.latency_ms
         if latency is None:
             latency = max(0, tx.now - run.created_at) // 1000
@@ -125,8 +129,6 @@ class EndRun:
             ends=run.ends if self.ends is None else self.ends,
         )
         tx.save_run(ended)
-        if message is None:
-            return Ended(ended, None, None)  # It waited; nobody was told of it.
         if message.deleted_at is None:
             told = {"status": self.status, "tokens_used": tokens, "latency_ms": latency}
             message = replace(
@@ -135,18 +137,7 @@ class EndRun:
                 metadata={**message.metadata, **(self.metadata or {}), **told},
             )
             tx.save_message(message)
-        event = tx.append(
-            run.conversation_id,
-            "run.ended",
-            run.agent_id,
-            message=message,
-            data={
-                "status": self.status,
-                "tokens_used": tokens,
-                "latency_ms": latency,
-                "index": max(0, len(ended.ends) - 1),
-            },
-        )
+        event = asking.tell_end(tx, ended, message)
         asking.start_next(tx, run.conversation_id, run.agent_id)
         return Ended(ended, message, event)
 

@@ -145,7 +145,7 @@ class _OnSession:
     def _stopping(self, tx: Transaction) -> dict[str, Any]:
         """End what waits; what runs is stopped by whoever commits this."""
         ids = tuple(run.message_id for run in tx.runs_under_way(self.conversation_id))
-        asking.end_waiting(tx, self.conversation_id, ids)
+        asking.stop_waiting(tx, self.conversation_id, ids)
         return {"stop": list(ids)} if ids else {}
 
 
@@ -255,7 +255,7 @@ class SendOut(_OnSession):
         stop = tuple(
             run.message_id for run in tx.runs_under_way(room) if run.agent_id == self.leaving
         )
-        asking.end_waiting(tx, room, stop)
+        asking.stop_waiting(tx, room, stop)
         return tx.append(
             room,
             "participant.left",

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.postgres import Postgres
 from tests.surfaces.agents.conftest import Program, TwoPrograms
 from tests.surfaces.agents.sessions import LONG, Api, Chat, answer_of, words
@@ -161,6 +163,91 @@ async def test_stopping_before_the_first_word_and_while_it_waits(program: Chat) 
     start = await ann.next("stream_start", patience=LONG)
     assert start["message_id"] == third
     assert (await other.post(f"/runs/{third}/stop")).json()["status"] == "cancelled"
+
+
+ENDINGS = ["stop", "archive", "handover", "send out"]
+
+
+async def end_all(api: Api, session: str, waiting: str, how: str) -> None:
+    """End what waits, in one of the ways that there are."""
+    match how:
+        case "stop":
+            answer = await api.post(f"/runs/{waiting}/stop")
+        case "archive":
+            answer = await api.delete(f"/sessions/{session}")
+        case "handover":
+            answer = await api.post(f"/sessions/{session}/handover", {"to": "bob"})
+        case _:
+            answer = await api.delete(f"/sessions/{session}/participants/agent:forever")
+    assert answer.is_success, answer.text
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+async def test_what_waits_and_is_ended_is_told_to_everybody(program: Chat, how: str) -> None:
+    session = await program.session("ann", "forever", participant_ids=["bob"])
+    ann, bob = await program.join("ann", session), await program.join("bob", session)
+    phone = await program.house.device("bob")
+    api = program.rest("ann")
+    path = f"/sessions/{session}/messages"
+    await api.post(path, {"content": "x"})
+    (waiting,) = (await api.post(path, {"content": "y", "client_id": "y"})).json()["runs"]
+    async with (
+        program.rest("ann").stream(
+            "POST", f"{path}/stream", {"content": "y"}, idempotency_key="y"
+        ) as asked,
+        program.rest("bob").stream("GET", f"/runs/{waiting}/stream") as watched,
+    ):
+        await end_all(api, session, waiting, how)
+        for events in (asked, watched):
+            ((identity, end),) = await events.all()
+            assert identity == f"{waiting}:0"
+            assert (end["type"], end["status"], end["length"]) == ("stream_end", "cancelled", 0)
+    for socket in (ann, bob):
+        end = await socket.next("stream_end", patience=LONG, message_id=waiting)
+        assert (end["status"], end["tokens_used"], end["length"]) == ("cancelled", 0, 0)
+    ended = await phone.next("run.ended", patience=LONG, message_id=waiting)
+    assert (ended["status"], ended["data"]) == ("cancelled", None)
+    found = (await api.get(f"/runs/{waiting}")).json()
+    assert (found["status"], found["tokens_used"]) == ("cancelled", 0)
+    # Whoever comes back is told too, and whoever asks now.
+    back = await program.join("ann", session, after=ann.connected["seq"])
+    assert (await back.next("stream_end", message_id=waiting))["seq"] == end["seq"]
+    async with program.rest("ann").stream("GET", f"/runs/{waiting}/stream") as events:
+        ((_, again),) = await events.all()
+    assert again["status"] == "cancelled"
+
+
+async def test_stopping_what_waits_over_the_socket(program: Chat) -> None:
+    session = await program.session("ann", "forever")
+    ann, other = await program.join("ann", session), await program.join("ann", session)
+    path = f"/sessions/{session}/messages"
+    runs = []
+    for content in "xyz":
+        runs += (await program.rest("ann").post(path, {"content": content})).json()["runs"]
+    await ann.send("stop", message_id=runs[1])
+    for socket in (ann, other):
+        end = await socket.next("stream_end", patience=LONG, message_id=runs[1])
+        assert end["status"] == "cancelled"
+    told = await ann.ask("stop", message_id=runs[2])
+    assert (told["type"], told["message_id"]) == ("stream_end", runs[2])
+    assert (told["status"], told["length"]) == ("cancelled", 0)
+    assert (await other.next("stream_end", patience=LONG, message_id=runs[2]))["seq"]
+
+
+async def test_what_waits_is_ended_by_the_next_question(program: Chat) -> None:
+    session = await program.session("ann", "forever")
+    ann = await program.join("ann", session)
+    path = f"/sessions/{session}/messages"
+    api = program.rest("ann")
+    runs = []
+    for content in "xy":
+        runs += (await api.post(path, {"content": content})).json()["runs"]
+    assert (await api.patch(f"/sessions/{session}", {"when_busy": "cancel"})).is_success
+    (last,) = (await api.post(path, {"content": "z"})).json()["runs"]
+    for run in runs:
+        end = await ann.next("stream_end", patience=LONG, message_id=run)
+        assert end["status"] == "cancelled"
+    assert (await ann.next("stream_start", patience=LONG, message_id=last))["reply_to_id"]
 
 
 async def test_an_answer_is_made_again_and_chosen(program: Chat) -> None:

@@ -165,13 +165,8 @@ class People:
                 if command.id is None:
                     return
                 run = await self._store.run(run.org_id, run.message_id, seat.user.user_id) or run
-            end = {
-                "type": "stream_end",
-                "message_id": run.message_id,
-                "tokens_used": run.tokens_used,
-                "latency_ms": run.latency_ms,
-                "status": run.status,
-            }
+            message = await self._store.message(run.org_id, run.message_id, seat.user.user_id)
+            end = frames.end_of(run, message)
             connection.write(Frame(orjson.dumps(_replied(end, command.id))))
         except MadangError as error:
             connection.write(Frame(objects.error(error, command.id)))

@@ -253,11 +253,11 @@ class Watching:
         self, viewer: RunViewer, user: Member, run: Run, place: int | None
     ) -> None:
         message = await self._store.message(run.org_id, run.message_id, user.user_id)
-        if message is None:
-            if run.status in ("cancelled", "interrupted"):
-                viewer.left.discard(run.message_id)  # It never began.
-                return
+        if not self._hub.is_in(user, run.conversation_id):
             raise NotFound("Message not found")
+        if message is None:
+            viewer.write(Frame(orjson.dumps(frames.end_of(run, None))))  # It never began.
+            return
         text = message.content
         offset = _offset(run.ends, place, len(text))
         start = frames.stream_start(message)
@@ -277,14 +277,4 @@ class Watching:
                 "offset": offset or 0,
             }
             viewer.write(Frame(orjson.dumps(chunk)))
-        end = {
-            "type": "stream_end",
-            "message_id": run.message_id,
-            "tokens_used": run.tokens_used,
-            "latency_ms": run.latency_ms,
-            "status": run.status,
-            "length": len(text),
-        }
-        if "error" in message.metadata:
-            end["error"] = message.metadata["error"]
-        viewer.write(Frame(orjson.dumps(end)))
+        viewer.write(Frame(orjson.dumps(frames.end_of(run, message))))
