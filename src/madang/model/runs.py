@@ -65,7 +65,8 @@ class Run:
     """One answer of an agent; `message_id` is its message, and its own name.
 
     `ends` are the offsets at which its chunks end, as far as they are on disk: they tell from
-    which offset on somebody who has had chunk N goes on.
+    which offset on somebody who has had chunk N goes on. `alternative_of` is the first answer to
+    the same question, where this is another one.
     """
 
     message_id: str
@@ -81,6 +82,7 @@ class Run:
     tokens_used: int | None = None
     latency_ms: int | None = None
     ends: tuple[int, ...] = ()
+    alternative_of: str | None = None
 
     @property
     def over(self) -> bool:

@@ -453,7 +453,7 @@ class Store(Protocol):
     async def runs_answering(
         self, org_id: str, conversation_id: str, question_id: str
     ) -> Sequence[Run]:
-        """The runs that a message has asked for, oldest first."""
+        """The runs that a message has asked for, oldest first; none of those made again."""
         ...
 
     async def runs_under_way(self, org_id: str, conversation_id: str) -> Sequence[Run]:

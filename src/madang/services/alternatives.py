@@ -44,10 +44,8 @@ class Regenerate:
         if tx.participant(message.conversation_id, run.agent_id) is None:
             raise NotFound("Agent not found")
         self.run_limits.check(tx, self.user_id, 1)
-        first = message.metadata.get("alternative_of", message.id)
-        again = asking.ask_agent(
-            tx, session, run.agent_id, self.user_id, run.question_id, {"alternative_of": first}
-        )
+        first = run.alternative_of or message.id
+        again = asking.ask_agent(tx, session, run.agent_id, self.user_id, run.question_id, first)
         _choose(tx, message.conversation_id, run.question_id, again.message_id)
         return again
 

@@ -176,7 +176,7 @@ def ask_agent(
     agent_id: str,
     asked_by: str,
     question_id: str | None,
-    metadata: Mapping[str, Any] | None = None,
+    alternative_of: str | None = None,
 ) -> Run:
     """A run of one of the server's agents: started, or waiting for the one before it."""
     room = session.conversation_id
@@ -194,10 +194,11 @@ def ask_agent(
         "waiting" if waits else "streaming",
         tx.now,
         tx.now,
+        alternative_of=alternative_of,
     )
     tx.add_run(run)
     if not waits:
-        start(tx, session, run, metadata)
+        start(tx, session, run)
     return run
 
 
@@ -205,10 +206,10 @@ def start(
     tx: Transaction,
     session: Session,
     run: Run,
-    metadata: Mapping[str, Any] | None = None,
     client_id: str | None = None,
 ) -> Event:
     """The run's message, without a word yet, and the event that tells of it."""
+    alternative = {} if run.alternative_of is None else {"alternative_of": run.alternative_of}
     message = Message(
         run.message_id,
         tx.org_id,
@@ -222,7 +223,7 @@ def start(
             "status": "streaming",
             "agent_id": agent_name(run.agent_id),
             "trace_id": session.trace_id,
-            **(metadata or {}),
+            **alternative,
         },
         run.question_id,
         (),

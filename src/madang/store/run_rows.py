@@ -45,6 +45,7 @@ def run_row(run: Run) -> tuple[Any, ...]:
         run.tokens_used,
         run.latency_ms,
         ends_text(run.ends),
+        run.alternative_of,
     )
 
 
@@ -63,6 +64,7 @@ def run_of(row: Row) -> Run:
         row[10],
         row[11],
         ends_of(row[12]),
+        row[13],
     )
 
 

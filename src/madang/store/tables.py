@@ -453,6 +453,7 @@ runs = Table(
     Column("tokens_used", BigInteger),
     Column("latency_ms", BigInteger),
     Column("ends", Words, nullable=False),
+    Column("alternative_of", Id),
     Index(None, "conversation_id", "status"),
     sqlite_with_rowid=False,
 )

@@ -280,6 +280,36 @@ async def test_an_answer_is_made_again_and_chosen(program: Chat) -> None:
     problem(await api.post(f"/runs/{history[0]['id']}/regenerate"), 404, "NOT_FOUND")
 
 
+async def test_an_answer_is_made_again_while_the_agent_is_busy(program: Chat) -> None:
+    """It waits, and is another answer to its question all the same."""
+    session = await program.session("ann", "forever")
+    ann = await program.join("ann", session)
+    api = program.rest("ann")
+    path = f"/sessions/{session}/messages"
+    asked = (await api.post(path, {"content": "x", "client_id": "x"})).json()
+    question, (first,) = asked["message_id"], asked["runs"]
+    await api.post(f"/runs/{first}/stop")
+    (busy,) = (await api.post(path, {"content": "y"})).json()["runs"]
+    again = (await api.post(f"/runs/{first}/regenerate")).json()
+    assert again["status"] == "waiting"
+    assert (await api.post(f"/runs/{busy}/stop")).json()["status"] == "cancelled"
+    start = await ann.next("stream_start", patience=LONG, message_id=again["message_id"])
+    assert (start["reply_to_id"], start["alternative_of"]) == (question, first)
+    kept = (await api.messages(session))[-1]
+    assert kept["metadata"]["alternative_of"] == first
+    # Of another one the first is the first still.
+    await api.post(f"/runs/{again['message_id']}/stop")
+    third = (await api.post(f"/runs/{again['message_id']}/regenerate")).json()["message_id"]
+    start = await ann.next("stream_start", patience=LONG, message_id=third)
+    assert start["alternative_of"] == first
+    # Whoever repeats the question watches what it asked for, and none of the others.
+    async with api.stream(
+        "POST", f"{path}/stream", {"content": "x"}, idempotency_key="x"
+    ) as events:
+        told = [one for _, one in await events.all()]
+    assert {one["message_id"] for one in told} == {first}
+
+
 async def test_a_deleted_answer_ends_and_nothing_of_it_stays(program: Chat) -> None:
     session = await program.session("ann", "numbers")
     ann = await program.join("ann", session)

@@ -98,7 +98,7 @@ _UNDER_WAY = rows_query(
 _ANSWERING = rows_query(
     columns("r", runs),
     "FROM runs AS r WHERE r.conversation_id = :conversation AND r.org_id = :org "
-    "AND r.question_id = :question ORDER BY r.message_id LIMIT -1",
+    "AND r.question_id = :question AND r.alternative_of IS NULL ORDER BY r.message_id LIMIT -1",
 )
 _UNCHECKED = rows_query(
     "l.org_id, l.message_id",

@@ -50,6 +50,7 @@ def upgrade() -> None:
         sa.Column("tokens_used", sa.BigInteger(), nullable=True),
         sa.Column("latency_ms", sa.BigInteger(), nullable=True),
         sa.Column("ends", _text(), nullable=False),
+        sa.Column("alternative_of", _text(36), nullable=True),
         sa.PrimaryKeyConstraint("message_id", name="pk_runs"),
         sqlite_with_rowid=False,
     )
