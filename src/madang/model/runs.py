@@ -66,7 +66,7 @@ class Run:
 
     `ends` are the offsets at which its chunks end, as far as they are on disk: they tell from
     which offset on somebody who has had chunk N goes on. `alternative_of` is the first answer to
-    the same question, where this is another one.
+    the same question, where this is another one; `client_id` what that was asked for by.
     """
 
     message_id: str
@@ -83,6 +83,7 @@ class Run:
     latency_ms: int | None = None
     ends: tuple[int, ...] = ()
     alternative_of: str | None = None
+    client_id: str | None = None
 
     @property
     def over(self) -> bool:

@@ -14,12 +14,22 @@ from madang.services.sizes import SMALL
 
 
 @dataclass(frozen=True, slots=True)
+class Regenerated:
+    """The other answer, and whether an earlier call had asked for it."""
+
+    run: Run
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Regenerate:
-    """Another answer to the same question, beside the first. It counts from now on."""
+    """Another answer to the same question, beside the first. It counts from now on. A repeated
+    `client_id` gives the first that it made, and asks nobody again."""
 
     org_id: str
     message_id: str
     user_id: str
+    client_id: str | None = None
     run_limits: RunLimits = USUAL_LIMITS
 
     @property
@@ -30,8 +40,15 @@ class Regenerate:
         needs.messages.add(self.message_id)
         needs.runs.add(self.message_id)
         needs.message_actors.add((self.message_id, self.user_id))
+        if self.client_id is not None:
+            needs.asked_again.add((self.message_id, self.user_id, self.client_id))
 
-    def apply(self, tx: Transaction) -> Run:
+    def apply(self, tx: Transaction) -> Regenerated:
+        message, _, _ = access.message_seen_by(tx, self.message_id, self.user_id)
+        if self.client_id is not None:
+            first = tx.asked_again(message.conversation_id, self.user_id, self.client_id)
+            if first is not None:
+                return Regenerated(first, True)
         message, _, _ = access.living_message(tx, self.message_id, self.user_id)
         run = tx.run(self.message_id)
         session = tx.session(message.conversation_id)
@@ -44,10 +61,17 @@ class Regenerate:
         if tx.participant(message.conversation_id, run.agent_id) is None:
             raise NotFound("Agent not found")
         self.run_limits.check(tx, self.user_id, 1)
-        first = run.alternative_of or message.id
-        again = asking.ask_agent(tx, session, run.agent_id, self.user_id, run.question_id, first)
+        again = asking.ask_agent(
+            tx,
+            session,
+            run.agent_id,
+            self.user_id,
+            run.question_id,
+            run.alternative_of or message.id,
+            self.client_id,
+        )
         _choose(tx, message.conversation_id, run.question_id, again.message_id)
-        return again
+        return Regenerated(again, False)
 
 
 MOST_CHOICES = 200

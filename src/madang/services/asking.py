@@ -177,6 +177,7 @@ def ask_agent(
     asked_by: str,
     question_id: str | None,
     alternative_of: str | None = None,
+    client_id: str | None = None,
 ) -> Run:
     """A run of one of the server's agents: started, or waiting for the one before it."""
     room = session.conversation_id
@@ -195,6 +196,7 @@ def ask_agent(
         tx.now,
         tx.now,
         alternative_of=alternative_of,
+        client_id=client_id,
     )
     tx.add_run(run)
     if not waits:

@@ -46,6 +46,7 @@ def run_row(run: Run) -> tuple[Any, ...]:
         run.latency_ms,
         ends_text(run.ends),
         run.alternative_of,
+        run.client_id,
     )
 
 
@@ -65,6 +66,7 @@ def run_of(row: Row) -> Run:
         row[11],
         ends_of(row[12]),
         row[13],
+        row[14],
     )
 
 

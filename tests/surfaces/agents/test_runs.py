@@ -310,6 +310,34 @@ async def test_an_answer_is_made_again_while_the_agent_is_busy(program: Chat) ->
     assert {one["message_id"] for one in told} == {first}
 
 
+async def test_a_repeat_of_making_again_asks_nobody_again(program: Chat) -> None:
+    session = await program.session("ann", "historian", participant_ids=["bob"])
+    ann, api = await program.join("ann", session), program.rest("ann")
+    await ann.send("message", content="one")
+    first, _, _ = await answer_of(ann)
+    path = f"/runs/{first}/regenerate"
+    made = await asyncio.gather(*(api.post(path, {"client_id": "r1"}) for _ in range(5)))
+    assert sorted(answer.status_code for answer in made) == [200] * 4 + [201]
+    (second,) = {answer.json()["message_id"] for answer in made}
+    await answer_of(ann, second)
+    by_key = await api.post(path, headers={"Idempotency-Key": "r1"})
+    assert (by_key.status_code, by_key.json()["message_id"]) == (200, second)
+    assert by_key.json()["status"] == "complete"
+    told = await ann.ask("regenerate", message_id=first, client_id="r1")
+    assert (told["type"], told["message_id"]) == ("regenerating", second)
+    # Of another key, of another person, and without one.
+    others = [
+        (await api.post(path, {"client_id": "r2"})).json()["message_id"],
+        (await program.rest("bob").post(path, {"client_id": "r1"})).json()["message_id"],
+        (await api.post(path)).json()["message_id"],
+        (await ann.ask("regenerate", message_id=first))["message_id"],
+    ]
+    assert len({first, second, *others}) == 6
+    for other in others:
+        await answer_of(ann, other)
+    assert len(await api.messages(session)) == 7
+
+
 async def test_a_deleted_answer_ends_and_nothing_of_it_stays(program: Chat) -> None:
     session = await program.session("ann", "numbers")
     ann = await program.join("ann", session)

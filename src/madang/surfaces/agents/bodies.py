@@ -50,6 +50,10 @@ class NewMessage(Strict):
     timestamp: Any = None
 
 
+class Again(Strict):
+    client_id: ClientId | None = None
+
+
 class NewPeople(Strict):
     user_ids: Annotated[list[UserRef], Field(max_length=100)] = Field(default_factory=list)
     agent_ids: Annotated[list[UserRef], Field(max_length=100)] = Field(default_factory=list)

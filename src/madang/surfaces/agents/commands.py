@@ -58,9 +58,13 @@ class Typing(Command):
 
 
 class OnMessage(Command):
-    """`stop`, `read`, `regenerate` and `choose`."""
+    """`stop`, `read` and `choose`."""
 
     message_id: Uuid
+
+
+class Regenerate(OnMessage):
+    client_id: ClientId | None = None
 
 
 class HandOver(Command):

@@ -18,7 +18,7 @@ from madang.model.nouns import Event, MessageType
 from madang.ports.bus import SignalTold
 from madang.ports.store import Store, Write, Writer
 from madang.protocol.errors import MadangError, NotFound
-from madang.services.alternatives import ChooseAnswer, Regenerate
+from madang.services.alternatives import ChooseAnswer, Regenerate, Regenerated
 from madang.services.approvals import AnswerApproval
 from madang.services.asking import RunLimits
 from madang.services.limits import RateLimit
@@ -182,18 +182,21 @@ class People:
 
         self._submit(seat, write, command.id, lambda done: done.event, again)
 
-    def regenerate(self, seat: Seat, command: commands.OnMessage) -> None:
+    def regenerate(self, seat: Seat, command: commands.Regenerate) -> None:
         user = seat.user
         self._messages_limit.check(user.org_id, user.user_id, self._clock.monotonic())
-        write = Regenerate(user.org_id, command.message_id, user.user_id, self._run_limits)
+        write = Regenerate(
+            user.org_id, command.message_id, user.user_id, command.client_id, self._run_limits
+        )
 
-        def waiting(run: Any) -> bytes | None:
+        def told_alone(done: Regenerated) -> bytes | None:
             if command.id is None:
                 return None
+            run = done.run
             told = {"type": "regenerating", "message_id": run.message_id, "status": run.status}
             return orjson.dumps(_replied(told, command.id))
 
-        self._submit(seat, write, command.id, lambda _: None, waiting)
+        self._submit(seat, write, command.id, lambda _: None, told_alone)
 
     def choose(self, seat: Seat, command: commands.OnMessage) -> None:
         user = seat.user

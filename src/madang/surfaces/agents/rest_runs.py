@@ -14,7 +14,7 @@ from madang.hub.hub import Member
 from madang.model.identity import Identity
 from madang.model.runs import Run, agent_name
 from madang.protocol.errors import NotFound
-from madang.services.alternatives import ChooseAnswer, Regenerate
+from madang.services.alternatives import ChooseAnswer, Regenerate, Regenerated
 from madang.services.approvals import AnswerApproval
 from madang.surfaces.agents import bodies
 from madang.surfaces.agents.rest import Key, Parts, SessionPath
@@ -71,13 +71,20 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
         return JsonResponse(_told(await _run(parts, caller, message_id)))
 
     @routes.post("/runs/{message_id}/regenerate", status_code=201)
-    async def regenerate(caller: Caller, message_id: MessagePath) -> Any:
-        """Another answer to the same question, which counts from now on."""
+    async def regenerate(
+        caller: Caller,
+        message_id: MessagePath,
+        body: bodies.Again | None = None,
+        idempotency_key: Key = None,
+    ) -> Any:
+        """Another answer to the same question, which counts from now on. A repeat (same
+        `client_id` or `Idempotency-Key`) answers 200 with the first one, and asks nobody again."""
         parts.count(caller)
-        run = await writer.write(
-            Regenerate(caller.org, message_id, caller.user_id, parts.run_limits)
+        key = idempotency_key if body is None else body.client_id or idempotency_key
+        done: Regenerated = await writer.write(
+            Regenerate(caller.org, message_id, caller.user_id, key, parts.run_limits)
         )
-        return JsonResponse(_told(run), 201)
+        return JsonResponse(_told(done.run), 200 if done.repeated else 201)
 
     @routes.post("/runs/{message_id}/choose")
     async def choose(caller: Caller, message_id: MessagePath) -> Any:

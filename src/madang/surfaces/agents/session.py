@@ -91,7 +91,7 @@ class SessionSocket:
             "typing": (_model(commands.Typing), people.types),
             "stop": (_model(commands.OnMessage), self._limited(people.stop)),
             "read": (_model(commands.OnMessage), self._limited(people.read)),
-            "regenerate": (_model(commands.OnMessage), people.regenerate),
+            "regenerate": (_model(commands.Regenerate), people.regenerate),
             "choose": (_model(commands.OnMessage), self._limited(people.choose)),
             "handover": (_model(commands.HandOver), self._limited(people.hand_over)),
             "approval_answer": (_model(commands.ApprovalAnswer), self._limited(people.answer)),
