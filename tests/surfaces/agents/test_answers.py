@@ -121,6 +121,49 @@ async def test_events_go_on_after_the_last_one_while_it_runs_and_when_it_is_done
         assert [told["type"] for _, told in await events.all()] == ["stream_end"]
 
 
+async def test_events_of_several_answers_go_on_each_from_its_own_place(program: Chat) -> None:
+    session = await program.session("ann", "echo")
+    api = program.rest("ann")
+    let_in = {"agent_ids": ["historian"]}
+    assert (await api.post(f"/sessions/{session}/participants", let_in)).is_success
+    path = f"/sessions/{session}/messages/stream"
+    text = "@echo @historian " + words(20)
+    whole: dict[str, str] = {}
+    had: dict[str, list[tuple[str, str]]] = {}
+    async with api.stream("POST", path, {"content": text, "client_id": "c"}) as events:
+        for identity, told in await events.all():
+            assert identity is not None
+            run = identity.partition(":")[0]
+            whole[run] = whole.get(run, "") + told.get("content", "")
+            if told["type"] == "stream_chunk":
+                had.setdefault(run, []).append((identity, whole[run]))
+    assert sorted(whole.values()) == sorted((text, f"user:{text}"))
+    for run, chunks in had.items():
+        # The last that it had was the first chunk of this run: the other one begins anew.
+        place, begun = chunks[0]
+        async with api.stream(
+            "POST", path, {"content": text, "client_id": "c"}, last_event_id=place
+        ) as events:
+            again = [told for _, told in await events.all()]
+        assert [one["message_id"] for one in again if one["type"] == "stream_start"] == [
+            other for other in whole if other != run
+        ]
+        for other in whole:
+            rest = "".join(one.get("content", "") for one in again if one["message_id"] == other)
+            assert rest == (whole[other][len(begun) :] if other == run else whole[other])
+    (question, *_) = await api.messages(session)
+    for wrong in (f"{question['id']}:0", "x"):
+        answer = await api.post(
+            f"/sessions/{session}/messages/stream",
+            {"content": text, "client_id": "c"},
+            headers={"Last-Event-ID": wrong},
+        )
+        problem(answer, 422, "VALIDATION")
+    answer = await api.post(path, {"content": "not sent"}, headers={"Last-Event-ID": "x"})
+    problem(answer, 422, "VALIDATION", "Last-Event-ID: not one that was given out")
+    assert "not sent" not in [message["content"] for message in await api.messages(session)]
+
+
 async def test_stopping_keeps_the_text(chat: Chat) -> None:
     session = await chat.session()
     ann = await chat.join("ann", session)

@@ -170,7 +170,8 @@ async def _events(
         # A person has taken over, or somebody else was meant.
         yield _event({**telling.place, "type": "RUN_FINISHED", "outcome": {"type": "success"}})
         return
-    watched = parts.watching.watch(caller, user, [run], place)
+    places = {} if place is None else {run.message_id: place}
+    watched = parts.watching.watch(caller, user, [run], places)
     async for content in watched:
         for told in telling.tell(content):
             yield _event(told)

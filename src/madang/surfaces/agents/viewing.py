@@ -4,7 +4,8 @@ is about certain runs, each from where its client left off, until they have ende
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -108,24 +109,44 @@ def numbered(content: dict[str, Any], last: dict[str, int]) -> ServerSentEvent:
     return ServerSentEvent(orjson.dumps(content).decode(), id=f"{message_id}:{index}")
 
 
-def place_of(last_event_id: str | None, message_id: str) -> int | None:
-    """The number of the last chunk that a client has had, by its `Last-Event-ID`.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a client was: the last chunk that it had."""
+
+    message_id: str
+    index: int
+
+
+def place_of(last_event_id: str | None) -> Place | None:
+    """Where a client was, by its `Last-Event-ID`; None where it comes for the first time.
 
     Raises:
-        Invalid: it is none, or one of another run.
+        Invalid: it is none that was given out.
     """
     if last_event_id is None or not last_event_id.strip():
         return None
     run, _, index = last_event_id.strip().rpartition(":")
-    if parse_uuid(run) != message_id:
-        raise Invalid("Last-Event-ID: not of this run")
+    message_id = parse_uuid(run)
     try:
         number = int(index)
     except ValueError:
-        raise Invalid("Last-Event-ID: not one that was given out") from None
-    if not BEFORE_ALL <= number < 2**31:
+        number = BEFORE_ALL - 1
+    if message_id is None or not BEFORE_ALL <= number < 2**31:
         raise Invalid("Last-Event-ID: not one that was given out")
-    return number
+    return Place(message_id, number)
+
+
+def places_in(runs: Sequence[Run], place: Place | None) -> dict[str, int]:
+    """In which of the runs a client was, and where. The others it gets from the beginning.
+
+    Raises:
+        Invalid: in none of them.
+    """
+    if place is None:
+        return {}
+    if all(run.message_id != place.message_id for run in runs):
+        raise Invalid("Last-Event-ID: not of this run")
+    return {place.message_id: place.index}
 
 
 def _offset(ends: Sequence[int], place: int | None, length: int) -> int | None:
@@ -169,16 +190,17 @@ class Watching:
         return await self._members.get(caller.org, caller.user_id)
 
     async def watch(
-        self, caller: Identity, user: Member, runs: Sequence[Run], place: int | None = None
+        self, caller: Identity, user: Member, runs: Sequence[Run], places: Mapping[str, int]
     ) -> AsyncIterator[dict[str, Any]]:
-        """What is told of these runs of one session, from after the chunk numbered `place`."""
+        """What is told of these runs of one session: of each from after the chunk of the number in
+        `places`, or from the beginning."""
         viewer = RunViewer(self._entrance, self._limit, [run.message_id for run in runs])
         viewer.identity = caller
         self._entrance.entered(viewer)
         try:
             self._admission.enter(viewer, user, beside=True)
             try:
-                await self._attach(viewer, user, runs, place)
+                await self._attach(viewer, user, runs, places)
             except MadangError as error:
                 # The answer has begun: its client comes back, and is told why then.
                 log.info("a stream could not begin", why=error.text)
@@ -191,7 +213,7 @@ class Watching:
             self._admission.leave(viewer)
 
     async def _attach(
-        self, viewer: RunViewer, user: Member, runs: Sequence[Run], place: int | None
+        self, viewer: RunViewer, user: Member, runs: Sequence[Run], places: Mapping[str, int]
     ) -> None:
         room = runs[0].conversation_id
         if not self._hub.is_in(user, room):
@@ -212,7 +234,7 @@ class Watching:
                     asked += await self._unanswered(now, user)
             for message_id, ended in over.items():
                 if message_id in viewer.left:
-                    await self._tell_ended(viewer, user, ended, place)
+                    await self._tell_ended(viewer, user, ended, places.get(message_id))
             self._hub.flush()
             left = [run for run in runs if run.message_id in viewer.left]
             channel = self._hub.channels.get(room)
@@ -224,7 +246,7 @@ class Watching:
             stream = self._streams.get(run.message_id)
             if stream is None:
                 continue
-            offset = _offset(stream.ends, place, stream.length)
+            offset = _offset(stream.ends, places.get(run.message_id), stream.length)
             if offset is not None:
                 viewer.had(run.message_id, offset)
             start = frames.start_of(stream.message_id, stream.agent_id, stream.question_id)
