@@ -172,8 +172,8 @@ async def _events(
         return
     places = {} if place is None else {run.message_id: place}
     watched = parts.watching.watch(caller, user, [run], places)
-    async for content in watched:
-        for told in telling.tell(content):
+    async for frame in watched:
+        for told in telling.tell(frame.content):
             yield _event(told)
         if telling.over:
             await watched.aclose()  # type: ignore[attr-defined]

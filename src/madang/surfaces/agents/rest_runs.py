@@ -125,8 +125,8 @@ def _stream(
             yield ServerSentEvent(orjson.dumps(told).decode())
             return
         last = dict(places)
-        async for content in parts.watching.watch(caller, user, runs, places):
-            yield numbered(content, last)
+        async for frame in parts.watching.watch(caller, user, runs, places):
+            yield numbered(frame, last)
 
     return EventStream(events(), ping=SSE_PING_SECONDS, send_timeout=parts.send_timeout)
 

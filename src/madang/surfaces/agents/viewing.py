@@ -3,7 +3,6 @@ is about certain runs, each from where its client left off, until they have ende
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +39,7 @@ BEFORE_ALL = -1
 class RunViewer(SseConnection):
     """Takes what is about its runs, and of their text what its client has not had."""
 
-    __slots__ = ("_frames", "_had", "_started", "left", "runs")
+    __slots__ = ("_had", "_started", "left", "runs")
 
     def __init__(self, entrance: Entrance, limit: int, runs: Sequence[str]) -> None:
         super().__init__(entrance, limit)
@@ -50,7 +49,6 @@ class RunViewer(SseConnection):
         """Those that have not ended."""
         self._had: dict[str, int] = {}
         self._started: set[str] = set()
-        self._frames: deque[dict[str, Any]] = deque()
 
     def had(self, message_id: str, offset: int) -> None:
         """Its client has had the text up to this offset, and the beginning."""
@@ -58,12 +56,12 @@ class RunViewer(SseConnection):
         self._started.add(message_id)
 
     def write(self, frame: Frame) -> None:
-        content = orjson.loads(frame.text)
+        content = frame.content
         message_id = content.get("message_id")
         if message_id in self.runs and content.get("type") in TOLD:
-            self._take(content, message_id)
+            self._take(frame, content, message_id)
 
-    def _take(self, content: dict[str, Any], message_id: str) -> None:
+    def _take(self, frame: Frame, content: Mapping[str, Any], message_id: str) -> None:
         match content["type"]:
             case "stream_start":
                 if message_id in self._started:
@@ -74,28 +72,30 @@ class RunViewer(SseConnection):
                 text = content["content"][max(0, had - offset) :]
                 if not text or offset > had:
                     return
-                content = {**content, "content": text, "offset": had}
+                if offset < had:
+                    frame = Frame(orjson.dumps({**content, "content": text, "offset": had}))
                 self._had[message_id] = had + len(text)
             case "stream_end":
                 self.left.discard(message_id)
-        self._frames.append(content)
-        super().write(Frame(orjson.dumps(content)))
+        super().write(frame)
 
-    async def told(self) -> AsyncIterator[dict[str, Any]]:
-        """Frames, until the last run has ended or the connection was closed."""
+    async def told(self) -> AsyncIterator[Frame]:
+        """Frames, as they came wherever nothing of them was had, until the last run has ended or
+        the connection was closed."""
         while True:
-            while self._frames:
-                content = self._frames.popleft()
-                self._unsent -= len(self._outbox.popleft().text)
-                yield content
+            while self._outbox:
+                frame = self._outbox.popleft()
+                self._unsent -= len(frame.text)
+                yield frame
             if not self.open or not self.left:
                 return
             self._wake.clear()
             await self._wake.wait()
 
 
-def numbered(content: dict[str, Any], last: dict[str, int]) -> ServerSentEvent:
+def numbered(frame: Frame, last: dict[str, int]) -> ServerSentEvent:
     """A frame as an event, with its `MESSAGE_ID:INDEX`. `last` keeps the numbers."""
+    content = frame.content
     message_id = content["message_id"]
     match content["type"]:
         case "stream_start":
@@ -106,7 +106,7 @@ def numbered(content: dict[str, Any], last: dict[str, int]) -> ServerSentEvent:
             index = last.get(message_id, BEFORE_ALL) + 1
         case _:
             index = last.get(message_id, BEFORE_ALL)
-    return ServerSentEvent(orjson.dumps(content).decode(), id=f"{message_id}:{index}")
+    return ServerSentEvent(frame.text.decode(), id=f"{message_id}:{index}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ class Watching:
 
     async def watch(
         self, caller: Identity, user: Member, runs: Sequence[Run], places: Mapping[str, int]
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncIterator[Frame]:
         """What is told of these runs of one session: of each from after the chunk of the number in
         `places`, or from the beginning."""
         viewer = RunViewer(self._entrance, self._limit, [run.message_id for run in runs])
@@ -205,8 +205,8 @@ class Watching:
                 # The answer has begun: its client comes back, and is told why then.
                 log.info("a stream could not begin", why=error.text)
                 return
-            async for content in viewer.told():
-                yield content
+            async for frame in viewer.told():
+                yield frame
         finally:
             viewer.open = False
             self._entrance.gone(viewer)
