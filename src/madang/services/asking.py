@@ -33,10 +33,11 @@ class RunLimits:
     of_user: int | None = 10
     of_org: int | None = 1000
 
-    def check(self, tx: Transaction, asked_by: str, more: int) -> None:
-        """Raises `RateLimited` where `more` runs of this user would be too many."""
-        of_user, of_org = tx.run_counts(asked_by)
-        if self.of_user is not None and of_user + more > self.of_user:
+    def check(self, tx: Transaction, asked_by: str | None, more: int) -> None:
+        """Raises `RateLimited` where `more` runs of this user (None: of nobody in particular)
+        would be too many."""
+        of_user, of_org = tx.run_counts(asked_by or "")
+        if asked_by is not None and self.of_user is not None and of_user + more > self.of_user:
             raise RateLimited("Too many runs at once", retry_after=RETRY_RUNS)
         if self.of_org is not None and of_org + more > self.of_org:
             raise RateLimited("Too many runs at once", retry_after=RETRY_RUNS)

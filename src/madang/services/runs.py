@@ -191,7 +191,10 @@ class TakeUp:
 
 @dataclass(frozen=True, slots=True)
 class StartOutside:
-    """An agent that is not the server's begins an answer. A repeat gives the first."""
+    """An agent that is not the server's begins an answer. A repeat gives the first.
+
+    It counts for the person whose message it answers; what answers nobody for the org alone.
+    """
 
     org_id: str
     conversation_id: str
@@ -227,19 +230,21 @@ class StartOutside:
             if first is not None:
                 return first, None
         access.check_open(conversation)
+        asked_by: str | None = None
         if self.reply_to_id is not None:
             parent = tx.message(self.reply_to_id)
             if parent is None or parent.conversation_id != self.conversation_id:
                 raise NotFound("Message not found")
+            asked_by = parent.sender_id if parent.sender_type == "user" else None
         if self.message_id is not None and (tx.message(self.message_id) or tx.run(self.message_id)):
             raise Conflict("There is a message of this id")
-        self.run_limits.check(tx, self.agent_id, 1)
+        self.run_limits.check(tx, asked_by, 1)
         run = Run(
             self.message_id or uuid7(tx.now),
             self.org_id,
             self.conversation_id,
             self.agent_id,
-            self.agent_id,
+            asked_by or self.agent_id,
             self.reply_to_id,
             "streaming",
             tx.now,
