@@ -211,6 +211,13 @@ async def test_whom_it_is_not_for(program: Chat) -> None:
         problem(answer, 404, "NOT_FOUND", "Interrupt not found")
     async with httpx.AsyncClient(base_url=house.server.url) as client:
         problem(await client.post("/api/agui/echo", json=body), 401, "UNAUTHORIZED")
+    # A session of the caller's with another agent is not answered by that one, nor by this.
+    session = await program.session("ann", "historian")
+    async with house.server.rest("ann", org=house.org) as client:
+        theirs = {**body, "threadId": session, "messages": [user_says("who?")]}
+        answer = await client.post("/api/agui/echo", json=theirs)
+        problem(answer, 409, "CONFLICT", "The thread is a session of another agent")
+    assert await program.rest("ann").messages(session) == []
     # Another user's thread of the same name is another; another's session is none of one's own.
     session = await program.session("ann")
     async with house.server.rest("bob", org=house.org) as client:

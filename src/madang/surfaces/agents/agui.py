@@ -22,7 +22,7 @@ from madang.hub.hub import Member
 from madang.model.identity import Identity
 from madang.model.ids import parse_uuid
 from madang.model.runs import Run, is_own_agent
-from madang.protocol.errors import Invalid, NotFound
+from madang.protocol.errors import Conflict, Invalid, NotFound
 from madang.services.approvals import AnswerApproval
 from madang.services.sessions import CreateSession
 from madang.surfaces.agents import bodies
@@ -87,6 +87,8 @@ async def _session(
     if known is not None:
         seen = await parts.store.session(caller.org, known, caller.user_id)
         if seen is not None:
+            if seen.session.agent_id != agent_user:
+                raise Conflict("The thread is a session of another agent")
             return known
     told = orjson.dumps([agent, caller.user_id, thread_id])
     key = f"agui:{hashlib.sha256(told).hexdigest()}"
