@@ -77,6 +77,28 @@ async def test_a_session_from_beginning_to_end(chat: Chat) -> None:
     assert (again["status"], again["title"]) == ("active", "Yards")
 
 
+async def test_a_change_is_one_event_and_whole_or_none(chat: Chat) -> None:
+    session = await chat.session()
+    api = chat.rest("ann")
+    path = f"/sessions/{session}"
+    ann = await chat.join("ann", session)
+    for status in ("archived", "active"):
+        change = {"title": status, "metadata": {"s": status}, "when_busy": "parallel"}
+        changed = (await api.patch(path, {**change, "status": status})).json()
+        assert {name: changed[name] for name in change} == change
+        assert changed["status"] == status
+        told = await ann.next("system", event="session_updated")
+        assert (told["title"], told["status"], told["metadata"]["s"]) == (status,) * 3
+        assert told["seq"] == changed["last_seq"]
+        # It is so already.
+        assert (await api.patch(path, {"status": status})).json()["last_seq"] == told["seq"]
+    await api.delete(path)
+    before = (await api.get(path)).json()
+    for change in ({"title": "x"}, {"title": "x", "status": "archived"}, {"answers": "mentioned"}):
+        problem(await api.patch(path, change), 409, "CONFLICT", "Conversation is archived")
+    assert (await api.get(path)).json() == before
+
+
 async def test_lists_are_paged_and_filtered(chat: Chat) -> None:
     ann = chat.rest("ann")
     made = [await chat.session("ann", title=f"s{n}") for n in range(5)]

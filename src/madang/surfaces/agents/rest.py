@@ -21,13 +21,11 @@ from madang.services.asking import RunLimits
 from madang.services.limits import RateLimit
 from madang.services.messages import Done, ReadMessage, SendMessage
 from madang.services.sessions import (
-    ArchiveSession,
+    ChangeSession,
     CreateSession,
     HandOver,
     LetIn,
-    RestoreSession,
     SendOut,
-    UpdateSession,
 )
 from madang.surfaces.agents import bodies, frames
 from madang.surfaces.agents.viewing import Watching
@@ -184,36 +182,33 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
     ) -> Any:
         """Change it (admins). What is left out stays; a null title clears it."""
         await parts.view(caller, session_id)
-        place = (caller.org, session_id, caller.user_id)
-        if body.status == "active":
-            await writer.write(RestoreSession(*place))
-        if body.model_fields_set - {"status"}:
-            await writer.write(
-                UpdateSession(
-                    *place,
-                    body.title,
-                    body.metadata,
-                    body.when_busy,
-                    body.answers,
-                    set_title="title" in body.model_fields_set,
-                )
+        await writer.write(
+            ChangeSession(
+                caller.org,
+                session_id,
+                caller.user_id,
+                body.title,
+                body.metadata,
+                body.when_busy,
+                body.answers,
+                set_title="title" in body.model_fields_set,
+                status=body.status,
             )
-        if body.status == "archived":
-            await writer.write(ArchiveSession(*place))
+        )
         return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
 
     @routes.post("/sessions/{session_id}/restore")
     async def restore_session(caller: Caller, session_id: SessionPath) -> Any:
         """Open an archived one again (admins)."""
         await parts.view(caller, session_id)
-        await writer.write(RestoreSession(caller.org, session_id, caller.user_id))
+        await writer.write(ChangeSession(caller.org, session_id, caller.user_id, status="active"))
         return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
 
     @routes.delete("/sessions/{session_id}")
     async def archive_session(caller: Caller, session_id: SessionPath) -> Any:
         """Archive it (admins): read-only until it is restored."""
         await parts.view(caller, session_id)
-        await writer.write(ArchiveSession(caller.org, session_id, caller.user_id))
+        await writer.write(ChangeSession(caller.org, session_id, caller.user_id, status="archived"))
         told = {"message": "Session archived successfully", "session_id": session_id}
         return JsonResponse(told)
 
