@@ -30,11 +30,12 @@ async def test_its_answer_is_everybodys(program: Chat) -> None:
         space = " " if index else ""
         await bot.send("stream_chunk", message_id=run, content=space + word, index=index)
     await bot.send("run_step", message_id=run, step_id="s", name="look", status="complete")
-    await bot.send("stream_end", message_id=run, tokens_used=99)
+    await bot.send("stream_end", message_id=run, tokens_used=99, latency_ms=10**9)
     for socket in (ann, bot):
         found, said, end = await answer_of(socket)
         assert (found, said) == (run, text)
         assert (end["status"], end["tokens_used"]) == ("complete", 99)
+        assert end["latency_ms"] < 10**9  # The server measures.
     kept = (await program.rest("ann").messages(session))[-1]
     assert (kept["id"], kept["content"], kept["sender_id"]) == (run, text, "bot-7")
     assert (kept["sender_type"], kept["reply_to_id"]) == ("agent", question)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 
 from tests.surfaces.agents.sessions import Chat, answer_of
 from tests.surfaces.people import problem
@@ -138,6 +139,15 @@ async def test_history_before_and_after(chat: Chat) -> None:
     assert await contents(after=sent[3]["created_at"]) == ["4", "5"]
     path = f"/sessions/{session}/messages"
     problem(await ann.get(path, before="never"), 422, "VALIDATION")
+    moment = datetime.fromisoformat(sent[3]["created_at"])
+    micros = round(moment.timestamp() * 1_000_000)
+    assert await contents(before=micros) == ["2", "3"]
+    assert await contents(after=micros) == ["4", "5"]
+    # Seconds, milliseconds and nanoseconds are none.
+    for number in (micros // 1_000_000, micros // 1_000, micros * 1_000 // 10, 10**9 + 1):
+        why = "before: a number beyond 1000000000 is a time in microseconds"
+        problem(await ann.get(path, before=number), 422, "VALIDATION", why)
+    assert (await ann.get(path, after=10**9)).json()["messages"] == []
     problem(await ann.get(path, before=1, after=1), 422, "VALIDATION")
     problem(await ann.get(path, before=str(uuid.uuid4())), 404, "NOT_FOUND")
 

@@ -100,6 +100,8 @@ class StreamChunk(Command):
 
 
 class StreamEnd(Command):
+    """`latency_ms` may be said, as the server says it, and is not used: it measures itself."""
+
     message_id: Handle
     tokens_used: int | None = Field(default=None, ge=0, lt=2**53)
     latency_ms: int | None = Field(default=None, ge=0, lt=2**53)

@@ -35,7 +35,9 @@ from madang.surfaces.requests import Caller, JsonResponse, Limit, uuid_named
 SessionPath = Annotated[str, uuid_named("session_id")]
 Key = Annotated[str | None, Header(min_length=1, max_length=200)]
 _LARGEST_SEQ = 10**9
-"""A larger number is a time."""
+"""A larger number is a time in microseconds."""
+_FIRST_TIME, _LAST_TIME = 946_684_800_000_000, 4_102_444_800_000_000
+"""From 2000 to 2100: a number before or after is one of another unit, and a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +229,8 @@ def _add_history(routes: APIRouter, parts: Parts) -> None:
         before: str | None = None,
         after: str | None = None,
     ) -> Any:
-        """Messages newest last, before or after a seq, a message id or a time."""
+        """Messages newest last, before or after a seq, a message id or a time: ISO 8601, or
+        microseconds since 1970. A whole number is a seq up to 1,000,000,000, and a time beyond."""
         if before is not None and after is not None:
             raise Invalid("Only one of before and after can be given")
         await parts.view(caller, session_id)
@@ -293,6 +296,8 @@ async def _seq(
         number = int(place)
         if number <= _LARGEST_SEQ:
             return number
+        if not _FIRST_TIME <= number < _LAST_TIME:
+            raise Invalid(f"{name}: a number beyond {_LARGEST_SEQ} is a time in microseconds")
         time: int | None = number
     else:
         message_id = parse_uuid(place)
