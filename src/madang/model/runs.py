@@ -96,4 +96,3 @@ class SessionView:
 
     session: Session
     view: ConversationView
-    message_count: int

@@ -13,8 +13,7 @@ from madang.store.queries.conversations import SEEN, VIEW, VIEW_WIDTH, views
 from madang.store.queries.reading import Row, columns, fetch, rows_query, scalar, scalar_query
 from madang.store.tables import runs, sessions
 
-_MESSAGES = "SELECT count(*) FROM messages AS n WHERE n.conversation_id = c.id"
-_SESSION = f"{VIEW}, {columns('s', sessions)}, ({_MESSAGES})"
+_SESSION = f"{VIEW}, {columns('s', sessions)}"
 _SEEN = SEEN + "JOIN sessions AS s ON s.conversation_id = c.id "
 _MINE = "WHERE p.org_id = :org AND p.user_id = :user AND c.kind = 'agent' "
 _CHOSEN = (
@@ -38,7 +37,7 @@ def _views(
     told = [row[:VIEW_WIDTH] for row in found]
     seen = views(connection, org_id, user_id, told, now)
     return [
-        SessionView(run_rows.session_of(row[VIEW_WIDTH:]), view, row[-1])
+        SessionView(run_rows.session_of(row[VIEW_WIDTH:]), view)
         for row, view in zip(found, seen, strict=True)
     ]
 

@@ -272,7 +272,7 @@ def session_line(seen: SessionView, catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def session(seen: SessionView, catalog: Catalog) -> dict[str, Any]:
+def session(seen: SessionView, catalog: Catalog, message_count: int) -> dict[str, Any]:
     """A session, whole."""
     row, own = seen.view.conversation, seen.session
     offered = agent_of(own, catalog)
@@ -286,7 +286,7 @@ def session(seen: SessionView, catalog: Catalog) -> dict[str, Any]:
         "agent": agent(offered),
         "metadata": row.metadata,
         "participants": participants,
-        "message_count": seen.message_count,
+        "message_count": message_count,
         "handler": None if own.handler is None else wire_user_id(own.handler),
         "when_busy": own.when_busy,
         "answers": own.answers,

@@ -78,6 +78,13 @@ class Parts:
             raise NotFound("Session not found")
         return seen
 
+    async def whole(self, caller: Identity, session_id: str) -> dict[str, Any]:
+        """A session as whoever asks for it is answered: only then are its messages counted.
+        Raises `NotFound`."""
+        seen = await self.view(caller, session_id)
+        count = await self.store.message_count(caller.org, session_id, caller.user_id)
+        return frames.session(seen, self.catalog, count)
+
     async def send(
         self, caller: Identity, session_id: str, body: bodies.NewMessage, key: str | None
     ) -> Done:
@@ -141,8 +148,7 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
                 tuple(body.participant_ids or ()),
             )
         )
-        seen = await parts.view(caller, opened.conversation.id)
-        return JsonResponse(frames.session(seen, catalog), 201)
+        return JsonResponse(await parts.whole(caller, opened.conversation.id), 201)
 
     @routes.get("/sessions")
     async def list_sessions(
@@ -176,7 +182,7 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
     @routes.get("/sessions/{session_id}")
     async def get_session(caller: Caller, session_id: SessionPath) -> Any:
         """One I am in."""
-        return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
+        return JsonResponse(await parts.whole(caller, session_id))
 
     @routes.patch("/sessions/{session_id}")
     async def update_session(
@@ -197,14 +203,14 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
                 status=body.status,
             )
         )
-        return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
+        return JsonResponse(await parts.whole(caller, session_id))
 
     @routes.post("/sessions/{session_id}/restore")
     async def restore_session(caller: Caller, session_id: SessionPath) -> Any:
         """Open an archived one again (admins)."""
         await parts.view(caller, session_id)
         await writer.write(ChangeSession(caller.org, session_id, caller.user_id, status="active"))
-        return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
+        return JsonResponse(await parts.whole(caller, session_id))
 
     @routes.delete("/sessions/{session_id}")
     async def archive_session(caller: Caller, session_id: SessionPath) -> Any:
@@ -314,7 +320,7 @@ async def _seq(
 
 
 def _add_people(routes: APIRouter, parts: Parts) -> None:
-    writer, catalog = parts.writer, parts.catalog
+    writer = parts.writer
 
     @routes.post("/sessions/{session_id}/participants")
     async def let_in(caller: Caller, session_id: SessionPath, body: bodies.NewPeople) -> Any:
@@ -326,7 +332,7 @@ def _add_people(routes: APIRouter, parts: Parts) -> None:
         parts.count(caller)
         joining = (*body.user_ids, *agents)
         await writer.write(LetIn(caller.org, session_id, caller.user_id, joining))
-        return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
+        return JsonResponse(await parts.whole(caller, session_id))
 
     @routes.delete("/sessions/{session_id}/participants/{user_id:path}")
     async def send_out(caller: Caller, session_id: SessionPath, user_id: str) -> Any:
@@ -350,4 +356,4 @@ def _add_people(routes: APIRouter, parts: Parts) -> None:
         gives back (`to` null)."""
         await parts.view(caller, session_id)
         await writer.write(HandOver(caller.org, session_id, caller.user_id, body.to, body.note))
-        return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
+        return JsonResponse(await parts.whole(caller, session_id))
