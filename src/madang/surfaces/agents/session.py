@@ -170,7 +170,7 @@ class SessionSocket:
         if not self._hub.beside_in(seat.user, seat.session_id):
             self._attending.changed(_place(seat), False)
 
-    def _tell_coming(self, place: Place, here: bool) -> None:
+    def _tell_coming(self, place: Place, here: bool, at: int) -> None:
         member = self._hub.members.get((place.org_id, place.user_id))
         if member is not None and not self._hub.is_in(member, place.conversation_id):
             return  # They were sent out, which was told.
@@ -180,7 +180,9 @@ class SessionSocket:
             user_id=wire_user_id(place.user_id),
             timestamp=iso(self._clock.now()),
         )
-        signal = SignalTold(place.conversation_id, text, place.user_id, dialect=Dialect.AGENT)
+        signal = SignalTold(
+            place.conversation_id, text, place.user_id, dialect=Dialect.AGENT, at=at
+        )
         self._delivery.signal(place.org_id, signal)
 
     async def close(self) -> None:
