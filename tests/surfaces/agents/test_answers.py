@@ -46,15 +46,21 @@ async def test_every_device_of_everybody_watches_the_same(chat: Chat) -> None:
 
 
 async def test_who_comes_late_gets_the_text_so_far_and_the_rest(chat: Chat) -> None:
-    session = await chat.session()
+    session = await chat.session("ann", "bot-7")
     ann = await chat.join("ann", session)
-    text = words(60)
-    await ann.send("message", content=text)
-    while (await ann.next("stream_chunk", patience=LONG))["offset"] < len(text) // 3:
-        pass
+    bot = await chat.join("bot-7", session, roles=["agent"])
+    said = words(60)
+    text, third = "", len(said) // 3
+    await bot.send("stream_start", message_id="a")
+    await bot.send("stream_chunk", message_id="a", content=said[:third])
+    while len(text) < third:
+        text += (await ann.next("stream_chunk", patience=LONG))["content"]
     late = [await chat.join("ann", session) for _ in range(4)]
+    for at in range(third, len(said), 10):
+        await bot.send("stream_chunk", message_id="a", content=said[at : at + 10])
+    await bot.send("stream_end", message_id="a")
     for socket in late:
-        assert (await answer_of(socket))[1] == text
+        assert (await answer_of(socket))[1] == said
     assert not [f for f in late[0].waiting if f["type"].startswith("stream")]
 
 

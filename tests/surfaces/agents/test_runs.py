@@ -39,18 +39,21 @@ async def test_a_second_question_waits_its_turn(program: Chat) -> None:
 
 
 async def test_a_second_question_beside_the_first(program: Chat) -> None:
-    session = await program.session("ann", "numbers", when_busy="parallel")
-    ann = await program.join("ann", session)
-    await ann.send("message", content="1500")
-    first = await ann.next("stream_start", patience=LONG)
-    await ann.send("message", content="3")
-    second = await ann.next("stream_start", patience=LONG)
-    end = await ann.next("stream_end", patience=LONG, message_id=second["message_id"])
-    assert end["status"] == "complete"
-    assert not [frame for frame in ann.waiting if frame["type"] == "stream_end"]
-    ann.waiting.insert(0, first)
-    _, text, _ = await answer_of(ann, first["message_id"])
-    assert text == "".join(f"{number} " for number in range(1500))
+    session = await program.session("ann", "forever", when_busy="parallel")
+    ann, api = await program.join("ann", session), program.rest("ann")
+    runs = []
+    for question in ("first", "second"):
+        await ann.send("message", content=question)
+        start = await ann.next("stream_start", patience=LONG)
+        runs.append(start["message_id"])
+        await ann.next("stream_chunk", patience=LONG, message_id=runs[-1])
+    for run in runs:
+        assert (await api.get(f"/runs/{run}")).json()["status"] == "streaming"
+    for run in reversed(runs):
+        assert not [frame for frame in ann.waiting if frame["type"] == "stream_end"]
+        await api.post(f"/runs/{run}/stop")
+        end = await ann.next("stream_end", patience=LONG)
+        assert (end["message_id"], end["status"]) == (run, "cancelled")
 
 
 async def test_a_second_question_ends_the_first(program: Chat) -> None:
