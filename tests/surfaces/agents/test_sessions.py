@@ -95,8 +95,8 @@ async def test_a_change_is_one_event_and_whole_or_none(chat: Chat) -> None:
         assert (await api.patch(path, {"status": status})).json()["last_seq"] == told["seq"]
     await api.delete(path)
     before = (await api.get(path)).json()
-    for change in ({"title": "x"}, {"title": "x", "status": "archived"}, {"answers": "mentioned"}):
-        problem(await api.patch(path, change), 409, "CONFLICT", "Conversation is archived")
+    for refused in ({"title": "x"}, {"title": "x", "status": "archived"}, {"answers": "mentioned"}):
+        problem(await api.patch(path, refused), 409, "CONFLICT", "Conversation is archived")
     assert (await api.get(path)).json() == before
 
 
