@@ -55,6 +55,7 @@ async def test_what_was_had_is_cut_off_and_what_is_not_of_its_runs_left_out() ->
         frame("typing", "a"),
         frame("stream_chunk", "b", content="b", index=0, offset=0),
         frame("stream_end"),
+        frame("stream_end"),
         frame("stream_end", "b"),
     ):
         watching.write(one)

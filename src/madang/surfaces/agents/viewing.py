@@ -76,6 +76,8 @@ class RunViewer(SseConnection):
                     frame = Frame(orjson.dumps({**content, "content": text, "offset": had}))
                 self._had[message_id] = had + len(text)
             case "stream_end":
+                if message_id not in self.left:
+                    return  # It was told from disk, before its event came here.
                 self.left.discard(message_id)
         super().write(frame)
 
