@@ -1,13 +1,16 @@
 """Runs one command of the load process and reads the server's CPU over exactly that window."""
 
+import json
 import statistics
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.load.driver import Load
-from bench.processes import TICKS_PER_SECOND, Usage, cores
+from bench.load.driver import Load, LoadFailed
+from bench.paths import REPOSITORY
+from bench.processes import TICKS_PER_SECOND, Usage, cores, end, spawn
 from bench.records import Record
 
 
@@ -50,6 +53,25 @@ def measured(load: Load, server: Used, command: str, *, limit_seconds: float) ->
     window = max(last.at - first.at, 1e-9)
     others = max(0.0, (busy - busy_before - used) / window)
     return Measured(result, used, used / window, others)
+
+
+def watched(server: Used, command: Sequence[str], *, limit_seconds: float) -> Measured:
+    """Run a program on the load's core, which prints its result as JSON; with what the server used
+    from its start to its end. Raises `LoadFailed`."""
+    before, busy_before = server.usage(), _core_seconds()
+    process = spawn(command, core=cores()[1], stdout=subprocess.PIPE, cwd=REPOSITORY)
+    try:
+        out, _ = process.communicate(timeout=limit_seconds)
+    except subprocess.TimeoutExpired:
+        raise LoadFailed(f"{command[2]} did not end in time") from None
+    finally:
+        end(process)
+    if process.returncode:
+        raise LoadFailed(f"{command[2]} failed")
+    last, busy = server.usage(), _core_seconds()
+    used, window = last.cpu_seconds - before.cpu_seconds, max(last.at - before.at, 1e-9)
+    others = max(0.0, (busy - busy_before - used) / window)
+    return Measured(json.loads(out), used, used / window, others)
 
 
 def _core_seconds() -> float:

@@ -18,15 +18,17 @@ import uvloop
 from sqlalchemy import Connection, insert, update
 
 from bench.straight import quantiles
-from madang.clock import SystemClock
+from madang.clock import Clock, SystemClock
 from madang.model.identity import Identity
 from madang.services.limits import RateLimit
 from madang.services.search.following import advance
 from madang.services.search.searching import Search
 from madang.store import bulk, tables
 from madang.store.opening import open_store
+from madang.store.postgresql import PostgresStore
 from madang.store.search import SqlSearchIndex
 from madang.store.sql_store import Scope
+from madang.store.sqlite import SqliteStore
 
 ORG, ME = "default", "searcher"
 ROOMS, MINE, SENDERS = 200, 100, 500
@@ -129,28 +131,28 @@ def questions(dice: random.Random, words: list[str]) -> Iterator[tuple[str, str]
             yield kind, ask()
 
 
-async def measure(url: str, count: int, searches: int, seed: int) -> dict[str, float]:
-    dice = random.Random(seed)
-    words = vocabulary(dice)
-    clock = SystemClock()
-    store = open_store(url, clock)
-    index = SqlSearchIndex(store, clock)
+async def fill(
+    store: SqliteStore | PostgresStore, count: int, dice: random.Random, words: list[str]
+) -> None:
     await store._write(Scope(ORG), people)
     said = texts(dice, words)
     for first in range(0, count, CHUNK):
         part = [(dice.randrange(ROOMS), next(said)) for _ in range(min(CHUNK, count - first))]
         await store._write(Scope(ORG), messages, first, part)
-    print(f"filled with {count:,} messages", file=sys.stderr)
 
+
+async def index_all(index: SqlSearchIndex, clock: Clock) -> None:
     made = await index.begin(ORG, "serving")
-    cursor, begun, cpu = 0, time.perf_counter(), time.process_time()
+    cursor = 0
     while await advance(index, clock, ORG, made.generation, cursor):
         (now,) = await index.indexes(ORG)
         cursor = now.cursor
-    took, spent = time.perf_counter() - begun, time.process_time() - cpu
-    print(f"indexed {count / took:,.0f} messages/s", file=sys.stderr)
 
-    search = Search(index, clock, RateLimit(None))
+
+async def ask(
+    search: Search, searches: int, dice: random.Random, words: list[str]
+) -> dict[str, float]:
+    """{p50, p99} of the answers, in milliseconds."""
     me = Identity(ME, ORG, None, None, frozenset(), 2**40)
     by_kind: dict[str, list[float]] = {}
     work: dict[str, list[float]] = {}
@@ -176,10 +178,25 @@ async def measure(url: str, count: int, searches: int, seed: int) -> dict[str, f
         )
     if answered < searches / 2:
         raise SystemExit(f"only {answered} of {searches} searches found anything")
-    await store.close()
-    found = quantiles([each for times in by_kind.values() for each in times])
     cpus = quantiles([each for times in work.values() for each in times])
     print(f"all: of this process's CPU p99 {cpus['p99']:.1f} ms", file=sys.stderr)
+    return quantiles([each for times in by_kind.values() for each in times])
+
+
+async def measure(url: str, count: int, searches: int, seed: int) -> dict[str, float]:
+    dice = random.Random(seed)
+    words = vocabulary(dice)
+    clock = SystemClock()
+    store = open_store(url, clock)
+    index = SqlSearchIndex(store, clock)
+    await fill(store, count, dice, words)
+    print(f"filled with {count:,} messages", file=sys.stderr)
+    begun, cpu = time.perf_counter(), time.process_time()
+    await index_all(index, clock)
+    took, spent = time.perf_counter() - begun, time.process_time() - cpu
+    print(f"indexed {count / took:,.0f} messages/s", file=sys.stderr)
+    found = await ask(Search(index, clock, RateLimit(None)), searches, dice, words)
+    await store.close()
     return {
         "p50": found["p50"],
         "p99": found["p99"],

@@ -7,7 +7,7 @@ from bench.peers.madang import Madang
 from bench.peers.nchan import Nchan
 from bench.peers.node import SocketIoNode, Uws, Ws
 from bench.peers.nodes import SocketIoRedis, Straight
-from bench.peers.python import SocketIoPython, Websockets
+from bench.peers.python import ByHand, SocketIoPython, Websockets
 from bench.scenarios.base import Scenario
 from bench.scenarios.connections import Connects, Memory, Resume
 from bench.scenarios.durable import Durable
@@ -16,6 +16,7 @@ from bench.scenarios.files import Pictures, Uploading
 from bench.scenarios.live import Page, Talk, Votes
 from bench.scenarios.nodes import Move, TwoNodes
 from bench.scenarios.postgres import History, OnPostgres
+from bench.scenarios.runs import Refreshing, Runs
 from bench.scenarios.search import Searching
 from bench.scenarios.stalled import Stalling
 
@@ -29,6 +30,7 @@ PEERS: tuple[Peer, ...] = (
     SocketIoNode(),
     Websockets(),
     SocketIoPython(),
+    ByHand(),
     SocketIoRedis(),
     Straight(),
     Ceiling(),
@@ -58,6 +60,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     Votes(),
     Talk(),
     Page(),
+    Runs(),
+    Refreshing(),
     Searching(),
     Uploading(),
     Pictures(),

@@ -163,6 +163,18 @@ def _indexed(figures: Figures) -> tuple[str, bool]:
     )
 
 
+def _refreshed(figures: Figures) -> tuple[str, bool]:
+    metrics = (
+        "texts that are not what the agent said",
+        "texts on disk that are not",
+        "answers that did not end as complete",
+    )
+    wrong = [max(n for r in figures.all("refresh", m) for n in r.runs) for m in metrics]
+    refreshes = sum(len(r.runs) for r in figures.all("refresh", metrics[0]))
+    told = f"{wrong[0]:,.0f} differ, {wrong[1]:,.0f} on disk, {wrong[2]:,.0f} broke off"
+    return f"{told} (in each of {refreshes} runs)", not any(wrong)
+
+
 def _grown(figures: Figures) -> tuple[str, bool]:
     # What anything grows by, stalled or not, is not the stalled ones'.
     grown = figures.best("stalled", "memory grown", case=" of ")
@@ -259,6 +271,19 @@ _TARGETS: tuple[tuple[str, Callable[[Figures], tuple[str, bool]]], ...] = (
         _at_most("live-room", "the last one has it p99", 250, "ms"),
     ),
     ("the join page: under 100 KB", _at_most("live-page", "sent", 100, "KB")),
+    (
+        "1,000 agents at 50 tokens/s, two viewers each: 100,000 tokens/s (99 %: with questions)",
+        _at_least("runs", "tokens delivered", 99_000, "/s"),
+    ),
+    (
+        "200 of them: an answer's first token is there within 30 ms at p99",
+        _at_most("runs", "first token p99", 30, "ms", "200 runs"),
+    ),
+    (
+        "every frame is what the agent said, to the byte",
+        _never_above("runs", "frames that were not what the agent said", 0, "other"),
+    ),
+    ("500 viewers refresh in the middle of an answer: the same text, to the byte", _refreshed),
     (
         "search over 1,000,000 messages on PostgreSQL: p99 under 100 ms",
         _at_most("search", "search p99", 100, "ms", "PostgreSQL"),

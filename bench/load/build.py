@@ -9,7 +9,7 @@ from bench.paths import BENCH, BINARIES
 
 LOAD = BENCH / "load"
 SOURCES = {
-    "counter": ("counter.c", "conn.c", "plan.c", "modes.c", "crowd.c"),
+    "counter": ("counter.c", "conn.c", "plan.c", "modes.c", "crowd.c", "runs.c"),
     "blaster": ("blaster.c",),
 }
 

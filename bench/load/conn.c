@@ -1,6 +1,6 @@
 /* Sockets and frames: connects, upgrades, walks the frame headers of what arrives (RFC 6455,
  * section 5.2) and tells the running mode what was counted. It never looks further into a payload
- * than the prefixes of the plan's classes. */
+ * than the prefixes of the plan's classes, unless a mode does (`on_text`). */
 #define _GNU_SOURCE
 #include "counter.h"
 
@@ -24,6 +24,7 @@ void (*on_ready)(struct conn *);
 void (*on_counted)(struct conn *, uint32_t);
 void (*on_ack)(struct conn *);
 void (*on_closed)(struct conn *);
+void (*on_text)(struct conn *, int, const char *, size_t);
 
 static int poller;
 static char *buffer;
@@ -219,6 +220,7 @@ static void classify(struct conn *c, const char *payload, size_t len, uint32_t *
     for (int i = 0; i < plan.classes; i++) {
         if (len < plan.class_len[i] || memcmp(payload, plan.class_prefix[i], plan.class_len[i])) continue;
         totals.class_frames[i]++;
+        if (on_text) on_text(c, i, payload, len);
         if (i == plan.count_class && plan.answer && memmem(payload, len, plan.answer, strlen(plan.answer))) {
             if (on_ack) on_ack(c);
             return;

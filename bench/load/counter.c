@@ -10,8 +10,8 @@
 
 static void run(const char *line) {
     char word[32] = "";
-    double x = 0, y = 0, z = 0;
-    sscanf(line, "%31s %lf %lf %lf", word, &x, &y, &z);
+    double x = 0, y = 0, z = 0, v = 0, w = 0;
+    sscanf(line, "%31s %lf %lf %lf %lf %lf", word, &x, &y, &z, &v, &w);
     if (!strcmp(word, "connect")) mode_connect((int)x, y);
     else if (!strcmp(word, "fanout")) mode_fanout((int)x, y, z);
     else if (!strcmp(word, "chat")) mode_chat(x, y, z);
@@ -23,6 +23,8 @@ static void run(const char *line) {
     else if (!strcmp(word, "quiet")) mode_quiet(x);
     else if (!strcmp(word, "counts")) mode_counts();
     else if (!strcmp(word, "drop")) mode_drop();
+    else if (!strcmp(word, "runs")) mode_runs(x, y, z, v, w);
+    else if (!strcmp(word, "rest")) mode_rest(x);
     else if (!strcmp(word, "quit")) exit(0);
     else {
         printf("{\"event\":\"error\",\"message\":\"unknown command\"}\n");

@@ -93,6 +93,8 @@ extern void (*on_ready)(struct conn *c);
 extern void (*on_counted)(struct conn *c, uint32_t frames);
 extern void (*on_ack)(struct conn *c);
 extern void (*on_closed)(struct conn *c);
+/* A message of this class, whole. */
+extern void (*on_text)(struct conn *c, int class, const char *payload, size_t len);
 
 /* plan.c */
 void plan_read(const char *file);
@@ -111,6 +113,10 @@ void mode_hold(double seconds);
 void mode_quiet(double limit_seconds);
 void mode_counts(void);
 void mode_drop(void);
+
+/* runs.c */
+void mode_runs(double tokens, double interval_ms, double stagger, double warm, double seconds);
+void mode_rest(double limit_seconds);
 
 /* crowd.c */
 void mode_crowd(double join_seconds, double vote_seconds, double limit_seconds);

@@ -72,6 +72,7 @@ void clear_hooks(void) {
     on_counted = NULL;
     on_ack = NULL;
     on_closed = NULL;
+    on_text = NULL;
 }
 
 /* The senders, taken in turn. */

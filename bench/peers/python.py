@@ -58,3 +58,12 @@ class SocketIoPython(_PyPI):
 
     def dialect(self) -> Plan:
         return socketio_dialect()
+
+
+class ByHand(_PyPI):
+    name = "by-hand"
+    title = "websockets, a send for each token"
+    what = "asyncio server under uvloop, nothing kept"
+    package = "websockets"
+    script = "runs_websockets"
+    only = ("runs",)

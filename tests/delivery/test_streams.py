@@ -125,9 +125,18 @@ async def turns(count: int = 50) -> None:
         await asyncio.sleep(0)
 
 
+class Loaded(JumpingClock):
+    """Of a node that has so much to do that its timers fire late."""
+
+    late = 0.0
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
+        return super().call_later(seconds + self.late, callback)
+
+
 @pytest.fixture
-async def clock() -> JumpingClock:
-    return JumpingClock()
+async def clock() -> Loaded:
+    return Loaded()
 
 
 @pytest.fixture
@@ -196,6 +205,39 @@ async def test_answers_beside_each_other_share_the_frames(app: Madang, clock: Ju
         await turns(4)
     told = len(viewer.chunks()) - before
     assert 20 <= told <= 30, "a second's frames of both together"
+
+
+@pytest.mark.parametrize(("late", "least", "most"), [(0.0, 20, 27), (0.03, 3, 5), (0.5, 1, 3)])
+async def test_a_node_that_is_late_tells_less_often_and_all_of_it(
+    app: Madang, clock: Loaded, late: float, least: int, most: int
+) -> None:
+    typed, room = Typed(app), await session(app)
+    viewer = await watch(app, room)
+    await ask(app, room)
+    typed.type("begun ")
+    await eventually(lambda: viewer.text == "begun ", PATIENCE)
+    clock.late = late
+    said = ["begun "]
+
+    async def seconds(count: int) -> int:
+        """How often something is told in so many seconds of a hundred tokens."""
+        before = len(viewer.writes)
+        for _ in range(count * 100):
+            said.append(f"{len(said)} ")
+            typed.type(said[-1])
+            await turns(4)
+            clock.jump(0.01)
+        await turns()
+        return sum(b"stream_chunk" in frames[0].text for frames in viewer.writes[before:])
+
+    await seconds(4)
+    assert 2 * least <= await seconds(2) <= 2 * most
+    clock.late = 0.0
+    await seconds(8)
+    assert 40 <= await seconds(2) <= 54, "as often as before once it is not late any more"
+    clock.jump(1)
+    await turns()
+    assert viewer.text == "".join(said)
 
 
 @pytest.fixture

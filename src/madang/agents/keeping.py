@@ -31,7 +31,7 @@ LEASE_SECONDS = 8.0
 """How long a run that nobody checks is taken for one under way."""
 SWEEP_SECONDS = 1.0
 AT_ONCE = 100
-"""Abandoned runs that are ended in one look."""
+"""Abandoned runs that are ended in one look, and leases that are renewed in one turn."""
 
 
 class Keeping:
@@ -90,9 +90,14 @@ class Keeping:
                 if since_lease >= LEASE_SECONDS / 3:
                     since_lease = 0.0
                     names = [lease_name(message_id) for message_id in self._running]
-                    await asyncio.gather(
-                        *(self._bus.acquire(name, LEASE_SECONDS) for name in names)
-                    )
+                    for at in range(0, len(names), AT_ONCE):
+                        await asyncio.gather(
+                            *(
+                                self._bus.acquire(name, LEASE_SECONDS)
+                                for name in names[at : at + AT_ONCE]
+                            )
+                        )
+                        await asyncio.sleep(0)
             except Unavailable:
                 pass  # Next time.
             except Exception:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from madang.agents.protocol import Answer
@@ -30,7 +31,6 @@ class People:
 
     Args:
         running: the runs of this node.
-        idle_seconds: how long an agent may say nothing once it is answered.
     """
 
     def __init__(
@@ -41,7 +41,6 @@ class People:
         bus: Bus,
         clock: Clock,
         streams: Streams,
-        idle_seconds: float,
     ) -> None:
         self._running = running
         self._store = store
@@ -49,7 +48,6 @@ class People:
         self._bus = bus
         self._clock = clock
         self._streams = streams
-        self._idle_seconds = idle_seconds
 
     def asking(self, running: Running) -> Any:
         async def ask(
@@ -57,28 +55,24 @@ class People:
         ) -> Answer:
             request_id = uuid7(self._clock.now())
             answered = running.asked[request_id] = asyncio.get_running_loop().create_future()
-            limit = running.limit
-            if limit is not None:
-                limit.reschedule(None)
+            patience = running.patience
             try:
-                self._streams.flush(running.stream)
-                await self._writer.write(
-                    AskApproval(
-                        running.org_id,
-                        running.message_id,
-                        running.agent_id,
-                        request_id,
-                        question,
-                        tuple(options),
-                        details,
+                with nullcontext() if patience is None else patience.paused():
+                    self._streams.flush(running.stream)
+                    await self._writer.write(
+                        AskApproval(
+                            running.org_id,
+                            running.message_id,
+                            running.agent_id,
+                            request_id,
+                            question,
+                            tuple(options),
+                            details,
+                        )
                     )
-                )
-                return await self._answered(running, request_id, answered)
+                    return await self._answered(running, request_id, answered)
             finally:
                 del running.asked[request_id]
-                if limit is not None:
-                    now = asyncio.get_running_loop().time()
-                    limit.reschedule(now + self._idle_seconds)
 
         return ask
 

@@ -8,7 +8,8 @@ would have to begin: whichever notices first runs it. What it asks people is `pe
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, nullcontext
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ import structlog
 from madang.agents.catalog import Catalog
 from madang.agents.history import turns_of
 from madang.agents.keeping import Keeping
+from madang.agents.patience import Patience
 from madang.agents.people import People
 from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step, Usage
 from madang.agents.running import Running, lease_name
@@ -88,7 +90,7 @@ class Runner:
         self._closing = False
         self.ended = Tally()
         """Runs that ended here, by status."""
-        self.people = People(self._running, store, writer, bus, clock, streams, idle_seconds)
+        self.people = People(self._running, store, writer, bus, clock, streams)
         self.keeping = Keeping(
             self._running, store, writer, bus, clock, self.cancel, self._take_up, self.ended
         )
@@ -217,12 +219,10 @@ class Runner:
         return "complete"
 
     async def _given(self, running: Running, message: Message) -> AgentRun:
-        session = await self._store.session(running.org_id, running.session_id, running.agent_id)
-        question = None
-        if message.reply_to_id is not None:
-            question = await self._store.message(
-                running.org_id, message.reply_to_id, running.agent_id
-            )
+        session, question = await asyncio.gather(
+            self._store.session(running.org_id, running.session_id, running.agent_id),
+            self._question(running, message),
+        )
         until = message.seq if question is None else question.seq + 1
         page = await self._store.messages(
             running.org_id,
@@ -246,26 +246,29 @@ class Runner:
             self.people.asking(running),
         )
 
-    async def _listen(self, running: Running, said: Any) -> RunEnd:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._run_seconds
-        nothing: Any = object()
+    async def _question(self, running: Running, message: Message) -> Message | None:
+        if message.reply_to_id is None:
+            return None
+        return await self._store.message(running.org_id, message.reply_to_id, running.agent_id)
+
+    async def _listen(self, running: Running, said: AsyncIterator[Said]) -> RunEnd:
         count = 0
-        while True:
-            due = min(loop.time() + self._idle_seconds, deadline)
-            async with asyncio.timeout_at(due) as limit:
-                running.limit = limit
-                before = loop.time()
-                one: Any = await anext(said, nothing)
-                if limit.when() is None or (limit.when() or 0.0) > due:
-                    deadline += loop.time() - before  # A person was waited for.
-            running.limit = None
-            if one is nothing:
-                return "complete"
-            await self._take(running, one)
-            count += 1
-            if count % SAYS_A_TURN == 0:
-                await asyncio.sleep(0)
+        async with asyncio.timeout(None) as limit:
+            patience = running.patience = Patience(limit, self._idle_seconds, self._run_seconds)
+            try:
+                async for one in said:
+                    patience.heard()
+                    if type(one) is str:
+                        self.say(running, one)
+                    else:
+                        await self._take(running, one)
+                    count += 1
+                    if count % SAYS_A_TURN == 0:
+                        await asyncio.sleep(0)
+            finally:
+                running.patience = None
+                patience.end()
+        return "complete"
 
     async def _take(self, running: Running, one: Said) -> None:
         match one:
@@ -279,7 +282,8 @@ class Runner:
                 write = HandOver(
                     running.org_id, running.session_id, running.agent_id, ANYBODY, one.note
                 )
-                await self._writer.write(write)
+                with nullcontext() if running.patience is None else running.patience.paused():
+                    await self._writer.write(write)
             case _:
                 raise TypeError(f"an agent yields text, Step, Usage or AskPerson, not {type(one)}")
 

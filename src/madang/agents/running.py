@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+from madang.agents.patience import Patience
 from madang.agents.protocol import Answer
 from madang.agents.speech import Speech
 from madang.delivery.stream import Stream
@@ -41,7 +42,7 @@ class Running:
     metadata: dict[str, Any] = field(default_factory=dict)
     checked: tuple[int, int] = (-1, -1)
     signed: float = 0.0
-    limit: asyncio.Timeout | None = None
+    patience: Patience | None = None
     asked: dict[str, asyncio.Future[Answer]] = field(default_factory=dict)
 
     @property

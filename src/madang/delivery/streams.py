@@ -36,6 +36,12 @@ MOST_EARLY = 2_000
 """Chunks of runs whose beginning has not been told here."""
 LONGEST_INTERVAL = 1.0
 """Between two chunks of one run, however many run beside it in its session."""
+LATE_TIMES = 8
+"""What a node is late with its chunks, an interval at most, is added to their intervals so many
+times: it tells less often, and more each time, before its commits and what people ask starve. At
+the usual interval a viewer gets 3 chunks a second then, at the least."""
+LATE_SHARE = 1 / 16
+"""Of one chunk, in how late all of them are."""
 RUN_TEXT = "run.text"
 """The topic under which a run's node is asked for its text."""
 
@@ -80,6 +86,7 @@ class Streams:
         self._of: dict[str, int] = {}
         self._early: dict[str, list[RunTold]] = {}
         self._early_count = 0
+        self._late = 0.0
         self._tasks = Tasks()
 
     def __len__(self) -> int:
@@ -162,12 +169,18 @@ class Streams:
         return stream
 
     def _pause(self, stream: Stream) -> float:
-        """Those who watch a session get so many frames a second, however many runs are in it."""
-        return min(self._interval * self._of[stream.conversation_id], LONGEST_INTERVAL)
+        """Those who watch a session get so many frames a second, however many runs are in it, and
+        fewer while this node is late with them."""
+        own = self._interval * self._of[stream.conversation_id]
+        return min(own + LATE_TIMES * self._late, LONGEST_INTERVAL)
 
     def _wake(self, stream: Stream, seconds: float) -> None:
+        due = self._clock.monotonic() + seconds
+
         def wake() -> None:
             stream.timer = None
+            late = min(self._clock.monotonic() - due, self._interval)
+            self._late += (late - self._late) * LATE_SHARE
             if self._streams.get(stream.message_id) is stream:
                 if stream.own:
                     self._tell_waiting(stream)

@@ -8,7 +8,7 @@ byte before them makes their length odd, which no list's is.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 BLOCK = 8192
 """Messages in a block: few blocks to look into, and those that are written last fit the caches."""
@@ -16,6 +16,7 @@ LONGEST_LIST = BLOCK // 8
 """Bytes of a list; a bit for each message takes no more."""
 
 _BITS = b"\x01"
+_ONE = ord("1")
 
 
 def listed(numbers: Sequence[int]) -> bytes:
@@ -39,10 +40,28 @@ def mask_of(documents: bytes) -> int:
         for number in numbers_of(documents):
             mask |= 1 << number
         return mask
-    bits = bytearray(BLOCK // 8)
+    if len(documents) <= LONGEST_LIST:
+        bits = bytearray(BLOCK // 8)
+        for number in numbers_of(documents):
+            bits[number >> 3] |= 1 << (number & 7)
+        return int.from_bytes(bits, "little")
+    # Digits of a binary number, the highest first: quicker where there are many.
+    digits = bytearray(b"0") * BLOCK
     for number in numbers_of(documents):
-        bits[number >> 3] |= 1 << (number & 7)
-    return int.from_bytes(bits, "little")
+        digits[~number] = _ONE
+    return int(digits, 2)
+
+
+def union_of(lists: Iterable[bytes]) -> int:
+    """The numbers of all of them as the bits of an integer, at the cost of one list."""
+    mask = 0
+    listed_bytes = []
+    for documents in lists:
+        if len(documents) % 2:
+            mask |= mask_of(documents)
+        else:
+            listed_bytes.append(documents)
+    return mask | mask_of(b"".join(listed_bytes))
 
 
 def as_bits(mask: int) -> bytes:

@@ -35,8 +35,9 @@ MOST_TERMS = 32
 """Terms the index is asked for; the others of a long query only judge the candidates."""
 MOST_LOOKS = 10
 """Times the index is asked for one page."""
-MORE_EACH_LOOK = 2
-"""So many times as many candidates as before are asked for where too few of them answered."""
+MORE_EACH_LOOK, MOST_EACH_LOOK = 2, 8
+"""So many times as many candidates as before are asked for where too few of them answered: at
+least, and at most, where it takes as many by what came of those before."""
 ENOUGH_JUDGED = 600
 """Candidates after which a window that fills the page is large enough."""
 SLICE = 8192
@@ -169,7 +170,12 @@ class Search:
             will_do = judged >= ENOUGH_JUDGED and len(answers) >= page
             if not end and (will_do or self.clock.monotonic() >= give_up_at):
                 break
-            newest, wanted = found.oldest - 1, wanted * MORE_EACH_LOOK
+            newest = found.oldest - 1
+            missing = min(most, max(page - len(answers), 0)) * judged // max(1, len(answers))
+            wanted = min(
+                max(missing, MORE_EACH_LOOK * wanted, ENOUGH_JUDGED - judged),
+                MOST_EACH_LOOK * wanted,
+            )
         oldest = max(found.oldest, end)
         if len(answers) > most:
             # They came newest first.

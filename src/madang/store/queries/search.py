@@ -29,7 +29,7 @@ from madang.ports.search import (
 )
 from madang.store import rows
 from madang.store.indexing import index_of
-from madang.store.postings import BLOCK, descending, mask_of
+from madang.store.postings import BLOCK, descending, mask_of, union_of
 from madang.store.queries import events
 from madang.store.queries.conversations import memberships
 from madang.store.queries.reading import (
@@ -156,16 +156,18 @@ class _Look:
         ]
         at, take = 0, 1
         while at < len(blocks):
-            part = blocks[at : at + take]
+            masks = self._masks(blocks[at : at + take])
             at, take = at + take, min(4 * take, MOST_BLOCKS)
-            numbers = self._numbers(part, most)
-            # One more than is wanted tells that there is more.
-            while numbers:
-                size = min(MOST_READ - self._read, max(most - len(self.items), FEW // 4))
-                looked_at, numbers = numbers[:size], numbers[size:]
-                self._take(looked_at)
-                if len(self.items) >= most or self._read >= MOST_READ:
-                    return self._oldest(looked_at[-1], most)
+            enough = 2 * most
+            while masks:
+                numbers = self._numbers(_newest(masks, enough))
+                enough *= 2
+                while numbers:
+                    size = min(MOST_READ - self._read, max(most - len(self.items), FEW // 4))
+                    looked_at, numbers = numbers[:size], numbers[size:]
+                    self._take(looked_at)
+                    if len(self.items) >= most or self._read >= MOST_READ:
+                        return self._oldest(looked_at[-1], most)
         return 0
 
     def _oldest(self, looked_at: int, most: int) -> int:
@@ -174,9 +176,8 @@ class _Look:
             return self.items[-1].number
         return looked_at
 
-    def _numbers(self, blocks: Sequence[int], most: int) -> list[int]:
+    def _numbers(self, masks: dict[int, int]) -> list[int]:
         """What may answer in these blocks, newest first."""
-        masks = self._masks(blocks)
         count = sum(mask.bit_count() for mask in masks.values())
         if count > FEW and not any(self._wanted.any_of):
             masks = self._where_the_user_is(masks, count)
@@ -230,10 +231,12 @@ class _Look:
             self._places = [place_term(each) for each in found[user_id]]
         if len(self._places) * len(masks) > _PER_PLACE * min(count, MOST_READ):
             return dict(masks)
-        under = self._under(sorted(masks), self._places)
-        seen = {
-            block: mask & _union(under.get(block, {}).values()) for block, mask in masks.items()
-        }
+        under: defaultdict[int, list[bytes]] = defaultdict(list)
+        for block, _, documents in values(
+            self._connection, _POSTINGS, **self._where, blocks=sorted(masks), terms=self._places
+        ):
+            under[block].append(documents)
+        seen = {block: mask & union_of(under[block]) for block, mask in masks.items()}
         return {block: mask for block, mask in seen.items() if mask}
 
     def _take(self, numbers: Sequence[int]) -> None:
@@ -252,6 +255,17 @@ class _Look:
             Candidate(row[0], row[1], row[2], row[3], row[4], _attachments(row[5]), row[6])
             for row in found
         )
+
+
+def _newest(masks: dict[int, int], enough: int) -> dict[int, int]:
+    """Take out of them the newest blocks, as many as hold so many candidates."""
+    taken: dict[int, int] = {}
+    for block in sorted(masks, reverse=True):
+        if enough <= 0:
+            break
+        taken[block] = masks.pop(block)
+        enough -= taken[block].bit_count()
+    return taken
 
 
 def _union(masks: Iterable[int]) -> int:
