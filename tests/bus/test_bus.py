@@ -122,9 +122,11 @@ async def test_signals_go_to_the_conversation_and_presence_to_the_org(ends: Ends
     one.tell_signal("org", typing)
     progress = SignalTold("c1", b'{"type":"upload.progress"}', only_user_id="ann")
     one.tell_signal("org", progress)
+    coming = SignalTold("c1", b'{"event":"user_joined"}', "ann", dialect=4, at=7)
+    one.tell_signal("org", coming)
     one.tell_presence("org", [change])
-    await heard.until(lambda: len(heard.all) == 3)
-    assert heard.of("signal") == [("org", typing), ("org", progress)]
+    await heard.until(lambda: len(heard.all) == 4)
+    assert heard.of("signal") == [("org", typing), ("org", progress), ("org", coming)]
     assert heard.of("presence") == [("org", change)]
 
 

@@ -18,7 +18,8 @@ async def room(writer: GroupWriter) -> None:
 
 async def test_a_run_is_read_as_it_was_written(store: AnyStore, writer: GroupWriter) -> None:
     await room(writer)
-    run = await writer.write(StartRun(ROOM, "run-1"))
+    run = await writer.write(StartRun(ROOM, "run-1", client_id="c"))
+    assert (run.alternative_of, run.client_id) == ("run-0", "c")
     assert await store.run("default", "run-1", "ann") == run
     assert await store.run("default", "run-1", "eve") is None
     assert await store.run("rival", "run-1", "ann") is None

@@ -430,6 +430,7 @@ class StartRun:
     asked_by: str = "ann"
     org_id: str = "default"
     status: RunStatus = "streaming"
+    client_id: str | None = None
 
     @property
     def size(self) -> int:
@@ -442,7 +443,18 @@ class StartRun:
         place = (self.message_id, self.org_id, self.conversation_id)
         if tx.session(self.conversation_id) is None:
             tx.add_session(Session(self.conversation_id, self.org_id, "agent:echo", "0" * 32))
-        run = Run(*place, "agent:echo", self.asked_by, None, self.status, tx.now, tx.now)
+        first = None if self.client_id is None else "run-0"
+        run = Run(
+            *place,
+            "agent:echo",
+            self.asked_by,
+            None,
+            self.status,
+            tx.now,
+            tx.now,
+            alternative_of=first,
+            client_id=self.client_id,
+        )
         tx.add_run(run)
         return run
 

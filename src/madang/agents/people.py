@@ -17,7 +17,7 @@ from madang.model.nouns import Message
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import Unavailable
-from madang.services.runs import AskApproval, approvals_of
+from madang.services.approvals import AskApproval, approvals_of
 
 LOOK_SECONDS = 5.0
 """Between two looks whether a person has answered: the bus may have lost it."""

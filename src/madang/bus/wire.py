@@ -74,6 +74,7 @@ def encode_signal(mark: bytes, at: int, org_id: str, signal: SignalTold) -> byte
         signal.omit_user_id,
         signal.only_user_id,
         signal.dialect,
+        signal.at,
     )
     return _encode(mark, at, org_id, b"signal", told)
 
@@ -324,13 +325,14 @@ def _note_of(org_id: str, told: Mapping[str, Any]) -> Note:
 
 
 def _signal_of(row: Sequence[Any]) -> SignalTold:
-    conversation_id, text, omit, only, dialect = (*_list(row), None, None)[:5]
+    conversation_id, text, omit, only, dialect, at = (*_list(row), None, None, None)[:6]
     return SignalTold(
         _text(conversation_id),
         _text(text).encode(),
         None if omit is None else _text(omit),
         None if only is None else _text(only),
         None if dialect is None else _number(dialect),
+        _number(at or 0),
     )
 
 

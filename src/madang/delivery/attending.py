@@ -25,8 +25,9 @@ class Place(NamedTuple):
     user_id: str
 
 
-Tell = Callable[[Place, bool], None]
-"""Say, on every node, that somebody has come (or gone)."""
+Tell = Callable[[Place, bool, int], None]
+"""Say, on every node, that somebody has come (or gone), and which turn of theirs that is (0: there
+is no other node)."""
 
 
 class Attending:
@@ -49,7 +50,7 @@ class Attending:
                 self._tasks.start(self._share(), "who watches sessions")
         elif here != (place in self._here):
             self._keep(place, here)
-            self._tell(place, here)
+            self._tell(place, here, 0)
 
     def _keep(self, place: Place, here: bool) -> None:
         if here:
@@ -79,7 +80,7 @@ class Attending:
         """What a lease, on this node or one that is gone, made of all of them."""
         was, now = turn.before != "offline", turn.now != "offline"
         if was != now:
-            self._tell(Place(*orjson.loads(turn.user_id)), now)
+            self._tell(Place(*orjson.loads(turn.user_id)), now, turn.at)
 
     async def close(self) -> None:
         await self._tasks.close()

@@ -16,6 +16,7 @@ from madang.delivery.heads import Heads
 from madang.delivery.members import Members
 from madang.delivery.orglog import OrgLog
 from madang.delivery.presence import Presence
+from madang.delivery.turns import LastTurns
 from madang.hub.connection import Connection
 from madang.hub.frame import Frame, Reply, reply_beside
 from madang.hub.hub import Channel, Hub, Member
@@ -77,6 +78,7 @@ class Delivery:
         # Whom a late `conversation.created` does not name, by org and cursor.
         self._also_entering: dict[tuple[str, int], list[str]] = {}
         self._replies: dict[tuple[str, int], dict[Connection, Reply]] = {}
+        self._turns = LastTurns(clock)
         self._tasks = Tasks()
         self._watchers: list[Callable[[Event], None]] = []
         self._presence: Presence | None = None
@@ -338,6 +340,9 @@ class Delivery:
             waiting = self._signals.setdefault(org_id, [])
             if len(waiting) < MOST_SIGNALS:
                 waiting.append(signal)
+            return
+        turn = (org_id, signal.conversation_id, signal.omit_user_id)
+        if signal.at and self._turns.is_old(turn, signal.at):
             return
         if signal.only_user_id is not None:
             self._signal_one(org_id, signal, signal.only_user_id)

@@ -19,6 +19,7 @@ import orjson
 import structlog
 
 from madang.clock import Clock, Timer
+from madang.delivery.turns import LastTurns
 from madang.hub.connection import Connection
 from madang.hub.frame import Dialect, Frame
 from madang.hub.hub import Hub, Member
@@ -36,9 +37,6 @@ GATHER_SECONDS = 0.05
 AT_MOST_EVERY_SECONDS = 1.0
 LOOK_SECONDS = 5
 """How often each node looks for the users of nodes that are gone."""
-SWAPPED_SECONDS = 60
-"""How long it is remembered which turn of a user was told last, for those before it that the bus
-brings later."""
 LARGEST_AUDIENCE = 500
 """In a conversation with more members on this node presence is asked for, not told: a thousand
 people arriving in a room of a thousand would be a million frames."""
@@ -88,7 +86,7 @@ class Presence:
         self._look_at = 0
         self._watchers: list[Callable[[Turn], None]] = []
         self._others: list[Callable[[Turn], None]] = []
-        self._last_turn: dict[tuple[str, str], tuple[int, float]] = {}
+        self._turns = LastTurns(clock)
 
     def watch(self, watcher: Callable[[Turn], None]) -> None:
         """Call `watcher` with each turn of a user's that is this node's to tell: of all nodes, one
@@ -159,7 +157,6 @@ class Presence:
             self._saving.start(self.save())
         if self._bus.shared and now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
-            self._forget_turns()
             self._sharing.start(self._look_for_ended())
 
     async def close(self) -> None:
@@ -304,7 +301,7 @@ class Presence:
         hears of something."""
         heard: dict[Member, list[Frame]] = {}
         for change in changes:
-            if self._is_old(change):
+            if self._turns.is_old((change.org_id, change.user_id), change.at):
                 continue
             for other in self._audience(change):
                 heard.setdefault(other, []).append(change.frame)
@@ -312,23 +309,6 @@ class Presence:
             for connection in other.connections:
                 if connection.dialect == Dialect.MESSENGER:
                     connection.write_frames(frames)
-
-    def _is_old(self, change: _Told) -> bool:
-        """Whether a later turn of the user was told: two nodes' words may come in any order."""
-        if not change.at:
-            return False
-        key = (change.org_id, change.user_id)
-        told, _ = self._last_turn.pop(key, (0, 0.0))
-        self._last_turn[key] = max(told, change.at), self._clock.monotonic()
-        return change.at < told
-
-    def _forget_turns(self) -> None:
-        old = self._clock.monotonic() - SWAPPED_SECONDS
-        while self._last_turn:
-            key, (_, told_at) = next(iter(self._last_turn.items()))
-            if told_at > old:
-                break
-            del self._last_turn[key]
 
     # With other nodes.
 

@@ -19,6 +19,9 @@ from madang.protocol.codes import CloseCode
 
 log = structlog.get_logger(__name__)
 
+SSE_PING_SECONDS = 15
+"""Between two comments to a client that is told nothing."""
+
 
 class EventStream(EventSourceResponse):
     """A response that ends, with nothing raised, when its client takes nothing for the

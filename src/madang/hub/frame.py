@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -85,10 +85,11 @@ the same."""
 class Frame:
     """One JSON text and, made when first asked for, its bytes on the wire."""
 
-    __slots__ = ("_deflated", "_wire", "text")
+    __slots__ = ("_content", "_deflated", "_wire", "text")
 
     def __init__(self, text: bytes) -> None:
         self.text = text
+        self._content: Mapping[str, Any] | None = None
         self._wire: bytes | None = None
         self._deflated: bytes | None = None
 
@@ -100,9 +101,17 @@ class Frame:
             wire = self._wire = text_frame(self.text)
         return wire
 
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """What it says, read once for all connections that must look into it."""
+        content = self._content
+        if content is None:
+            content = self._content = orjson.loads(self.text)
+        return content
+
     def let_go(self) -> None:
         """Keep only the text."""
-        self._wire = self._deflated = None
+        self._wire = self._deflated = self._content = None
 
     @property
     def deflated(self) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from madang.model.nouns import ConversationView
 
@@ -18,7 +18,6 @@ be answered beside it."""
 Answers = Literal["always", "mentioned"]
 """Which messages of people the session's agent answers: all, or those with its `@name`."""
 
-WHEN_BUSY: tuple[WhenBusy, ...] = get_args(WhenBusy)
 ANYBODY = "*"
 """The handler of a session that was handed over to whichever person comes first."""
 
@@ -66,7 +65,8 @@ class Run:
     """One answer of an agent; `message_id` is its message, and its own name.
 
     `ends` are the offsets at which its chunks end, as far as they are on disk: they tell from
-    which offset on somebody who has had chunk N goes on.
+    which offset on somebody who has had chunk N goes on. `alternative_of` is the first answer to
+    the same question, where this is another one; `client_id` what that was asked for by.
     """
 
     message_id: str
@@ -82,6 +82,8 @@ class Run:
     tokens_used: int | None = None
     latency_ms: int | None = None
     ends: tuple[int, ...] = ()
+    alternative_of: str | None = None
+    client_id: str | None = None
 
     @property
     def over(self) -> bool:
@@ -94,4 +96,3 @@ class SessionView:
 
     session: Session
     view: ConversationView
-    message_count: int

@@ -40,13 +40,15 @@ class Note:
 @dataclass(frozen=True, slots=True)
 class SignalTold:
     """Something said in a conversation that is not kept: its frame, whom not to tell, or whom
-    alone, and the dialect of those who are told (None: everybody who is told signals)."""
+    alone, and the dialect of those who are told (None: everybody who is told signals). `at`, where
+    it is a turn of the one who is not told, its place among these: see `Turn`."""
 
     conversation_id: str
     text: bytes
     omit_user_id: str | None = None
     only_user_id: str | None = None
     dialect: int | None = None
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,8 @@ class Needs:
     """Ids of messages: the files that are part of them."""
     runs: set[str] = field(default_factory=set)
     """By their message. Sessions, and the runs under way in them, are read with conversations."""
+    asked_again: set[tuple[str, str, str]] = field(default_factory=set)
+    """(message_id, user_id, client_id), for `asked_again` in the message's conversation"""
 
 
 class Transaction(Protocol):
@@ -119,6 +121,10 @@ class Transaction(Protocol):
         ...
 
     def run(self, message_id: str) -> Run | None: ...
+    def asked_again(self, conversation_id: str, asked_by: str, client_id: str) -> Run | None:
+        """The answer that this user had made again here under this `client_id` before."""
+        ...
+
     def runs_under_way(self, conversation_id: str) -> Sequence[Run]:
         """Those of a session that wait or stream, oldest first."""
         ...
@@ -453,7 +459,7 @@ class Store(Protocol):
     async def runs_answering(
         self, org_id: str, conversation_id: str, question_id: str
     ) -> Sequence[Run]:
-        """The runs that a message has asked for, oldest first."""
+        """The runs that a message has asked for, oldest first; none of those made again."""
         ...
 
     async def runs_under_way(self, org_id: str, conversation_id: str) -> Sequence[Run]:

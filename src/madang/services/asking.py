@@ -14,7 +14,7 @@ from typing import Any
 
 from madang.model.ids import uuid7
 from madang.model.nouns import Conversation, Event, Message, SenderType
-from madang.model.runs import Run, Session, agent_name, is_own_agent, own_agent
+from madang.model.runs import Run, RunEnd, Session, agent_name, is_own_agent, own_agent
 from madang.ports.store import Transaction
 from madang.protocol.errors import RateLimited
 from madang.services.viewing import seen_by_all
@@ -33,10 +33,11 @@ class RunLimits:
     of_user: int | None = 10
     of_org: int | None = 1000
 
-    def check(self, tx: Transaction, asked_by: str, more: int) -> None:
-        """Raises `RateLimited` where `more` runs of this user would be too many."""
-        of_user, of_org = tx.run_counts(asked_by)
-        if self.of_user is not None and of_user + more > self.of_user:
+    def check(self, tx: Transaction, asked_by: str | None, more: int) -> None:
+        """Raises `RateLimited` where `more` runs of this user (None: of nobody in particular)
+        would be too many."""
+        of_user, of_org = tx.run_counts(asked_by or "")
+        if asked_by is not None and self.of_user is not None and of_user + more > self.of_user:
             raise RateLimited("Too many runs at once", retry_after=RETRY_RUNS)
         if self.of_org is not None and of_org + more > self.of_org:
             raise RateLimited("Too many runs at once", retry_after=RETRY_RUNS)
@@ -111,7 +112,7 @@ def begin(
     start the runs, or have them wait. Their message ids."""
     if conversation.title is None and message.sender_type == "user":
         _give_title(tx, conversation, message)
-    end_waiting(tx, conversation.id, planned.stop)
+    stop_waiting(tx, conversation.id, planned.stop)
     return tuple(
         ask_agent(tx, planned.session, agent_id, message.sender_id, message.id).message_id
         for agent_id in planned.agents
@@ -130,11 +131,44 @@ def _give_title(tx: Transaction, conversation: Conversation, message: Message) -
     tx.append(conversation.id, "conversation.updated", message.sender_id, conversation=view)
 
 
-def end_waiting(tx: Transaction, conversation_id: str, stop: tuple[str, ...]) -> None:
-    """Of the runs to be stopped those that have not started: they end without a word."""
+def stop_waiting(tx: Transaction, conversation_id: str, stop: tuple[str, ...]) -> None:
+    """Of the runs to be stopped end those that have not started."""
     for run in tx.runs_under_way(conversation_id):
         if run.message_id in stop and run.status == "waiting":
-            tx.save_run(replace(run, status="cancelled", ended_at=tx.now))
+            end_waiting(tx, run)
+
+
+def end_waiting(tx: Transaction, run: Run, status: RunEnd = "cancelled") -> tuple[Run, Event]:
+    """The end of a run that has not started: the only one, so whoever waits for it hears of it.
+    There is no message that its event could carry."""
+    waited = max(0, tx.now - run.created_at) // 1000
+    ended = replace(
+        run,
+        status=status,
+        ended_at=tx.now,
+        checked_at=tx.now,
+        tokens_used=0,
+        latency_ms=waited,
+    )
+    tx.save_run(ended)
+    return ended, tell_end(tx, ended, None)
+
+
+def tell_end(tx: Transaction, run: Run, message: Message | None) -> Event:
+    """The event of a run's end. `index` is the number of its last chunk."""
+    return tx.append(
+        run.conversation_id,
+        "run.ended",
+        run.agent_id,
+        message=message,
+        data={
+            "message_id": run.message_id,
+            "status": run.status,
+            "tokens_used": run.tokens_used,
+            "latency_ms": run.latency_ms,
+            "index": max(0, len(run.ends) - 1),
+        },
+    )
 
 
 def ask_agent(
@@ -143,7 +177,8 @@ def ask_agent(
     agent_id: str,
     asked_by: str,
     question_id: str | None,
-    metadata: Mapping[str, Any] | None = None,
+    alternative_of: str | None = None,
+    client_id: str | None = None,
 ) -> Run:
     """A run of one of the server's agents: started, or waiting for the one before it."""
     room = session.conversation_id
@@ -161,10 +196,12 @@ def ask_agent(
         "waiting" if waits else "streaming",
         tx.now,
         tx.now,
+        alternative_of=alternative_of,
+        client_id=client_id,
     )
     tx.add_run(run)
     if not waits:
-        start(tx, session, run, metadata)
+        start(tx, session, run)
     return run
 
 
@@ -172,10 +209,10 @@ def start(
     tx: Transaction,
     session: Session,
     run: Run,
-    metadata: Mapping[str, Any] | None = None,
     client_id: str | None = None,
 ) -> Event:
     """The run's message, without a word yet, and the event that tells of it."""
+    alternative = {} if run.alternative_of is None else {"alternative_of": run.alternative_of}
     message = Message(
         run.message_id,
         tx.org_id,
@@ -189,7 +226,7 @@ def start(
             "status": "streaming",
             "agent_id": agent_name(run.agent_id),
             "trace_id": session.trace_id,
-            **(metadata or {}),
+            **alternative,
         },
         run.question_id,
         (),
@@ -209,7 +246,7 @@ def start_next(tx: Transaction, conversation_id: str, agent_id: str) -> Run | No
     conversation = tx.conversation(conversation_id)
     for run in under_way:
         if conversation is None or conversation.status != "active":
-            tx.save_run(replace(run, status="cancelled", ended_at=tx.now))
+            end_waiting(tx, run)
             continue
         started = replace(run, status="streaming", checked_at=tx.now)
         tx.save_run(started)

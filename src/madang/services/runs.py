@@ -1,4 +1,4 @@
-"""What befalls a run: it is checked on, asks a person, is answered, ends, is made again.
+"""What befalls a run: it is begun outside, checked on, left, taken up, ended.
 
 A run is ended once, by whichever node is first: whoever comes later changes nothing.
 """
@@ -12,15 +12,13 @@ from typing import Any
 
 from madang.model.ids import uuid7
 from madang.model.nouns import Event, Message
-from madang.model.runs import Run, RunEnd, is_own_agent
+from madang.model.runs import Run, RunEnd
 from madang.ports.store import Needs, Transaction
-from madang.protocol.errors import Conflict, Forbidden, Invalid, NotAParticipant, NotFound
+from madang.protocol.errors import Conflict, NotAParticipant, NotFound
 from madang.services import access, asking
 from madang.services.asking import USUAL_LIMITS, RunLimits
 from madang.services.sizes import SMALL, json_size
 
-MOST_APPROVALS = 20
-"""Of one run."""
 LEFT = 0
 """When a run was checked last that was started and left to whoever finds it: never. Its agent was
 not asked yet, so whoever takes it up asks it for the first time."""
@@ -72,7 +70,8 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The run as it is now, and its end's event: None where it had ended before."""
+    """The run as it is now, its message (None: it had not started), and its end's event: None
+    where it had ended before."""
 
     run: Run
     message: Message | None
@@ -113,6 +112,9 @@ class EndRun:
         since = self.unless_checked_since
         if run.over or (since is not None and run.checked_at >= since):
             return Ended(run, message, None)
+        if message is None:
+            ended, event = asking.end_waiting(tx, run, self.status)
+            return Ended(ended, None, event)
         latency = self.latency_ms
         if latency is None:
             latency = max(0, tx.now - run.created_at) // 1000
@@ -127,8 +129,6 @@ class EndRun:
             ends=run.ends if self.ends is None else self.ends,
         )
         tx.save_run(ended)
-        if message is None:
-            return Ended(ended, None, None)  # It waited; nobody was told of it.
         if message.deleted_at is None:
             told = {"status": self.status, "tokens_used": tokens, "latency_ms": latency}
             message = replace(
@@ -137,18 +137,7 @@ class EndRun:
                 metadata={**message.metadata, **(self.metadata or {}), **told},
             )
             tx.save_message(message)
-        event = tx.append(
-            run.conversation_id,
-            "run.ended",
-            run.agent_id,
-            message=message,
-            data={
-                "status": self.status,
-                "tokens_used": tokens,
-                "latency_ms": latency,
-                "index": max(0, len(ended.ends) - 1),
-            },
-        )
+        event = asking.tell_end(tx, ended, message)
         asking.start_next(tx, run.conversation_id, run.agent_id)
         return Ended(ended, message, event)
 
@@ -201,97 +190,11 @@ class TakeUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Regenerate:
-    """Another answer to the same question, beside the first. It counts from now on."""
-
-    org_id: str
-    message_id: str
-    user_id: str
-    run_limits: RunLimits = USUAL_LIMITS
-
-    @property
-    def size(self) -> int:
-        return SMALL
-
-    def needs(self, needs: Needs) -> None:
-        needs.messages.add(self.message_id)
-        needs.runs.add(self.message_id)
-        needs.message_actors.add((self.message_id, self.user_id))
-
-    def apply(self, tx: Transaction) -> Run:
-        message, _, _ = access.living_message(tx, self.message_id, self.user_id)
-        run = tx.run(self.message_id)
-        session = tx.session(message.conversation_id)
-        if run is None or session is None or run.question_id is None:
-            raise NotFound("Message not found")
-        if not is_own_agent(run.agent_id):
-            raise Forbidden("Only answers of the server's agents can be made again")
-        if not run.over:
-            raise Conflict("The run has not ended")
-        if tx.participant(message.conversation_id, run.agent_id) is None:
-            raise NotFound("Agent not found")
-        self.run_limits.check(tx, self.user_id, 1)
-        first = message.metadata.get("alternative_of", message.id)
-        again = asking.ask_agent(
-            tx, session, run.agent_id, self.user_id, run.question_id, {"alternative_of": first}
-        )
-        _choose(tx, message.conversation_id, run.question_id, again.message_id)
-        return again
-
-
-MOST_CHOICES = 200
-"""Of a session: the oldest are forgotten, and the latest answer counts there."""
-
-
-def _choose(tx: Transaction, conversation_id: str, question_id: str, message_id: str) -> None:
-    session = tx.session(conversation_id)
-    assert session is not None, "runs are in sessions"
-    choices = dict(session.choices or {})
-    choices.pop(question_id, None)
-    choices[question_id] = message_id
-    for oldest in list(choices)[: max(0, len(choices) - MOST_CHOICES)]:
-        del choices[oldest]
-    tx.save_session(replace(session, choices=choices))
-
-
-@dataclass(frozen=True, slots=True)
-class ChooseAnswer:
-    """Of several answers to a question, this one counts: for the agent, and on every device."""
-
-    org_id: str
-    message_id: str
-    user_id: str
-
-    @property
-    def size(self) -> int:
-        return SMALL
-
-    def needs(self, needs: Needs) -> None:
-        needs.messages.add(self.message_id)
-        needs.runs.add(self.message_id)
-        needs.message_actors.add((self.message_id, self.user_id))
-
-    def apply(self, tx: Transaction) -> Event | None:
-        message, _, _ = access.living_message(tx, self.message_id, self.user_id)
-        run = tx.run(self.message_id)
-        session = tx.session(message.conversation_id)
-        if run is None or session is None or run.question_id is None:
-            raise NotFound("Message not found")
-        if (session.choices or {}).get(run.question_id) == message.id:
-            return None
-        _choose(tx, message.conversation_id, run.question_id, message.id)
-        return tx.append(
-            message.conversation_id,
-            "run.chosen",
-            self.user_id,
-            message=message,
-            data={"question_id": run.question_id},
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class StartOutside:
-    """An agent that is not the server's begins an answer. A repeat gives the first."""
+    """An agent that is not the server's begins an answer. A repeat gives the first.
+
+    It counts for the person whose message it answers; what answers nobody for the org alone.
+    """
 
     org_id: str
     conversation_id: str
@@ -327,19 +230,21 @@ class StartOutside:
             if first is not None:
                 return first, None
         access.check_open(conversation)
+        asked_by: str | None = None
         if self.reply_to_id is not None:
             parent = tx.message(self.reply_to_id)
             if parent is None or parent.conversation_id != self.conversation_id:
                 raise NotFound("Message not found")
+            asked_by = parent.sender_id if parent.sender_type == "user" else None
         if self.message_id is not None and (tx.message(self.message_id) or tx.run(self.message_id)):
             raise Conflict("There is a message of this id")
-        self.run_limits.check(tx, self.agent_id, 1)
+        self.run_limits.check(tx, asked_by, 1)
         run = Run(
             self.message_id or uuid7(tx.now),
             self.org_id,
             self.conversation_id,
             self.agent_id,
-            self.agent_id,
+            asked_by or self.agent_id,
             self.reply_to_id,
             "streaming",
             tx.now,
@@ -349,112 +254,3 @@ class StartOutside:
         event = asking.start(tx, session, run, client_id=self.client_id)
         assert event.message is not None
         return event.message, event
-
-
-def approvals_of(message: Message) -> Mapping[str, Mapping[str, Any]]:
-    """What a run has asked people, by request id."""
-    found: Mapping[str, Mapping[str, Any]] = message.metadata.get("approvals", {})
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class AskApproval:
-    """A run asks whoever is there, and goes on with the answer. The words stand in its message."""
-
-    org_id: str
-    message_id: str
-    agent_id: str
-    request_id: str
-    question: str
-    options: tuple[str, ...] = ("approve", "deny")
-    details: Mapping[str, Any] | None = None
-
-    @property
-    def size(self) -> int:
-        return SMALL + getsizeof(self.question) + json_size(self.details)
-
-    def needs(self, needs: Needs) -> None:
-        needs.messages.add(self.message_id)
-        needs.runs.add(self.message_id)
-
-    def apply(self, tx: Transaction) -> Event:
-        run, message = tx.run(self.message_id), tx.message(self.message_id)
-        if run is None or message is None or run.agent_id != self.agent_id:
-            raise NotFound("Message not found")
-        if run.over or message.deleted_at is not None:
-            raise Conflict("The run has ended")
-        asked = dict(approvals_of(message))
-        if self.request_id in asked:
-            raise Conflict("This was asked before")
-        if len(asked) >= MOST_APPROVALS:
-            raise Invalid(f"A run asks for at most {MOST_APPROVALS} approvals")
-        asked[self.request_id] = {
-            "question": self.question,
-            "options": list(self.options),
-            "details": self.details or {},
-        }
-        changed = replace(message, metadata={**message.metadata, "approvals": asked})
-        tx.save_message(changed)
-        return tx.append(
-            message.conversation_id,
-            "approval_request",
-            self.agent_id,
-            message=changed,
-            data={"request_id": self.request_id},
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerApproval:
-    """A person's answer; the first one counts. Gives the run's agent and the event (None where
-    the same person has said the same before)."""
-
-    org_id: str
-    message_id: str
-    request_id: str
-    user_id: str
-    answer: str
-    note: str | None = None
-
-    @property
-    def size(self) -> int:
-        return SMALL + getsizeof(self.note or "")
-
-    def needs(self, needs: Needs) -> None:
-        needs.messages.add(self.message_id)
-        needs.runs.add(self.message_id)
-        needs.message_actors.add((self.message_id, self.user_id))
-
-    def apply(self, tx: Transaction) -> tuple[Message, Event | None]:
-        message, _, _ = access.living_message(tx, self.message_id, self.user_id)
-        run = tx.run(self.message_id)
-        asked = dict(approvals_of(message))
-        found = asked.get(self.request_id)
-        if run is None or found is None:
-            raise NotFound("Approval not found")
-        if run.agent_id == self.user_id:
-            raise Forbidden("An agent does not answer its own question")
-        if "answer" in found:
-            if (found["answer"], found["by"]) == (self.answer, self.user_id):
-                return message, None
-            raise Conflict("Already answered")
-        if run.over:
-            raise Conflict("The run has ended")
-        if self.answer not in found["options"]:
-            raise Invalid("answer: must be one of the options")
-        asked[self.request_id] = {
-            **found,
-            "answer": self.answer,
-            "by": self.user_id,
-            "note": self.note,
-        }
-        changed = replace(message, metadata={**message.metadata, "approvals": asked})
-        tx.save_message(changed)
-        event = tx.append(
-            message.conversation_id,
-            "approval_answer",
-            self.user_id,
-            message=changed,
-            data={"request_id": self.request_id},
-        )
-        return changed, event

@@ -1,4 +1,4 @@
-"""Sessions: a person (and whoever else is let in) and agents. Create, change, archive, restore,
+"""Sessions: a person (and whoever else is let in) and agents. Create, change (archive, restore),
 let in, send out, hand over."""
 
 from __future__ import annotations
@@ -9,7 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from madang.model.ids import uuid7
-from madang.model.nouns import Conversation, ConversationView, Event, Participant
+from madang.model.nouns import (
+    Conversation,
+    ConversationStatus,
+    ConversationView,
+    Event,
+    Participant,
+)
 from madang.model.runs import ANYBODY, Answers, Session, WhenBusy, is_own_agent
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Forbidden, Invalid, NotAParticipant, NotFound
@@ -145,26 +151,38 @@ class _OnSession:
     def _stopping(self, tx: Transaction) -> dict[str, Any]:
         """End what waits; what runs is stopped by whoever commits this."""
         ids = tuple(run.message_id for run in tx.runs_under_way(self.conversation_id))
-        asking.end_waiting(tx, self.conversation_id, ids)
+        asking.stop_waiting(tx, self.conversation_id, ids)
         return {"stop": list(ids)} if ids else {}
 
 
 @dataclass(frozen=True, slots=True)
-class UpdateSession(_OnSession):
-    """What is None stays; `set_title` with None clears the title."""
+class ChangeSession(_OnSession):
+    """Change a session, all of it at once: None stays, `set_title` with None clears the title.
+
+    `archived`, it is read-only until it is `active` again, and what its agents are answering is
+    stopped. Whoever asks for the status that it has, and nothing else, changes nothing.
+    """
 
     title: str | None = None
     metadata: Mapping[str, Any] | None = None
     when_busy: WhenBusy | None = None
     answers: Answers | None = None
     set_title: bool = False
+    status: ConversationStatus | None = None
 
     @property
     def size(self) -> int:
         return SMALL + json_size(self.metadata)
 
-    def apply(self, tx: Transaction) -> Event:
-        session, conversation = self._found(tx, admin=True)
+    def apply(self, tx: Transaction) -> Event | None:
+        session, conversation = self._found(tx, admin=True, archived=True)
+        status = self.status or conversation.status
+        fields = (self.metadata, self.when_busy, self.answers)
+        if not self.set_title and not any(field is not None for field in fields):
+            if status == conversation.status:
+                return None
+        elif status == "archived":
+            access.check_open(conversation)
         tx.save_session(
             replace(
                 session,
@@ -176,32 +194,11 @@ class UpdateSession(_OnSession):
             conversation,
             title=self.title if self.set_title else conversation.title,
             metadata=conversation.metadata if self.metadata is None else self.metadata,
+            status=status,
             updated_at=tx.now,
         )
-        return self._told(tx, "conversation.updated", changed)
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveSession(_OnSession):
-    """Read-only until it is restored; what its agents are answering is stopped."""
-
-    def apply(self, tx: Transaction) -> Event | None:
-        _, conversation = self._found(tx, admin=True, archived=True)
-        if conversation.status == "archived":
-            return None
-        changed = replace(conversation, status="archived", updated_at=tx.now)
-        return self._told(tx, "conversation.archived", changed, self._stopping(tx))
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreSession(_OnSession):
-    """Open again. Restoring what is active changes nothing."""
-
-    def apply(self, tx: Transaction) -> Event | None:
-        _, conversation = self._found(tx, admin=True, archived=True)
-        if conversation.status == "active":
-            return None
-        changed = replace(conversation, status="active", updated_at=tx.now)
+        if status == "archived":
+            return self._told(tx, "conversation.archived", changed, self._stopping(tx))
         return self._told(tx, "conversation.updated", changed)
 
 
@@ -255,7 +252,7 @@ class SendOut(_OnSession):
         stop = tuple(
             run.message_id for run in tx.runs_under_way(room) if run.agent_id == self.leaving
         )
-        asking.end_waiting(tx, room, stop)
+        asking.stop_waiting(tx, room, stop)
         return tx.append(
             room,
             "participant.left",

@@ -80,6 +80,11 @@ class Loading(Running):
                 needs.files.update(file_ids(found.attachments))
         self._load_files(needs.files)
         self.load_runs(needs.runs)
+        self.load_asked_again(
+            (message.conversation_id, user_id, client_id)
+            for message_id, user_id, client_id in needs.asked_again
+            if (message := self.message(message_id)) is not None
+        )
         self.load_sessions(
             i for i in needs.conversations if (c := self.conversation(i)) and c.kind == "agent"
         )

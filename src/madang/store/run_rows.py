@@ -12,9 +12,6 @@ from madang.store.rows import mapping, to_json
 
 Row = Sequence[Any]
 
-SESSION_WIDTH = 8
-RUN_WIDTH = 13
-
 
 def session_row(session: Session) -> tuple[Any, ...]:
     return (
@@ -48,6 +45,8 @@ def run_row(run: Run) -> tuple[Any, ...]:
         run.tokens_used,
         run.latency_ms,
         ends_text(run.ends),
+        run.alternative_of,
+        run.client_id,
     )
 
 
@@ -66,6 +65,8 @@ def run_of(row: Row) -> Run:
         row[10],
         row[11],
         ends_of(row[12]),
+        row[13],
+        row[14],
     )
 
 

@@ -29,6 +29,7 @@ class Running:
         self._org = org_id
         self._sessions: dict[str, Session | None] = {}
         self._runs: dict[str, Run | None] = {}
+        self._asked_again: dict[tuple[str, str, str], str | None] = {}
         self._active: dict[str, dict[str, None]] = {}
         """Of conversations that were read, the runs under way, in no order."""
         self._new_sessions: dict[str, None] = {}
@@ -64,6 +65,19 @@ class Running:
             if row[1] == self._org:
                 self._take(run_rows.run_of(row))
 
+    def load_asked_again(self, asked: Iterable[tuple[str, str, str]]) -> None:
+        """Read the runs by (conversation_id, asked_by, client_id)."""
+        wanted = [key for key in asked if key not in self._asked_again]
+        self._asked_again.update((key, None) for key in wanted)
+        keys = ("conversation_id", "asked_by", "client_id")
+        for row in bulk.select(self._on, runs, keys, wanted):
+            if row[1] == self._org:
+                run = run_rows.run_of(row)
+                assert run.client_id is not None
+                self._asked_again[run.conversation_id, run.asked_by, run.client_id] = row[0]
+                if self._runs.get(row[0]) is None:
+                    self._take(run)
+
     def _take(self, run: Run) -> None:
         self._runs[run.message_id] = run
         if run.status == "streaming":
@@ -78,6 +92,13 @@ class Running:
         if message_id not in self._runs:
             self.load_runs([message_id])
         return self._runs[message_id]
+
+    def asked_again(self, conversation_id: str, asked_by: str, client_id: str) -> Run | None:
+        key = (conversation_id, asked_by, client_id)
+        if key not in self._asked_again:
+            self.load_asked_again([key])
+        message_id = self._asked_again[key]
+        return None if message_id is None else self.run(message_id)
 
     def runs_under_way(self, conversation_id: str) -> Sequence[Run]:
         self.session(conversation_id)
@@ -117,6 +138,8 @@ class Running:
         self._runs[run.message_id] = run
         self._active.setdefault(run.conversation_id, {})[run.message_id] = None
         self._new_runs[run.message_id] = None
+        if run.client_id is not None:
+            self._asked_again[run.conversation_id, run.asked_by, run.client_id] = run.message_id
         self._count(run.asked_by, 1)
 
     def save_run(self, run: Run) -> None:

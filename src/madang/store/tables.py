@@ -453,6 +453,8 @@ runs = Table(
     Column("tokens_used", BigInteger),
     Column("latency_ms", BigInteger),
     Column("ends", Words, nullable=False),
+    Column("alternative_of", Id),
+    Column("client_id", Words),
     Index(None, "conversation_id", "status"),
     sqlite_with_rowid=False,
 )
@@ -463,6 +465,16 @@ Index(
     runs.c.asked_by,
     sqlite_where=runs.c.ended_at.is_(None),
     postgresql_where=runs.c.ended_at.is_(None),
+)
+# A repeat of what was asked for.
+Index(
+    "uq_runs_conversation_id_client_id_asked_by",
+    runs.c.conversation_id,
+    runs.c.client_id,
+    runs.c.asked_by,
+    unique=True,
+    sqlite_where=runs.c.client_id.is_not(None),
+    postgresql_where=runs.c.client_id.is_not(None),
 )
 
 # Runs that are being written, and when their node last said so. Apart, because whoever looks for

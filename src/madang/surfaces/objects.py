@@ -138,9 +138,9 @@ def event_fields(event: Event) -> dict[str, Any]:
             fields["user_id"] = wire_user_id(event.user_id)
             fields["by"] = wire_user_id(event.data["by"])
         case "run.ended":
-            assert about is not None
-            fields["message_id"] = about.id
-            fields["data"] = message(about)
+            # One that waited, and never began, has no message.
+            fields["message_id"] = event.data["message_id"]
+            fields["data"] = None if about is None else message(about)
             fields["status"] = event.data["status"]
         case "run.chosen" | "approval_request" | "approval_answer":
             # What is asked and answered stands in the message.

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.surfaces.agents.conftest import HERE
-from tests.surfaces.agents.sessions import LONG, Chat
+from tests.surfaces.agents.sessions import LONG, Chat, Events
 from tests.surfaces.people import problem
 
 
@@ -174,6 +174,25 @@ async def test_what_fails_is_an_error(agui: AgUi) -> None:
     assert made["error"] == "The agent failed"
 
 
+async def test_what_waits_and_is_ended_ends_the_stream(program: Chat) -> None:
+    session = await program.session("ann", "forever")
+    api = program.rest("ann")
+    await api.post(f"/sessions/{session}/messages", {"content": "x"})
+    body = {"threadId": session, "runId": "r", "messages": [user_says("y")]}
+    house = program.house
+    async with (
+        house.server.rest("ann", org=house.org) as client,
+        client.stream("POST", "/api/agui/forever", json=body, timeout=LONG) as answer,
+    ):
+        assert answer.status_code == 200
+        assert (await api.delete(f"/sessions/{session}")).is_success
+        told = Events(answer)
+        assert (await told.next())[1]["type"] == "RUN_STARTED"
+        ((_, finished),) = await told.all()
+    assert finished["type"] == "RUN_FINISHED"
+    assert finished["outcome"] == {"type": "cancelled"}
+
+
 async def test_whom_it_is_not_for(program: Chat) -> None:
     house = program.house
     body: dict[str, Any] = {
@@ -192,6 +211,13 @@ async def test_whom_it_is_not_for(program: Chat) -> None:
         problem(answer, 404, "NOT_FOUND", "Interrupt not found")
     async with httpx.AsyncClient(base_url=house.server.url) as client:
         problem(await client.post("/api/agui/echo", json=body), 401, "UNAUTHORIZED")
+    # A session of the caller's with another agent is not answered by that one, nor by this.
+    session = await program.session("ann", "historian")
+    async with house.server.rest("ann", org=house.org) as client:
+        theirs = {**body, "threadId": session, "messages": [user_says("who?")]}
+        answer = await client.post("/api/agui/echo", json=theirs)
+        problem(answer, 409, "CONFLICT", "The thread is a session of another agent")
+    assert await program.rest("ann").messages(session) == []
     # Another user's thread of the same name is another; another's session is none of one's own.
     session = await program.session("ann")
     async with house.server.rest("bob", org=house.org) as client:

@@ -46,15 +46,21 @@ async def test_every_device_of_everybody_watches_the_same(chat: Chat) -> None:
 
 
 async def test_who_comes_late_gets_the_text_so_far_and_the_rest(chat: Chat) -> None:
-    session = await chat.session()
+    session = await chat.session("ann", "bot-7")
     ann = await chat.join("ann", session)
-    text = words(60)
-    await ann.send("message", content=text)
-    while (await ann.next("stream_chunk", patience=LONG))["offset"] < len(text) // 3:
-        pass
+    bot = await chat.join("bot-7", session, roles=["agent"])
+    said = words(60)
+    text, third = "", len(said) // 3
+    await bot.send("stream_start", message_id="a")
+    await bot.send("stream_chunk", message_id="a", content=said[:third])
+    while len(text) < third:
+        text += (await ann.next("stream_chunk", patience=LONG))["content"]
     late = [await chat.join("ann", session) for _ in range(4)]
+    for at in range(third, len(said), 10):
+        await bot.send("stream_chunk", message_id="a", content=said[at : at + 10])
+    await bot.send("stream_end", message_id="a")
     for socket in late:
-        assert (await answer_of(socket))[1] == text
+        assert (await answer_of(socket))[1] == said
     assert not [f for f in late[0].waiting if f["type"].startswith("stream")]
 
 
@@ -119,6 +125,49 @@ async def test_events_go_on_after_the_last_one_while_it_runs_and_when_it_is_done
     assert rest[0]["offset"] + len(rest[0]["content"]) == len(text)
     async with chat.rest("ann").stream("GET", path, last_event_id=last) as events:
         assert [told["type"] for _, told in await events.all()] == ["stream_end"]
+
+
+async def test_events_of_several_answers_go_on_each_from_its_own_place(program: Chat) -> None:
+    session = await program.session("ann", "echo")
+    api = program.rest("ann")
+    let_in = {"agent_ids": ["historian"]}
+    assert (await api.post(f"/sessions/{session}/participants", let_in)).is_success
+    path = f"/sessions/{session}/messages/stream"
+    text = "@echo @historian " + words(20)
+    whole: dict[str, str] = {}
+    had: dict[str, list[tuple[str, str]]] = {}
+    async with api.stream("POST", path, {"content": text, "client_id": "c"}) as events:
+        for identity, told in await events.all():
+            assert identity is not None
+            run = identity.partition(":")[0]
+            whole[run] = whole.get(run, "") + told.get("content", "")
+            if told["type"] == "stream_chunk":
+                had.setdefault(run, []).append((identity, whole[run]))
+    assert sorted(whole.values()) == sorted((text, f"user:{text}"))
+    for run, chunks in had.items():
+        # The last that it had was the first chunk of this run: the other one begins anew.
+        place, begun = chunks[0]
+        async with api.stream(
+            "POST", path, {"content": text, "client_id": "c"}, last_event_id=place
+        ) as events:
+            again = [told for _, told in await events.all()]
+        assert [one["message_id"] for one in again if one["type"] == "stream_start"] == [
+            other for other in whole if other != run
+        ]
+        for other in whole:
+            rest = "".join(one.get("content", "") for one in again if one["message_id"] == other)
+            assert rest == (whole[other][len(begun) :] if other == run else whole[other])
+    (question, *_) = await api.messages(session)
+    for wrong in (f"{question['id']}:0", "x"):
+        answer = await api.post(
+            f"/sessions/{session}/messages/stream",
+            {"content": text, "client_id": "c"},
+            headers={"Last-Event-ID": wrong},
+        )
+        problem(answer, 422, "VALIDATION")
+    answer = await api.post(path, {"content": "not sent"}, headers={"Last-Event-ID": "x"})
+    problem(answer, 422, "VALIDATION", "Last-Event-ID: not one that was given out")
+    assert "not sent" not in [message["content"] for message in await api.messages(session)]
 
 
 async def test_stopping_keeps_the_text(chat: Chat) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 
+from tests.surfaces.agents.conftest import Program
 from tests.surfaces.agents.sessions import LONG, Chat, answer_of, words
-from tests.surfaces.people import Socket, problem
+from tests.surfaces.people import House, Socket, problem
 
 
 async def two(chat: Chat) -> tuple[str, Socket, Socket]:
@@ -28,11 +30,12 @@ async def test_its_answer_is_everybodys(program: Chat) -> None:
         space = " " if index else ""
         await bot.send("stream_chunk", message_id=run, content=space + word, index=index)
     await bot.send("run_step", message_id=run, step_id="s", name="look", status="complete")
-    await bot.send("stream_end", message_id=run, tokens_used=99)
+    await bot.send("stream_end", message_id=run, tokens_used=99, latency_ms=10**9)
     for socket in (ann, bot):
         found, said, end = await answer_of(socket)
         assert (found, said) == (run, text)
         assert (end["status"], end["tokens_used"]) == ("complete", 99)
+        assert end["latency_ms"] < 10**9  # The server measures.
     kept = (await program.rest("ann").messages(session))[-1]
     assert (kept["id"], kept["content"], kept["sender_id"]) == (run, text, "bot-7")
     assert (kept["sender_type"], kept["reply_to_id"]) == ("agent", question)
@@ -131,6 +134,29 @@ async def test_one_that_floods_is_cut_and_one_that_goes_is_interrupted(program: 
     assert end["status"] == "interrupted"
     kept = (await program.rest("ann").messages(session))[-1]
     assert kept["content"] == "and then"
+
+
+async def test_its_answers_count_for_those_who_asked(make_program: Callable[..., Program]) -> None:
+    """What it says by itself counts for the org alone: many people may talk with it at once."""
+    server = make_program(runs_per_user="2", runs_per_org="6", rate_limit_enabled="true")
+    async with House(server) as house:
+        chat = Chat(house)
+        bots, questions = [], []
+        for user in ("ann", "bob"):
+            session = await chat.session(user, "bot-7")
+            api = chat.rest(user)
+            path = f"/sessions/{session}/messages"
+            questions.append((await api.post(path, {"content": "well?"})).json()["message_id"])
+            bots.append(await chat.join("bot-7", session, roles=["agent"]))
+        for bot, question in zip(bots, questions, strict=True):
+            for _ in range(2):
+                told = await bot.ask("stream_start", reply_to_id=question)
+                assert told["type"] == "stream_started"
+            told = await bot.ask("stream_start", reply_to_id=question)
+            assert (told["code"], told["message"]) == ("RATE_LIMIT", "Too many runs at once")
+        for _ in range(2):
+            assert (await bots[0].ask("stream_start"))["type"] == "stream_started"
+        assert (await bots[0].ask("stream_start"))["code"] == "RATE_LIMIT"
 
 
 async def test_it_asks_people_and_hears_their_answer(program: Chat) -> None:

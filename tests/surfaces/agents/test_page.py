@@ -27,7 +27,7 @@ def models(app: Madang) -> dict[str, Any]:
         "typing": commands.Typing,
         "stop": commands.OnMessage,
         "read": commands.OnMessage,
-        "regenerate": commands.OnMessage,
+        "regenerate": commands.Regenerate,
         "choose": commands.OnMessage,
         "handover": commands.HandOver,
         "approval_answer": commands.ApprovalAnswer,

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.postgres import Postgres
@@ -40,18 +41,21 @@ async def test_a_second_question_waits_its_turn(program: Chat) -> None:
 
 
 async def test_a_second_question_beside_the_first(program: Chat) -> None:
-    session = await program.session("ann", "numbers", when_busy="parallel")
-    ann = await program.join("ann", session)
-    await ann.send("message", content="1500")
-    first = await ann.next("stream_start", patience=LONG)
-    await ann.send("message", content="3")
-    second = await ann.next("stream_start", patience=LONG)
-    end = await ann.next("stream_end", patience=LONG, message_id=second["message_id"])
-    assert end["status"] == "complete"
-    assert not [frame for frame in ann.waiting if frame["type"] == "stream_end"]
-    ann.waiting.insert(0, first)
-    _, text, _ = await answer_of(ann, first["message_id"])
-    assert text == "".join(f"{number} " for number in range(1500))
+    session = await program.session("ann", "forever", when_busy="parallel")
+    ann, api = await program.join("ann", session), program.rest("ann")
+    runs = []
+    for question in ("first", "second"):
+        await ann.send("message", content=question)
+        start = await ann.next("stream_start", patience=LONG)
+        runs.append(start["message_id"])
+        await ann.next("stream_chunk", patience=LONG, message_id=runs[-1])
+    for run in runs:
+        assert (await api.get(f"/runs/{run}")).json()["status"] == "streaming"
+    for run in reversed(runs):
+        assert not [frame for frame in ann.waiting if frame["type"] == "stream_end"]
+        await api.post(f"/runs/{run}/stop")
+        end = await ann.next("stream_end", patience=LONG)
+        assert (end["message_id"], end["status"]) == (run, "cancelled")
 
 
 async def test_a_second_question_ends_the_first(program: Chat) -> None:
@@ -166,6 +170,91 @@ async def test_stopping_before_the_first_word_and_while_it_waits(program: Chat) 
     assert (await other.post(f"/runs/{third}/stop")).json()["status"] == "cancelled"
 
 
+ENDINGS = ["stop", "archive", "handover", "send out"]
+
+
+async def end_all(api: Api, session: str, waiting: str, how: str) -> None:
+    """End what waits, in one of the ways that there are."""
+    match how:
+        case "stop":
+            answer = await api.post(f"/runs/{waiting}/stop")
+        case "archive":
+            answer = await api.delete(f"/sessions/{session}")
+        case "handover":
+            answer = await api.post(f"/sessions/{session}/handover", {"to": "bob"})
+        case _:
+            answer = await api.delete(f"/sessions/{session}/participants/agent:forever")
+    assert answer.is_success, answer.text
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+async def test_what_waits_and_is_ended_is_told_to_everybody(program: Chat, how: str) -> None:
+    session = await program.session("ann", "forever", participant_ids=["bob"])
+    ann, bob = await program.join("ann", session), await program.join("bob", session)
+    phone = await program.house.device("bob")
+    api = program.rest("ann")
+    path = f"/sessions/{session}/messages"
+    await api.post(path, {"content": "x"})
+    (waiting,) = (await api.post(path, {"content": "y", "client_id": "y"})).json()["runs"]
+    async with (
+        program.rest("ann").stream(
+            "POST", f"{path}/stream", {"content": "y"}, idempotency_key="y"
+        ) as asked,
+        program.rest("bob").stream("GET", f"/runs/{waiting}/stream") as watched,
+    ):
+        await end_all(api, session, waiting, how)
+        for events in (asked, watched):
+            ((identity, end),) = await events.all()
+            assert identity == f"{waiting}:0"
+            assert (end["type"], end["status"], end["length"]) == ("stream_end", "cancelled", 0)
+    for socket in (ann, bob):
+        end = await socket.next("stream_end", patience=LONG, message_id=waiting)
+        assert (end["status"], end["tokens_used"], end["length"]) == ("cancelled", 0, 0)
+    ended = await phone.next("run.ended", patience=LONG, message_id=waiting)
+    assert (ended["status"], ended["data"]) == ("cancelled", None)
+    found = (await api.get(f"/runs/{waiting}")).json()
+    assert (found["status"], found["tokens_used"]) == ("cancelled", 0)
+    # Whoever comes back is told too, and whoever asks now.
+    back = await program.join("ann", session, after=ann.connected["seq"])
+    assert (await back.next("stream_end", message_id=waiting))["seq"] == end["seq"]
+    async with program.rest("ann").stream("GET", f"/runs/{waiting}/stream") as events:
+        ((_, again),) = await events.all()
+    assert again["status"] == "cancelled"
+
+
+async def test_stopping_what_waits_over_the_socket(program: Chat) -> None:
+    session = await program.session("ann", "forever")
+    ann, other = await program.join("ann", session), await program.join("ann", session)
+    path = f"/sessions/{session}/messages"
+    runs = []
+    for content in "xyz":
+        runs += (await program.rest("ann").post(path, {"content": content})).json()["runs"]
+    await ann.send("stop", message_id=runs[1])
+    for socket in (ann, other):
+        end = await socket.next("stream_end", patience=LONG, message_id=runs[1])
+        assert end["status"] == "cancelled"
+    told = await ann.ask("stop", message_id=runs[2])
+    assert (told["type"], told["message_id"]) == ("stream_end", runs[2])
+    assert (told["status"], told["length"]) == ("cancelled", 0)
+    assert (await other.next("stream_end", patience=LONG, message_id=runs[2]))["seq"]
+
+
+async def test_what_waits_is_ended_by_the_next_question(program: Chat) -> None:
+    session = await program.session("ann", "forever")
+    ann = await program.join("ann", session)
+    path = f"/sessions/{session}/messages"
+    api = program.rest("ann")
+    runs = []
+    for content in "xy":
+        runs += (await api.post(path, {"content": content})).json()["runs"]
+    assert (await api.patch(f"/sessions/{session}", {"when_busy": "cancel"})).is_success
+    (last,) = (await api.post(path, {"content": "z"})).json()["runs"]
+    for run in runs:
+        end = await ann.next("stream_end", patience=LONG, message_id=run)
+        assert end["status"] == "cancelled"
+    assert (await ann.next("stream_start", patience=LONG, message_id=last))["reply_to_id"]
+
+
 async def test_an_answer_is_made_again_and_chosen(program: Chat) -> None:
     session = await program.session("ann", "historian")
     ann = await program.join("ann", session)
@@ -194,6 +283,64 @@ async def test_an_answer_is_made_again_and_chosen(program: Chat) -> None:
     assert told["type"] == "regenerating"
     await answer_of(ann, told["message_id"])
     problem(await api.post(f"/runs/{history[0]['id']}/regenerate"), 404, "NOT_FOUND")
+
+
+async def test_an_answer_is_made_again_while_the_agent_is_busy(program: Chat) -> None:
+    """It waits, and is another answer to its question all the same."""
+    session = await program.session("ann", "forever")
+    ann = await program.join("ann", session)
+    api = program.rest("ann")
+    path = f"/sessions/{session}/messages"
+    asked = (await api.post(path, {"content": "x", "client_id": "x"})).json()
+    question, (first,) = asked["message_id"], asked["runs"]
+    await api.post(f"/runs/{first}/stop")
+    (busy,) = (await api.post(path, {"content": "y"})).json()["runs"]
+    again = (await api.post(f"/runs/{first}/regenerate")).json()
+    assert again["status"] == "waiting"
+    assert (await api.post(f"/runs/{busy}/stop")).json()["status"] == "cancelled"
+    start = await ann.next("stream_start", patience=LONG, message_id=again["message_id"])
+    assert (start["reply_to_id"], start["alternative_of"]) == (question, first)
+    kept = (await api.messages(session))[-1]
+    assert kept["metadata"]["alternative_of"] == first
+    # Of another one the first is the first still.
+    await api.post(f"/runs/{again['message_id']}/stop")
+    third = (await api.post(f"/runs/{again['message_id']}/regenerate")).json()["message_id"]
+    start = await ann.next("stream_start", patience=LONG, message_id=third)
+    assert start["alternative_of"] == first
+    # Whoever repeats the question watches what it asked for, and none of the others.
+    async with api.stream(
+        "POST", f"{path}/stream", {"content": "x"}, idempotency_key="x"
+    ) as events:
+        told = [one for _, one in await events.all()]
+    assert {one["message_id"] for one in told} == {first}
+
+
+async def test_a_repeat_of_making_again_asks_nobody_again(program: Chat) -> None:
+    session = await program.session("ann", "historian", participant_ids=["bob"])
+    ann, api = await program.join("ann", session), program.rest("ann")
+    await ann.send("message", content="one")
+    first, _, _ = await answer_of(ann)
+    path = f"/runs/{first}/regenerate"
+    made = await asyncio.gather(*(api.post(path, {"client_id": "r1"}) for _ in range(5)))
+    assert sorted(answer.status_code for answer in made) == [200] * 4 + [201]
+    (second,) = {answer.json()["message_id"] for answer in made}
+    await answer_of(ann, second)
+    by_key = await api.post(path, headers={"Idempotency-Key": "r1"})
+    assert (by_key.status_code, by_key.json()["message_id"]) == (200, second)
+    assert by_key.json()["status"] == "complete"
+    told = await ann.ask("regenerate", message_id=first, client_id="r1")
+    assert (told["type"], told["message_id"]) == ("regenerating", second)
+    # Of another key, of another person, and without one.
+    others = [
+        (await api.post(path, {"client_id": "r2"})).json()["message_id"],
+        (await program.rest("bob").post(path, {"client_id": "r1"})).json()["message_id"],
+        (await api.post(path)).json()["message_id"],
+        (await ann.ask("regenerate", message_id=first))["message_id"],
+    ]
+    assert len({first, second, *others}) == 6
+    for other in others:
+        await answer_of(ann, other)
+    assert len(await api.messages(session)) == 7
 
 
 async def test_a_deleted_answer_ends_and_nothing_of_it_stays(program: Chat) -> None:

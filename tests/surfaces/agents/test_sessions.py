@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 
 from tests.surfaces.agents.sessions import Chat, answer_of
 from tests.surfaces.people import problem
@@ -77,6 +78,28 @@ async def test_a_session_from_beginning_to_end(chat: Chat) -> None:
     assert (again["status"], again["title"]) == ("active", "Yards")
 
 
+async def test_a_change_is_one_event_and_whole_or_none(chat: Chat) -> None:
+    session = await chat.session()
+    api = chat.rest("ann")
+    path = f"/sessions/{session}"
+    ann = await chat.join("ann", session)
+    for status in ("archived", "active"):
+        change = {"title": status, "metadata": {"s": status}, "when_busy": "parallel"}
+        changed = (await api.patch(path, {**change, "status": status})).json()
+        assert {name: changed[name] for name in change} == change
+        assert changed["status"] == status
+        told = await ann.next("system", event="session_updated")
+        assert (told["title"], told["status"], told["metadata"]["s"]) == (status,) * 3
+        assert told["seq"] == changed["last_seq"]
+        # It is so already.
+        assert (await api.patch(path, {"status": status})).json()["last_seq"] == told["seq"]
+    await api.delete(path)
+    before = (await api.get(path)).json()
+    for refused in ({"title": "x"}, {"title": "x", "status": "archived"}, {"answers": "mentioned"}):
+        problem(await api.patch(path, refused), 409, "CONFLICT", "Conversation is archived")
+    assert (await api.get(path)).json() == before
+
+
 async def test_lists_are_paged_and_filtered(chat: Chat) -> None:
     ann = chat.rest("ann")
     made = [await chat.session("ann", title=f"s{n}") for n in range(5)]
@@ -116,6 +139,15 @@ async def test_history_before_and_after(chat: Chat) -> None:
     assert await contents(after=sent[3]["created_at"]) == ["4", "5"]
     path = f"/sessions/{session}/messages"
     problem(await ann.get(path, before="never"), 422, "VALIDATION")
+    moment = datetime.fromisoformat(sent[3]["created_at"])
+    micros = round(moment.timestamp() * 1_000_000)
+    assert await contents(before=micros) == ["2", "3"]
+    assert await contents(after=micros) == ["4", "5"]
+    # Seconds, milliseconds and nanoseconds are none.
+    for number in (micros // 1_000_000, micros // 1_000, micros * 1_000 // 10, 10**9 + 1):
+        why = "before: a number beyond 1000000000 is a time in microseconds"
+        problem(await ann.get(path, before=number), 422, "VALIDATION", why)
+    assert (await ann.get(path, after=10**9)).json()["messages"] == []
     problem(await ann.get(path, before=1, after=1), 422, "VALIDATION")
     problem(await ann.get(path, before=str(uuid.uuid4())), 404, "NOT_FOUND")
 

@@ -13,8 +13,7 @@ from madang.store.queries.conversations import SEEN, VIEW, VIEW_WIDTH, views
 from madang.store.queries.reading import Row, columns, fetch, rows_query, scalar, scalar_query
 from madang.store.tables import runs, sessions
 
-_MESSAGES = "SELECT count(*) FROM messages AS n WHERE n.conversation_id = c.id"
-_SESSION = f"{VIEW}, {columns('s', sessions)}, ({_MESSAGES})"
+_SESSION = f"{VIEW}, {columns('s', sessions)}"
 _SEEN = SEEN + "JOIN sessions AS s ON s.conversation_id = c.id "
 _MINE = "WHERE p.org_id = :org AND p.user_id = :user AND c.kind = 'agent' "
 _CHOSEN = (
@@ -38,7 +37,7 @@ def _views(
     told = [row[:VIEW_WIDTH] for row in found]
     seen = views(connection, org_id, user_id, told, now)
     return [
-        SessionView(run_rows.session_of(row[VIEW_WIDTH:]), view, row[-1])
+        SessionView(run_rows.session_of(row[VIEW_WIDTH:]), view)
         for row, view in zip(found, seen, strict=True)
     ]
 
@@ -98,7 +97,7 @@ _UNDER_WAY = rows_query(
 _ANSWERING = rows_query(
     columns("r", runs),
     "FROM runs AS r WHERE r.conversation_id = :conversation AND r.org_id = :org "
-    "AND r.question_id = :question ORDER BY r.message_id LIMIT -1",
+    "AND r.question_id = :question AND r.alternative_of IS NULL ORDER BY r.message_id LIMIT -1",
 )
 _UNCHECKED = rows_query(
     "l.org_id, l.message_id",

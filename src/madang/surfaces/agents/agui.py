@@ -17,20 +17,19 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from madang.gateways.sse import EventStream
+from madang.gateways.sse import SSE_PING_SECONDS, EventStream
 from madang.hub.hub import Member
 from madang.model.identity import Identity
 from madang.model.ids import parse_uuid
 from madang.model.runs import Run, is_own_agent
-from madang.protocol.errors import Invalid, NotFound
-from madang.services.runs import AnswerApproval
+from madang.protocol.errors import Conflict, Invalid, NotFound
+from madang.services.approvals import AnswerApproval
 from madang.services.sessions import CreateSession
 from madang.surfaces.agents import bodies
 from madang.surfaces.agents.rest import Parts
 from madang.surfaces.fields import Text
 from madang.surfaces.requests import Caller
 
-SSE_PING_SECONDS = 15
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 
 
@@ -88,6 +87,8 @@ async def _session(
     if known is not None:
         seen = await parts.store.session(caller.org, known, caller.user_id)
         if seen is not None:
+            if seen.session.agent_id != agent_user:
+                raise Conflict("The thread is a session of another agent")
             return known
     told = orjson.dumps([agent, caller.user_id, thread_id])
     key = f"agui:{hashlib.sha256(told).hexdigest()}"
@@ -171,9 +172,10 @@ async def _events(
         # A person has taken over, or somebody else was meant.
         yield _event({**telling.place, "type": "RUN_FINISHED", "outcome": {"type": "success"}})
         return
-    watched = parts.watching.watch(caller, user, [run], place)
-    async for content in watched:
-        for told in telling.tell(content):
+    places = {} if place is None else {run.message_id: place}
+    watched = parts.watching.watch(caller, user, [run], places)
+    async for frame in watched:
+        for told in telling.tell(frame.content):
             yield _event(told)
         if telling.over:
             await watched.aclose()  # type: ignore[attr-defined]

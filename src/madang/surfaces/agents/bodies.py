@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from madang.model.runs import Answers, WhenBusy
 from madang.surfaces.fields import (
     Attachments,
     ClientId,
@@ -18,8 +19,6 @@ from madang.surfaces.fields import (
     Uuid,
 )
 
-WhenBusy = Literal["queue", "cancel", "parallel"]
-Answers = Literal["always", "mentioned"]
 Note = Annotated[Text, Field(max_length=2000)]
 
 
@@ -49,6 +48,10 @@ class NewMessage(Strict):
     attachments: Attachments | None = None
     stream: bool | None = None
     timestamp: Any = None
+
+
+class Again(Strict):
+    client_id: ClientId | None = None
 
 
 class NewPeople(Strict):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from madang.surfaces.agents.bodies import Note
 from madang.surfaces.fields import (
     Attachments,
     ClientId,
@@ -19,7 +20,6 @@ from madang.surfaces.fields import (
 
 Handle = Annotated[str, Field(min_length=1, max_length=100)]
 """What an agent outside calls its answer: an id, or a name of its own."""
-Note = Annotated[Text, Field(max_length=2000)]
 Options = Annotated[
     list[Annotated[Text, Field(min_length=1, max_length=100)]], Field(min_length=1, max_length=20)
 ]
@@ -58,9 +58,13 @@ class Typing(Command):
 
 
 class OnMessage(Command):
-    """`stop`, `read`, `regenerate` and `choose`."""
+    """`stop`, `read` and `choose`."""
 
     message_id: Uuid
+
+
+class Regenerate(OnMessage):
+    client_id: ClientId | None = None
 
 
 class HandOver(Command):
@@ -96,6 +100,8 @@ class StreamChunk(Command):
 
 
 class StreamEnd(Command):
+    """`latency_ms` may be said, as the server says it, and is not used: it measures itself."""
+
     message_id: Handle
     tokens_used: int | None = Field(default=None, ge=0, lt=2**53)
     latency_ms: int | None = Field(default=None, ge=0, lt=2**53)

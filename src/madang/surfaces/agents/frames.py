@@ -11,9 +11,9 @@ import orjson
 from madang.agents.catalog import Catalog, Offered
 from madang.model.ids import wire_user_id
 from madang.model.nouns import Event, Message
-from madang.model.runs import Session, SessionView, agent_name
+from madang.model.runs import Run, Session, SessionView, agent_name
 from madang.model.times import iso
-from madang.services.runs import approvals_of
+from madang.services.approvals import approvals_of
 from madang.surfaces import objects
 
 HISTORY_TYPES = {
@@ -61,16 +61,13 @@ def _told(event: Event) -> dict[str, Any] | None:
                 return stream_start(message)
             return message_fields(message)
         case "run.ended":
-            assert message is not None
-            return {
-                "type": "stream_end",
-                "message_id": message.id,
-                "tokens_used": event.data.get("tokens_used"),
-                "latency_ms": event.data.get("latency_ms"),
-                "status": event.data.get("status"),
-                "length": len(message.content),
-                **_error(message),
-            }
+            return _stream_end(
+                event.data["message_id"],
+                event.data["tokens_used"],
+                event.data["latency_ms"],
+                event.data["status"],
+                message,
+            )
         case "message.edited" | "message.deleted" | "message.read":
             assert message is not None
             if event.type == "message.read":
@@ -158,11 +155,6 @@ def is_streaming(message: Message) -> bool:
     return message.message_type == "stream" and message.metadata.get("status") == "streaming"
 
 
-def _error(message: Message) -> dict[str, Any]:
-    error = message.metadata.get("error")
-    return {} if error is None else {"error": error}
-
-
 def stream_start(message: Message) -> dict[str, Any]:
     """The beginning of an answer."""
     start = start_of(message.id, message.sender_id, message.reply_to_id)
@@ -181,6 +173,30 @@ def start_of(message_id: str, agent_id: str, question_id: str | None) -> dict[st
         "agent_id": agent_name(agent_id),
         "reply_to_id": question_id,
     }
+
+
+def end_of(run: Run, message: Message | None) -> dict[str, Any]:
+    """The end of an answer, as its event told it. One that never began has no message."""
+    return _stream_end(run.message_id, run.tokens_used, run.latency_ms, run.status, message)
+
+
+def _stream_end(
+    message_id: str,
+    tokens_used: int | None,
+    latency_ms: int | None,
+    status: str,
+    message: Message | None,
+) -> dict[str, Any]:
+    end = {
+        "type": "stream_end",
+        "message_id": message_id,
+        "tokens_used": tokens_used,
+        "latency_ms": latency_ms,
+        "status": status,
+        "length": 0 if message is None else len(message.content),
+    }
+    error = None if message is None else message.metadata.get("error")
+    return end if error is None else {**end, "error": error}
 
 
 def _alternative(message: Message) -> dict[str, Any]:
@@ -256,7 +272,7 @@ def session_line(seen: SessionView, catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def session(seen: SessionView, catalog: Catalog) -> dict[str, Any]:
+def session(seen: SessionView, catalog: Catalog, message_count: int) -> dict[str, Any]:
     """A session, whole."""
     row, own = seen.view.conversation, seen.session
     offered = agent_of(own, catalog)
@@ -270,7 +286,7 @@ def session(seen: SessionView, catalog: Catalog) -> dict[str, Any]:
         "agent": agent(offered),
         "metadata": row.metadata,
         "participants": participants,
-        "message_count": seen.message_count,
+        "message_count": message_count,
         "handler": None if own.handler is None else wire_user_id(own.handler),
         "when_busy": own.when_busy,
         "answers": own.answers,

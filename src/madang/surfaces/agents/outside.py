@@ -18,8 +18,9 @@ from madang.model.ids import parse_uuid, uuid7
 from madang.model.nouns import Message
 from madang.ports.store import Writer
 from madang.protocol.errors import Conflict, Invalid, MadangError, NotFound, TooLarge
+from madang.services.approvals import AskApproval
 from madang.services.asking import RunLimits
-from madang.services.runs import AskApproval, StartOutside
+from madang.services.runs import StartOutside
 from madang.surfaces import objects
 from madang.surfaces.agents import commands
 from madang.surfaces.agents.seats import Seat

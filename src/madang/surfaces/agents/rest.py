@@ -13,7 +13,7 @@ from madang.clock import Clock
 from madang.model.identity import Identity
 from madang.model.ids import is_user_id, parse_uuid, wire_user_id
 from madang.model.nouns import Message
-from madang.model.runs import ANYBODY, SessionView, WhenBusy, is_own_agent
+from madang.model.runs import SessionView, WhenBusy, is_own_agent
 from madang.model.times import iso, parse_iso
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import Invalid, NotAParticipant, NotFound, invalid_id
@@ -21,13 +21,11 @@ from madang.services.asking import RunLimits
 from madang.services.limits import RateLimit
 from madang.services.messages import Done, ReadMessage, SendMessage
 from madang.services.sessions import (
-    ArchiveSession,
+    ChangeSession,
     CreateSession,
     HandOver,
     LetIn,
-    RestoreSession,
     SendOut,
-    UpdateSession,
 )
 from madang.surfaces.agents import bodies, frames
 from madang.surfaces.agents.viewing import Watching
@@ -37,7 +35,9 @@ from madang.surfaces.requests import Caller, JsonResponse, Limit, uuid_named
 SessionPath = Annotated[str, uuid_named("session_id")]
 Key = Annotated[str | None, Header(min_length=1, max_length=200)]
 _LARGEST_SEQ = 10**9
-"""A larger number is a time."""
+"""A larger number is a time in microseconds."""
+_FIRST_TIME, _LAST_TIME = 946_684_800_000_000, 4_102_444_800_000_000
+"""From 2000 to 2100: a number before or after is one of another unit, and a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,13 @@ class Parts:
         if seen is None:
             raise NotFound("Session not found")
         return seen
+
+    async def whole(self, caller: Identity, session_id: str) -> dict[str, Any]:
+        """A session as whoever asks for it is answered: only then are its messages counted.
+        Raises `NotFound`."""
+        seen = await self.view(caller, session_id)
+        count = await self.store.message_count(caller.org, session_id, caller.user_id)
+        return frames.session(seen, self.catalog, count)
 
     async def send(
         self, caller: Identity, session_id: str, body: bodies.NewMessage, key: str | None
@@ -141,8 +148,7 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
                 tuple(body.participant_ids or ()),
             )
         )
-        seen = await parts.view(caller, opened.conversation.id)
-        return JsonResponse(frames.session(seen, catalog), 201)
+        return JsonResponse(await parts.whole(caller, opened.conversation.id), 201)
 
     @routes.get("/sessions")
     async def list_sessions(
@@ -176,7 +182,7 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
     @routes.get("/sessions/{session_id}")
     async def get_session(caller: Caller, session_id: SessionPath) -> Any:
         """One I am in."""
-        return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
+        return JsonResponse(await parts.whole(caller, session_id))
 
     @routes.patch("/sessions/{session_id}")
     async def update_session(
@@ -184,36 +190,33 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
     ) -> Any:
         """Change it (admins). What is left out stays; a null title clears it."""
         await parts.view(caller, session_id)
-        place = (caller.org, session_id, caller.user_id)
-        if body.status == "active":
-            await writer.write(RestoreSession(*place))
-        if body.model_fields_set - {"status"}:
-            await writer.write(
-                UpdateSession(
-                    *place,
-                    body.title,
-                    body.metadata,
-                    body.when_busy,
-                    body.answers,
-                    set_title="title" in body.model_fields_set,
-                )
+        await writer.write(
+            ChangeSession(
+                caller.org,
+                session_id,
+                caller.user_id,
+                body.title,
+                body.metadata,
+                body.when_busy,
+                body.answers,
+                set_title="title" in body.model_fields_set,
+                status=body.status,
             )
-        if body.status == "archived":
-            await writer.write(ArchiveSession(*place))
-        return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
+        )
+        return JsonResponse(await parts.whole(caller, session_id))
 
     @routes.post("/sessions/{session_id}/restore")
     async def restore_session(caller: Caller, session_id: SessionPath) -> Any:
         """Open an archived one again (admins)."""
         await parts.view(caller, session_id)
-        await writer.write(RestoreSession(caller.org, session_id, caller.user_id))
-        return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
+        await writer.write(ChangeSession(caller.org, session_id, caller.user_id, status="active"))
+        return JsonResponse(await parts.whole(caller, session_id))
 
     @routes.delete("/sessions/{session_id}")
     async def archive_session(caller: Caller, session_id: SessionPath) -> Any:
         """Archive it (admins): read-only until it is restored."""
         await parts.view(caller, session_id)
-        await writer.write(ArchiveSession(caller.org, session_id, caller.user_id))
+        await writer.write(ChangeSession(caller.org, session_id, caller.user_id, status="archived"))
         told = {"message": "Session archived successfully", "session_id": session_id}
         return JsonResponse(told)
 
@@ -232,7 +235,8 @@ def _add_history(routes: APIRouter, parts: Parts) -> None:
         before: str | None = None,
         after: str | None = None,
     ) -> Any:
-        """Messages newest last, before or after a seq, a message id or a time."""
+        """Messages newest last, before or after a seq, a message id or a time: ISO 8601, or
+        microseconds since 1970. A whole number is a seq up to 1,000,000,000, and a time beyond."""
         if before is not None and after is not None:
             raise Invalid("Only one of before and after can be given")
         await parts.view(caller, session_id)
@@ -298,6 +302,8 @@ async def _seq(
         number = int(place)
         if number <= _LARGEST_SEQ:
             return number
+        if not _FIRST_TIME <= number < _LAST_TIME:
+            raise Invalid(f"{name}: a number beyond {_LARGEST_SEQ} is a time in microseconds")
         time: int | None = number
     else:
         message_id = parse_uuid(place)
@@ -314,7 +320,7 @@ async def _seq(
 
 
 def _add_people(routes: APIRouter, parts: Parts) -> None:
-    writer, catalog = parts.writer, parts.catalog
+    writer = parts.writer
 
     @routes.post("/sessions/{session_id}/participants")
     async def let_in(caller: Caller, session_id: SessionPath, body: bodies.NewPeople) -> Any:
@@ -326,7 +332,7 @@ def _add_people(routes: APIRouter, parts: Parts) -> None:
         parts.count(caller)
         joining = (*body.user_ids, *agents)
         await writer.write(LetIn(caller.org, session_id, caller.user_id, joining))
-        return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
+        return JsonResponse(await parts.whole(caller, session_id))
 
     @routes.delete("/sessions/{session_id}/participants/{user_id:path}")
     async def send_out(caller: Caller, session_id: SessionPath, user_id: str) -> Any:
@@ -349,6 +355,5 @@ def _add_people(routes: APIRouter, parts: Parts) -> None:
         """A person takes over from the agent (`to` a user id, or `*` for whoever comes first), or
         gives back (`to` null)."""
         await parts.view(caller, session_id)
-        to = ANYBODY if body.to == ANYBODY else body.to
-        await writer.write(HandOver(caller.org, session_id, caller.user_id, to, body.note))
-        return JsonResponse(frames.session(await parts.view(caller, session_id), catalog))
+        await writer.write(HandOver(caller.org, session_id, caller.user_id, body.to, body.note))
+        return JsonResponse(await parts.whole(caller, session_id))

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Header
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from madang.gateways.sse import EventStream
+from madang.gateways.sse import SSE_PING_SECONDS, EventStream
 from madang.hub.hub import Member
 from madang.model.identity import Identity
 from madang.model.runs import Run, agent_name
 from madang.protocol.errors import NotFound
-from madang.services.runs import AnswerApproval, ChooseAnswer, Regenerate
+from madang.services.alternatives import ChooseAnswer, Regenerate, Regenerated
+from madang.services.approvals import AnswerApproval
 from madang.surfaces.agents import bodies
 from madang.surfaces.agents.rest import Key, Parts, SessionPath
-from madang.surfaces.agents.viewing import numbered, place_of
+from madang.surfaces.agents.viewing import numbered, place_of, places_in
 from madang.surfaces.requests import Caller, JsonResponse, MessagePath
-
-SSE_PING_SECONDS = 15
 
 
 def add_runs(routes: APIRouter, parts: Parts) -> None:
@@ -37,13 +36,12 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
     ) -> EventSourceResponse:
         """Send a message, and watch the answer. Whoever leaves stops nothing; a repeat (same
         `client_id` or `Idempotency-Key`) watches the first answer."""
+        place = place_of(last_event_id)
         user = await parts.watching.ready(caller)
         done = await parts.send(caller, session_id, body, idempotency_key)
         runs = await store.runs_answering(caller.org, session_id, done.message.id)
-        place = None
-        if runs and last_event_id:
-            place = place_of(last_event_id, runs[0].message_id)
-        return _stream(parts, caller, user, runs, place, done.message.id)
+        places = places_in(runs, place) if runs else {}
+        return _stream(parts, caller, user, runs, places, done.message.id)
 
     @routes.get("/runs/{message_id}/stream")
     async def watch(
@@ -53,9 +51,9 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
     ) -> EventSourceResponse:
         """An answer under way or done: what came after `Last-Event-ID`, else from the start."""
         run = await _run(parts, caller, message_id)
-        place = place_of(last_event_id, message_id)
+        places = places_in([run], place_of(last_event_id))
         user = await parts.watching.ready(caller)
-        return _stream(parts, caller, user, [run], place)
+        return _stream(parts, caller, user, [run], places)
 
     @routes.post("/runs/{message_id}/stop")
     async def stop(caller: Caller, message_id: MessagePath) -> Any:
@@ -72,13 +70,20 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
         return JsonResponse(_told(await _run(parts, caller, message_id)))
 
     @routes.post("/runs/{message_id}/regenerate", status_code=201)
-    async def regenerate(caller: Caller, message_id: MessagePath) -> Any:
-        """Another answer to the same question, which counts from now on."""
+    async def regenerate(
+        caller: Caller,
+        message_id: MessagePath,
+        body: bodies.Again | None = None,
+        idempotency_key: Key = None,
+    ) -> Any:
+        """Another answer to the same question, which counts from now on. A repeat (same
+        `client_id` or `Idempotency-Key`) answers 200 with the first one, and asks nobody again."""
         parts.count(caller)
-        run = await writer.write(
-            Regenerate(caller.org, message_id, caller.user_id, parts.run_limits)
+        key = idempotency_key if body is None else body.client_id or idempotency_key
+        done: Regenerated = await writer.write(
+            Regenerate(caller.org, message_id, caller.user_id, key, parts.run_limits)
         )
-        return JsonResponse(_told(run), 201)
+        return JsonResponse(_told(done.run), 200 if done.repeated else 201)
 
     @routes.post("/runs/{message_id}/choose")
     async def choose(caller: Caller, message_id: MessagePath) -> Any:
@@ -110,7 +115,7 @@ def _stream(
     caller: Identity,
     user: Member,
     runs: Sequence[Run],
-    place: int | None,
+    places: Mapping[str, int],
     question_id: str | None = None,
 ) -> EventSourceResponse:
     async def events() -> AsyncIterator[ServerSentEvent]:
@@ -119,9 +124,9 @@ def _stream(
             told = {"type": "message_sent", "message_id": question_id}
             yield ServerSentEvent(orjson.dumps(told).decode())
             return
-        last = {run.message_id: -1 if place is None else place for run in runs}
-        async for content in parts.watching.watch(caller, user, runs, place):
-            yield numbered(content, last)
+        last = dict(places)
+        async for frame in parts.watching.watch(caller, user, runs, places):
+            yield numbered(frame, last)
 
     return EventStream(events(), ping=SSE_PING_SECONDS, send_timeout=parts.send_timeout)
 

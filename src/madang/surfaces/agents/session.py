@@ -1,10 +1,9 @@
-"""A session's WebSocket: what each frame of a person does, and what it is answered. What an agent
-outside sends besides stands in `outside`."""
+"""A session's WebSocket: how connections come and go, and whose each frame is. What people send
+stands in `people`, what an agent outside sends besides in `outside`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -20,28 +19,22 @@ from madang.hub.connection import Connection
 from madang.hub.frame import Dialect, Form, Frame
 from madang.hub.hub import Hub, Member
 from madang.model.ids import parse_uuid, wire_user_id
-from madang.model.nouns import Event, MessageType
 from madang.model.runs import SessionView
 from madang.model.times import iso
 from madang.ports.bus import Bus, SignalTold
-from madang.ports.store import Store, Write, Writer
+from madang.ports.store import Store, Writer
 from madang.protocol.codes import CloseCode
-from madang.protocol.errors import Forbidden, Invalid, InvalidJson, MadangError, NotFound
+from madang.protocol.errors import Forbidden, Invalid, InvalidJson, MadangError
 from madang.services.asking import RunLimits
 from madang.services.limits import RateLimit
-from madang.services.messages import Done, ReadMessage, SendMessage
-from madang.services.runs import AnswerApproval, ChooseAnswer, Regenerate
-from madang.services.sessions import HandOver
-from madang.services.typing import Typing
 from madang.surfaces import objects
 from madang.surfaces.admission import Admission, failed
-from madang.surfaces.agents import commands, frames
+from madang.surfaces.agents import commands
 from madang.surfaces.agents.outside import Outside
+from madang.surfaces.agents.people import People
 from madang.surfaces.agents.seats import MOST_EARLY, NO_SESSION, Seat, Seats
-from madang.surfaces.content import check_content, sender_type
 from madang.surfaces.fields import error_of, reply_to_of
 
-ReplyTo = str | int | None
 Handler = Callable[[Seat, Any], None]
 
 
@@ -70,31 +63,38 @@ class SessionSocket:
         self._admission = admission
         self._hub = hub
         self._delivery = delivery
-        self._store = store
-        self._writer = writer
         self._clock = clock
         self._seats = seats
-        self._runner = runner
-        self._messages_limit = messages_limit
         self._signals_limit = signals_limit
-        self._run_limits = run_limits
-        self._max_content = max_content
+        people = People(
+            start=admission.start,
+            delivery=delivery,
+            store=store,
+            writer=writer,
+            clock=clock,
+            runner=runner,
+            messages_limit=messages_limit,
+            signals_limit=signals_limit,
+            run_limits=run_limits,
+            max_content=max_content,
+            typing_seconds=typing_seconds,
+        )
         self._outside = Outside(runner, writer, run_limits)
         self._seated: dict[Connection, Seat] = {}
         self._attending = Attending(bus, self._tell_coming)
         presence.watch_others(self._attending.turned)
-        self.typing = Typing(clock, typing_seconds, self._tell_typing)
-        delivery.watch(self.typing.landed)
+        self._typing = people.typing
+        delivery.watch(self._typing.landed)
         self._handlers: dict[str, tuple[Any, Handler]] = {
-            "message": (_model(commands.Message), self._message),
-            "file": (_model(commands.File), self._file),
-            "typing": (_model(commands.Typing), self._typing),
-            "stop": (_model(commands.OnMessage), self._limited(self._stop)),
-            "read": (_model(commands.OnMessage), self._limited(self._read)),
-            "regenerate": (_model(commands.OnMessage), self._regenerate),
-            "choose": (_model(commands.OnMessage), self._limited(self._choose)),
-            "handover": (_model(commands.HandOver), self._limited(self._hand_over)),
-            "approval_answer": (_model(commands.ApprovalAnswer), self._limited(self._answer)),
+            "message": (_model(commands.Message), people.message),
+            "file": (_model(commands.File), people.file),
+            "typing": (_model(commands.Typing), people.types),
+            "stop": (_model(commands.OnMessage), self._limited(people.stop)),
+            "read": (_model(commands.OnMessage), self._limited(people.read)),
+            "regenerate": (_model(commands.Regenerate), people.regenerate),
+            "choose": (_model(commands.OnMessage), self._limited(people.choose)),
+            "handover": (_model(commands.HandOver), self._limited(people.hand_over)),
+            "approval_answer": (_model(commands.ApprovalAnswer), self._limited(people.answer)),
             "ping": (_model(commands.Ping), self._ping),
             "stream_start": (_model(commands.StreamStart), self._agents(self._outside.start)),
             "stream_chunk": (_model(commands.StreamChunk), self._agents(self._outside.chunk)),
@@ -160,7 +160,7 @@ class SessionSocket:
 
     def closed(self, connection: Connection) -> None:
         seat = self._seated.pop(connection, None)
-        self.typing.gone(connection)
+        self._typing.gone(connection)
         if seat is not None:
             self._outside.gone(seat)
         was_here = seat is not None and seat.ready
@@ -170,7 +170,7 @@ class SessionSocket:
         if not self._hub.beside_in(seat.user, seat.session_id):
             self._attending.changed(_place(seat), False)
 
-    def _tell_coming(self, place: Place, here: bool) -> None:
+    def _tell_coming(self, place: Place, here: bool, at: int) -> None:
         member = self._hub.members.get((place.org_id, place.user_id))
         if member is not None and not self._hub.is_in(member, place.conversation_id):
             return  # They were sent out, which was told.
@@ -180,7 +180,9 @@ class SessionSocket:
             user_id=wire_user_id(place.user_id),
             timestamp=iso(self._clock.now()),
         )
-        signal = SignalTold(place.conversation_id, text, place.user_id, dialect=Dialect.AGENT)
+        signal = SignalTold(
+            place.conversation_id, text, place.user_id, dialect=Dialect.AGENT, at=at
+        )
         self._delivery.signal(place.org_id, signal)
 
     async def close(self) -> None:
@@ -247,187 +249,6 @@ class SessionSocket:
 
         return handle_theirs
 
-    # What people do.
-
-    def _submit(
-        self,
-        seat: Seat,
-        write: Write,
-        reply_to: ReplyTo,
-        answer: Callable[[Any], Event | None],
-        same: Callable[[Any], bytes | None] = lambda _: None,
-    ) -> None:
-        """Hand it in. Its event is the reply (`answer` finds it); where nothing changed, `same` is
-        said to this connection alone."""
-
-        def done(result: Any, error: MadangError | None) -> None:
-            connection = seat.connection
-            if not connection.open:
-                return
-            if error is not None:
-                connection.write(Frame(objects.error(error, reply_to)))
-                return
-            event = answer(result)
-            if event is None:
-                text = same(result)
-                if text is not None:
-                    connection.write(Frame(text))
-            elif reply_to is not None:
-                encode = partial(frames.encode_reply, reply_to=reply_to)
-                self._delivery.reply(event, connection, encode)
-
-        self._writer.submit(write, done)
-
-    def _message(self, seat: Seat, command: commands.Message) -> None:
-        self._send(
-            seat,
-            command,
-            command.content,
-            command.message_type,
-            tuple(command.attachments or ()),
-            command.metadata,
-        )
-
-    def _file(self, seat: Seat, command: commands.File) -> None:
-        self._send(seat, command, command.message, "file", ({"file_id": command.file_id},))
-
-    def _send(
-        self,
-        seat: Seat,
-        command: commands.Message | commands.File,
-        content: str,
-        message_type: MessageType,
-        attachments: tuple[Mapping[str, Any], ...],
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        identity, user = seat.connection.identity, seat.user
-        check_content(content, message_type, identity, self._max_content, attachments, metadata)
-        self._messages_limit.check(user.org_id, user.user_id, self._clock.monotonic())
-        write = SendMessage(
-            user.org_id,
-            seat.session_id,
-            user.user_id,
-            content,
-            sender_type(identity),
-            message_type,
-            command.client_id,
-            command.reply_to_id,
-            attachments,
-            metadata,
-            self._run_limits,
-        )
-
-        def again(done: Done) -> bytes:
-            told = frames.message_fields(done.message)
-            return orjson.dumps(_replied(told, command.id))
-
-        self._submit(seat, write, command.id, lambda done: done.event, again)
-
-    def _typing(self, seat: Seat, command: commands.Typing) -> None:
-        self._signals_limit.check(seat.user.org_id, seat.user.user_id, self._clock.monotonic())
-        key = (seat.user.org_id, seat.session_id, seat.user.user_id)
-        if command.is_typing:
-            self.typing.start(key, seat.connection)
-        else:
-            self.typing.stop(key)
-
-    def _tell_typing(self, org_id: str, session_id: str, user_id: str, is_typing: bool) -> None:
-        text = objects.frame("typing", user_id=wire_user_id(user_id), is_typing=is_typing)
-        signal = SignalTold(session_id, text, user_id, dialect=Dialect.AGENT)
-        self._delivery.signal(org_id, signal)
-
-    def _stop(self, seat: Seat, command: commands.OnMessage) -> None:
-        self._admission.start(seat.connection, self._stop_run(seat, command))
-
-    async def _stop_run(self, seat: Seat, command: commands.OnMessage) -> None:
-        """Everybody hears of the end; who asked is answered where there was none to come."""
-        connection = seat.connection
-        try:
-            run = await self._store.run(seat.user.org_id, command.message_id, seat.user.user_id)
-            if run is None or run.conversation_id != seat.session_id:
-                raise NotFound("Message not found")
-            if not run.over:
-                await self._runner.stop(run.org_id, run.message_id)
-                if command.id is None:
-                    return
-                run = await self._store.run(run.org_id, run.message_id, seat.user.user_id) or run
-            end = {
-                "type": "stream_end",
-                "message_id": run.message_id,
-                "tokens_used": run.tokens_used,
-                "latency_ms": run.latency_ms,
-                "status": run.status,
-            }
-            connection.write(Frame(orjson.dumps(_replied(end, command.id))))
-        except MadangError as error:
-            connection.write(Frame(objects.error(error, command.id)))
-
-    def _read(self, seat: Seat, command: commands.OnMessage) -> None:
-        user = seat.user
-        write = ReadMessage(user.org_id, command.message_id, user.user_id, seat.session_id)
-
-        def again(_: Done) -> bytes:
-            told = {"type": "read", "message_id": command.message_id}
-            told["user_id"] = wire_user_id(user.user_id)  # type: ignore[assignment]
-            return orjson.dumps(_replied(told, command.id))
-
-        self._submit(seat, write, command.id, lambda done: done.event, again)
-
-    def _regenerate(self, seat: Seat, command: commands.OnMessage) -> None:
-        user = seat.user
-        self._messages_limit.check(user.org_id, user.user_id, self._clock.monotonic())
-        write = Regenerate(user.org_id, command.message_id, user.user_id, self._run_limits)
-
-        def waiting(run: Any) -> bytes | None:
-            if command.id is None:
-                return None
-            told = {"type": "regenerating", "message_id": run.message_id, "status": run.status}
-            return orjson.dumps(_replied(told, command.id))
-
-        self._submit(seat, write, command.id, lambda _: None, waiting)
-
-    def _choose(self, seat: Seat, command: commands.OnMessage) -> None:
-        user = seat.user
-        write = ChooseAnswer(user.org_id, command.message_id, user.user_id)
-
-        def again(_: Any) -> bytes:
-            told = {"type": "answer_chosen", "message_id": command.message_id}
-            return orjson.dumps(_replied(told, command.id))
-
-        self._submit(seat, write, command.id, lambda event: event, again)
-
-    def _hand_over(self, seat: Seat, command: commands.HandOver) -> None:
-        user = seat.user
-        write = HandOver(user.org_id, seat.session_id, user.user_id, command.to, command.note)
-
-        def again(_: Any) -> bytes:
-            told = {"type": "handover", "to": command.to, "by": wire_user_id(user.user_id)}
-            return orjson.dumps(_replied(told, command.id))
-
-        self._submit(seat, write, command.id, lambda event: event, again)
-
-    def _answer(self, seat: Seat, command: commands.ApprovalAnswer) -> None:
-        user = seat.user
-        write = AnswerApproval(
-            user.org_id,
-            command.message_id,
-            command.request_id,
-            user.user_id,
-            command.answer,
-            command.note,
-        )
-
-        def again(_: Any) -> bytes:
-            told = {
-                "type": "approval_answer",
-                "message_id": command.message_id,
-                "request_id": command.request_id,
-                "answer": command.answer,
-            }
-            return orjson.dumps(_replied(told, command.id))
-
-        self._submit(seat, write, command.id, lambda result: result[1], again)
-
     def _ping(self, seat: Seat, command: commands.Ping) -> None:
         seat.connection.write(
             Frame(objects.frame("pong", command.id, timestamp=iso(self._clock.now())))
@@ -455,7 +276,3 @@ def _place(seat: Seat) -> Place:
 
 def _model(command: type[commands.Command]) -> Callable[[Any], Any]:
     return TypeAdapter(command).validator.validate_python
-
-
-def _replied(told: dict[str, Any], reply_to: ReplyTo) -> dict[str, Any]:
-    return told if reply_to is None else {**told, "reply_to": reply_to}

@@ -3,8 +3,8 @@ is about certain runs, each from where its client left off, until they have ende
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -25,7 +25,7 @@ from madang.model.ids import parse_uuid
 from madang.model.runs import Run
 from madang.ports.store import Store
 from madang.protocol.errors import Invalid, MadangError, NotFound, Unavailable
-from madang.services.runs import approvals_of
+from madang.services.approvals import approvals_of
 from madang.surfaces.admission import Admission
 from madang.surfaces.agents import frames
 
@@ -39,7 +39,7 @@ BEFORE_ALL = -1
 class RunViewer(SseConnection):
     """Takes what is about its runs, and of their text what its client has not had."""
 
-    __slots__ = ("_frames", "_had", "_started", "left", "runs")
+    __slots__ = ("_had", "_started", "left", "runs")
 
     def __init__(self, entrance: Entrance, limit: int, runs: Sequence[str]) -> None:
         super().__init__(entrance, limit)
@@ -49,7 +49,6 @@ class RunViewer(SseConnection):
         """Those that have not ended."""
         self._had: dict[str, int] = {}
         self._started: set[str] = set()
-        self._frames: deque[dict[str, Any]] = deque()
 
     def had(self, message_id: str, offset: int) -> None:
         """Its client has had the text up to this offset, and the beginning."""
@@ -57,12 +56,12 @@ class RunViewer(SseConnection):
         self._started.add(message_id)
 
     def write(self, frame: Frame) -> None:
-        content = orjson.loads(frame.text)
+        content = frame.content
         message_id = content.get("message_id")
         if message_id in self.runs and content.get("type") in TOLD:
-            self._take(content, message_id)
+            self._take(frame, content, message_id)
 
-    def _take(self, content: dict[str, Any], message_id: str) -> None:
+    def _take(self, frame: Frame, content: Mapping[str, Any], message_id: str) -> None:
         match content["type"]:
             case "stream_start":
                 if message_id in self._started:
@@ -73,28 +72,32 @@ class RunViewer(SseConnection):
                 text = content["content"][max(0, had - offset) :]
                 if not text or offset > had:
                     return
-                content = {**content, "content": text, "offset": had}
+                if offset < had:
+                    frame = Frame(orjson.dumps({**content, "content": text, "offset": had}))
                 self._had[message_id] = had + len(text)
             case "stream_end":
+                if message_id not in self.left:
+                    return  # It was told from disk, before its event came here.
                 self.left.discard(message_id)
-        self._frames.append(content)
-        super().write(Frame(orjson.dumps(content)))
+        super().write(frame)
 
-    async def told(self) -> AsyncIterator[dict[str, Any]]:
-        """Frames, until the last run has ended or the connection was closed."""
+    async def told(self) -> AsyncIterator[Frame]:
+        """Frames, as they came wherever nothing of them was had, until the last run has ended or
+        the connection was closed."""
         while True:
-            while self._frames:
-                content = self._frames.popleft()
-                self._unsent -= len(self._outbox.popleft().text)
-                yield content
+            while self._outbox:
+                frame = self._outbox.popleft()
+                self._unsent -= len(frame.text)
+                yield frame
             if not self.open or not self.left:
                 return
             self._wake.clear()
             await self._wake.wait()
 
 
-def numbered(content: dict[str, Any], last: dict[str, int]) -> ServerSentEvent:
+def numbered(frame: Frame, last: dict[str, int]) -> ServerSentEvent:
     """A frame as an event, with its `MESSAGE_ID:INDEX`. `last` keeps the numbers."""
+    content = frame.content
     message_id = content["message_id"]
     match content["type"]:
         case "stream_start":
@@ -105,27 +108,47 @@ def numbered(content: dict[str, Any], last: dict[str, int]) -> ServerSentEvent:
             index = last.get(message_id, BEFORE_ALL) + 1
         case _:
             index = last.get(message_id, BEFORE_ALL)
-    return ServerSentEvent(orjson.dumps(content).decode(), id=f"{message_id}:{index}")
+    return ServerSentEvent(frame.text.decode(), id=f"{message_id}:{index}")
 
 
-def place_of(last_event_id: str | None, message_id: str) -> int | None:
-    """The number of the last chunk that a client has had, by its `Last-Event-ID`.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a client was: the last chunk that it had."""
+
+    message_id: str
+    index: int
+
+
+def place_of(last_event_id: str | None) -> Place | None:
+    """Where a client was, by its `Last-Event-ID`; None where it comes for the first time.
 
     Raises:
-        Invalid: it is none, or one of another run.
+        Invalid: it is none that was given out.
     """
     if last_event_id is None or not last_event_id.strip():
         return None
     run, _, index = last_event_id.strip().rpartition(":")
-    if parse_uuid(run) != message_id:
-        raise Invalid("Last-Event-ID: not of this run")
+    message_id = parse_uuid(run)
     try:
         number = int(index)
     except ValueError:
-        raise Invalid("Last-Event-ID: not one that was given out") from None
-    if not BEFORE_ALL <= number < 2**31:
+        number = BEFORE_ALL - 1
+    if message_id is None or not BEFORE_ALL <= number < 2**31:
         raise Invalid("Last-Event-ID: not one that was given out")
-    return number
+    return Place(message_id, number)
+
+
+def places_in(runs: Sequence[Run], place: Place | None) -> dict[str, int]:
+    """In which of the runs a client was, and where. The others it gets from the beginning.
+
+    Raises:
+        Invalid: in none of them.
+    """
+    if place is None:
+        return {}
+    if all(run.message_id != place.message_id for run in runs):
+        raise Invalid("Last-Event-ID: not of this run")
+    return {place.message_id: place.index}
 
 
 def _offset(ends: Sequence[int], place: int | None, length: int) -> int | None:
@@ -169,29 +192,30 @@ class Watching:
         return await self._members.get(caller.org, caller.user_id)
 
     async def watch(
-        self, caller: Identity, user: Member, runs: Sequence[Run], place: int | None = None
-    ) -> AsyncIterator[dict[str, Any]]:
-        """What is told of these runs of one session, from after the chunk numbered `place`."""
+        self, caller: Identity, user: Member, runs: Sequence[Run], places: Mapping[str, int]
+    ) -> AsyncIterator[Frame]:
+        """What is told of these runs of one session: of each from after the chunk of the number in
+        `places`, or from the beginning."""
         viewer = RunViewer(self._entrance, self._limit, [run.message_id for run in runs])
         viewer.identity = caller
         self._entrance.entered(viewer)
         try:
             self._admission.enter(viewer, user, beside=True)
             try:
-                await self._attach(viewer, user, runs, place)
+                await self._attach(viewer, user, runs, places)
             except MadangError as error:
                 # The answer has begun: its client comes back, and is told why then.
                 log.info("a stream could not begin", why=error.text)
                 return
-            async for content in viewer.told():
-                yield content
+            async for frame in viewer.told():
+                yield frame
         finally:
             viewer.open = False
             self._entrance.gone(viewer)
             self._admission.leave(viewer)
 
     async def _attach(
-        self, viewer: RunViewer, user: Member, runs: Sequence[Run], place: int | None
+        self, viewer: RunViewer, user: Member, runs: Sequence[Run], places: Mapping[str, int]
     ) -> None:
         room = runs[0].conversation_id
         if not self._hub.is_in(user, room):
@@ -212,7 +236,7 @@ class Watching:
                     asked += await self._unanswered(now, user)
             for message_id, ended in over.items():
                 if message_id in viewer.left:
-                    await self._tell_ended(viewer, user, ended, place)
+                    await self._tell_ended(viewer, user, ended, places.get(message_id))
             self._hub.flush()
             left = [run for run in runs if run.message_id in viewer.left]
             channel = self._hub.channels.get(room)
@@ -224,7 +248,7 @@ class Watching:
             stream = self._streams.get(run.message_id)
             if stream is None:
                 continue
-            offset = _offset(stream.ends, place, stream.length)
+            offset = _offset(stream.ends, places.get(run.message_id), stream.length)
             if offset is not None:
                 viewer.had(run.message_id, offset)
             start = frames.start_of(stream.message_id, stream.agent_id, stream.question_id)
@@ -253,11 +277,11 @@ class Watching:
         self, viewer: RunViewer, user: Member, run: Run, place: int | None
     ) -> None:
         message = await self._store.message(run.org_id, run.message_id, user.user_id)
-        if message is None:
-            if run.status in ("cancelled", "interrupted"):
-                viewer.left.discard(run.message_id)  # It never began.
-                return
+        if not self._hub.is_in(user, run.conversation_id):
             raise NotFound("Message not found")
+        if message is None:
+            viewer.write(Frame(orjson.dumps(frames.end_of(run, None))))  # It never began.
+            return
         text = message.content
         offset = _offset(run.ends, place, len(text))
         start = frames.stream_start(message)
@@ -277,14 +301,4 @@ class Watching:
                 "offset": offset or 0,
             }
             viewer.write(Frame(orjson.dumps(chunk)))
-        end = {
-            "type": "stream_end",
-            "message_id": run.message_id,
-            "tokens_used": run.tokens_used,
-            "latency_ms": run.latency_ms,
-            "status": run.status,
-            "length": len(text),
-        }
-        if "error" in message.metadata:
-            end["error"] = message.metadata["error"]
-        viewer.write(Frame(orjson.dumps(end)))
+        viewer.write(Frame(orjson.dumps(frames.end_of(run, message))))

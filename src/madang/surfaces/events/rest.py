@@ -13,7 +13,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from madang.delivery.catchup import Catchup, CaughtUp
 from madang.delivery.members import Members
 from madang.gateways.entrance import Entrance
-from madang.gateways.sse import EventStream, SseConnection
+from madang.gateways.sse import SSE_PING_SECONDS, EventStream, SseConnection
 from madang.hub.frame import Frame
 from madang.hub.hub import Hub
 from madang.model.identity import Identity
@@ -27,8 +27,6 @@ from madang.surfaces.events.session import read_cursor
 from madang.surfaces.fields import ClientId, Payload, Strict, UserRef, Uuid
 from madang.surfaces.objects import frame
 from madang.surfaces.requests import Caller, JsonResponse, JsonRoute, needs_role
-
-SSE_PING_SECONDS = 15
 
 
 class NewEvent(Strict):

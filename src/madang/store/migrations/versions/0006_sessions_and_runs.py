@@ -50,6 +50,8 @@ def upgrade() -> None:
         sa.Column("tokens_used", sa.BigInteger(), nullable=True),
         sa.Column("latency_ms", sa.BigInteger(), nullable=True),
         sa.Column("ends", _text(), nullable=False),
+        sa.Column("alternative_of", _text(36), nullable=True),
+        sa.Column("client_id", _text(), nullable=True),
         sa.PrimaryKeyConstraint("message_id", name="pk_runs"),
         sqlite_with_rowid=False,
     )
@@ -60,6 +62,14 @@ def upgrade() -> None:
         ["org_id", "asked_by"],
         sqlite_where=text("ended_at IS NULL"),
         postgresql_where=text("ended_at IS NULL"),
+    )
+    op.create_index(
+        "uq_runs_conversation_id_client_id_asked_by",
+        "runs",
+        ["conversation_id", "client_id", "asked_by"],
+        unique=True,
+        sqlite_where=text("client_id IS NOT NULL"),
+        postgresql_where=text("client_id IS NOT NULL"),
     )
     op.create_table(
         "run_leases",
