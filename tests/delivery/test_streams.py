@@ -15,10 +15,12 @@ from madang.agents.protocol import AgentRun, Said
 from madang.bus.memory import MemoryBus, MemoryEnd
 from madang.clock import SystemClock
 from madang.compose import Madang
+from madang.delivery.streams import RUN_TEXT
 from madang.hub.frame import Form
 from madang.model.identity import Identity
 from madang.model.runs import own_agent
 from madang.ports.bus import Bus, RunTold
+from madang.protocol.errors import NotFound
 from madang.services.messages import SendMessage
 from madang.services.sessions import CreateSession
 from madang.settings import Settings
@@ -204,8 +206,8 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     bus = MemoryBus(SystemClock())
     made: list[Madang] = []
 
-    async def make(loses: Callable[[RunTold], bool]) -> list[Madang]:
-        settings = Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0)
+    async def make(loses: Callable[[RunTold], bool], delay_ms: int = 0) -> list[Madang]:
+        settings = Settings(dev=True, data_dir=tmp_path, stream_delay_ms=delay_ms)
         ends: list[Any] = [Lossy(bus.end(), loses), bus.end()]
         for end in ends:
             node = Madang(settings, bus=cast(Bus, end))
@@ -253,6 +255,43 @@ async def test_where_nothing_arrives_the_end_brings_it_all(cluster: Callable[...
     assert viewer.text == "all of it"
     kinds = [frame["type"] for frame in viewer.told()]
     assert kinds[-3:] == ["stream_start", "stream_chunk", "stream_end"]
+
+
+def silent(_: Any) -> Any:
+    """A node that does not answer how far a run is."""
+    raise NotFound("Not now")
+
+
+async def test_what_is_only_on_disk_is_told_as_far_as_its_node_has_told_it(
+    cluster: Callable[..., Any],
+) -> None:
+    """What an agent has said and its node not told yet belongs to no chunk: whoever comes back to
+    a chunk by its number goes on behind what that chunk held."""
+    here, there = await cluster(lambda told: False, delay_ms=10_000)
+    typed, room = Typed(here), await session(here)
+    first = await watch(here, room)
+    run = await ask(here, room)
+    typed.type("one ")
+    await eventually(lambda: first.text == "one ", PATIENCE)
+    typed.type("two")
+    stream = here.agents.streams.get(run)
+    assert stream is not None
+    await eventually(lambda: stream.whole == "one two", PATIENCE)
+    kept = None
+    async with asyncio.timeout(PATIENCE):
+        while kept is None or kept.content != "one two":
+            kept = await there.store.message(ORG, run, "ann")
+    on_disk = await there.store.run(ORG, run, "ann")
+    assert on_disk is not None and on_disk.ends == (4,)
+    here.delivery.answer(RUN_TEXT, silent)
+    late = await watch(there, room)
+    assert [(chunk["content"], chunk["index"]) for chunk in late.chunks()] == [("one ", 0)]
+    typed.type(None)
+    await eventually(lambda: late.ended and first.ended, PATIENCE)
+    assert late.text == first.text == "one two"
+    ended = await there.store.run(ORG, run, "ann")
+    assert ended is not None
+    assert [chunk["index"] for chunk in late.chunks()] == [0, 1] and ended.ends == (4, 7)
 
 
 async def test_five_hundred_who_refresh_have_it_to_the_byte(cluster: Callable[..., Any]) -> None:

@@ -113,7 +113,8 @@ class Keeping:
                     Sofar(
                         running.message_id,
                         stream.whole,
-                        stream.whole_ends,
+                        # What waits has no number yet: nobody was told it as a chunk.
+                        tuple(stream.ends),
                         running.beside,
                     )
                 )

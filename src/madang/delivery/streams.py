@@ -390,7 +390,9 @@ class Streams:
             return
         if message is not None and run is not None:
             ends = [end for end in run.ends if end <= len(message.content)]
-            self._caught_up(stream, 0, message.content, ends)
+            # What its node had said and not told yet belongs to a chunk that it tells later.
+            told = message.content[: ends[-1] if ends else 0]
+            self._caught_up(stream, 0, told, ends)
 
     def _caught_up(self, stream: Stream, offset: int, text: str, ends: Sequence[int]) -> None:
         if self._streams.get(stream.message_id) is not stream:
