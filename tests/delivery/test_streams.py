@@ -19,7 +19,7 @@ from madang.delivery.streams import RUN_TEXT
 from madang.hub.frame import Form
 from madang.model.identity import Identity
 from madang.model.runs import own_agent
-from madang.ports.bus import Bus, RunTold
+from madang.ports.bus import Bus, Note, RunTold
 from madang.protocol.errors import NotFound
 from madang.services.messages import SendMessage
 from madang.services.sessions import CreateSession
@@ -137,7 +137,12 @@ async def app(tmp_path: Path, clock: JumpingClock) -> AsyncIterator[Madang]:
     made = Madang(Settings(dev=True, data_dir=tmp_path, stream_chunk_size=50), clock=clock)
     await made.start()
     yield made
-    stopping = asyncio.ensure_future(made.stop())
+    await stopped(made, clock)
+
+
+async def stopped(app: Madang, clock: JumpingClock) -> None:
+    """Stop a node whose time only tests let pass."""
+    stopping = asyncio.ensure_future(app.stop())
     while not stopping.done():
         clock.jump(1)
         await asyncio.sleep(0)
@@ -390,3 +395,38 @@ async def test_a_long_answer_reaches_who_comes_late_however_many_there_are(
         late = await watch(node, room)
         await eventually(lambda: texts_of(late) == runs, PATIENCE)  # noqa: B023
         assert max(len(chunk["content"]) for chunk in late.chunks()) <= 65_536
+
+
+class Counting(JumpingClock):
+    """Counts the timers that are set."""
+
+    timers = 0
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
+        self.timers += 1
+        assert self.timers < 10_000, "it spins"
+        return super().call_later(seconds, callback)
+
+
+async def test_without_a_delay_a_log_that_is_behind_is_waited_for_in_peace(
+    tmp_path: Path,
+) -> None:
+    clock = Counting()
+    app = Madang(Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0), clock=clock)
+    await app.start()
+    typed, room = Typed(app), await session(app)
+    viewer = await watch(app, room)
+    await ask(app, room)
+    typed.type("one ")
+    await eventually(lambda: viewer.text == "one ", PATIENCE)
+    head = app.hub.heads[ORG]
+    # Another node's commit, of which nothing has arrived but that there is one.
+    app.delivery.heard_note(Note(ORG, head + 1, head + 2, [(room, 1)], []))
+    assert app.delivery.behind(ORG)
+    typed.type("two")
+    await turns()
+    before = clock.timers
+    clock.jump(0.04)
+    assert viewer.text == "one " and clock.timers - before <= 5
+    typed.type(None)
+    await stopped(app, clock)

@@ -34,6 +34,8 @@ AGAIN_SECONDS = 0.5
 """After which a question that was not answered is asked again."""
 MOST_EARLY = 2_000
 """Chunks of runs whose beginning has not been told here."""
+WAIT_SECONDS = 0.02
+"""Between two looks whether the log is told as far as a chunk needs it, at least."""
 LONGEST_INTERVAL = 1.0
 """Between two chunks of one run, however many run beside it in its session."""
 RUN_TEXT = "run.text"
@@ -186,7 +188,7 @@ class Streams:
         if not stream.waiting:
             return
         if not self._may_tell(stream):
-            self._wake(stream, self._interval)
+            self._wake(stream, max(self._interval, WAIT_SECONDS))
             return
         waiting, stream.waiting, stream.waiting_length = stream.waiting, [], 0
         texts: list[str] = []
@@ -309,7 +311,7 @@ class Streams:
         if not stream.ahead:
             return
         if not stream.begun or self._log.behind(stream.org_id):
-            self._wake(stream, self._interval)
+            self._wake(stream, max(self._interval, WAIT_SECONDS))
             return
         for offset in sorted(stream.ahead):
             if offset > stream.length:
