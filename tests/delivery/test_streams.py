@@ -430,3 +430,26 @@ async def test_without_a_delay_a_log_that_is_behind_is_waited_for_in_peace(
     assert viewer.text == "one " and clock.timers - before <= 5
     typed.type(None)
     await stopped(app, clock)
+
+
+async def test_what_came_early_is_not_kept_longer_than_its_run(
+    cluster: Callable[..., Any],
+) -> None:
+    """Chunks of a run that this node has not heard the beginning of."""
+    here, there = await cluster(lambda told: False)
+    typed, room = Typed(here), await session(here)
+    viewer = await watch(there, room)
+    streams = there.agents.streams
+    run = "01a1fc3e-57aa-7c0e-9a11-5b6c7d8e9f00"
+    for number in range(5):
+        streams.heard(ORG, RunTold(room, run, number, number, "x"))
+    assert streams.early == 5
+    own = await ask(here, room)
+    streams.heard(ORG, RunTold(room, own, 0, 0, "one "))  # It came before the beginning did.
+    typed.type("one ", None)
+    await eventually(lambda: viewer.ended, PATIENCE)
+    assert viewer.text == "one "
+    assert streams.early == 5
+    for number in range(3_000):
+        streams.heard(ORG, RunTold(room, run, number, number, "x"))
+    assert streams.early <= 2_000

@@ -81,7 +81,8 @@ class Streams:
         self._streams: dict[str, Stream] = {}
         self._of: dict[str, int] = {}
         self._early: dict[str, list[RunTold]] = {}
-        self._early_count = 0
+        self.early = 0
+        """What is kept of runs whose beginning has not been told here."""
         self._tasks = Tasks()
 
     def __len__(self) -> int:
@@ -260,8 +261,7 @@ class Streams:
         # After this event, and after what this turn still has to say.
         stream.begun = True
         stream.channel = self._hub.channels.get(event.conversation_id)
-        early = self._early.pop(message.id, ())
-        for told in early:
+        for told in self._take_early(message.id):
             self._put(stream, told)
         if stream.ahead or stream.waiting:
             self._wake(stream, 0)
@@ -270,7 +270,7 @@ class Streams:
         message = event.message
         assert message is not None
         stream = self._streams.get(message.id)
-        self._early.pop(message.id, None)
+        self._take_early(message.id)
         if stream is None:
             return
         rest = message.content[stream.length :]
@@ -293,12 +293,17 @@ class Streams:
         self._go_on(stream)
 
     def _keep_early(self, told: RunTold) -> None:
-        self._early_count += 1
-        if self._early_count > MOST_EARLY:
+        if self.early >= MOST_EARLY:
             # Whoever it was for asks for what is missing.
             self._early.clear()
-            self._early_count = 1
+            self.early = 0
+        self.early += 1
         self._early.setdefault(told.message_id, []).append(told)
+
+    def _take_early(self, message_id: str) -> list[RunTold]:
+        early = self._early.pop(message_id, [])
+        self.early -= len(early)
+        return early
 
     def _put(self, stream: Stream, told: RunTold) -> None:
         if told.step is not None:
@@ -342,7 +347,7 @@ class Streams:
                 )
             )
             stream.begun = True
-            self._early.pop(run.message_id, None)
+            self._take_early(run.message_id)
             await self._catch_up(stream)
         elif not stream.own and (stream.channel is not channel or not stream.begun):
             # Nobody was here for a while, and nothing was heard.
