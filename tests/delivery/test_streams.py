@@ -453,3 +453,31 @@ async def test_what_came_early_is_not_kept_longer_than_its_run(
     for number in range(3_000):
         streams.heard(ORG, RunTold(room, run, number, number, "x"))
     assert streams.early <= 2_000
+
+
+async def test_runs_of_other_nodes_are_forgotten_with_the_last_who_watches(
+    cluster: Callable[..., Any],
+) -> None:
+    here, there = await cluster(lambda told: False)
+    typed, room = Typed(here), await session(here)
+    viewer = await watch(there, room)
+    run = await ask(here, room)
+    typed.type("one ")
+    await eventually(lambda: viewer.text == "one ", PATIENCE)
+    streams = there.agents.streams
+    streams.heard(ORG, RunTold(room, "01a1fc3e-57aa-7c0e-9a11-5b6c7d8e9f00", 3, 9, "early"))
+    assert (len(streams), streams.early) == (1, 1)
+    there.hub.detach(viewer)
+    there.hub.forget(there.hub.members[ORG, "ann"])
+    assert room not in there.hub.channels
+    assert (len(streams), streams.early) == (0, 0)
+    typed.type("two ")
+    await eventually(lambda: here.agents.streams.get(run).text == "one two ", PATIENCE)
+    # Who comes then has it all, and the node that writes it keeps it until its end.
+    late = await watch(there, room)
+    assert late.text == "one two "
+    typed.type("three", None)
+    await eventually(lambda: late.ended, PATIENCE)
+    assert late.text == "one two three"
+    await eventually(lambda: not len(here.agents.streams), PATIENCE)
+    assert len(streams) == 0

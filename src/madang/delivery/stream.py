@@ -30,7 +30,6 @@ class Stream:
         "ahead",
         "asking",
         "begun",
-        "channel",
         "conversation_id",
         "ends",
         "length",
@@ -71,7 +70,6 @@ class Stream:
         self.asking = False
         self.told_at = -math.inf
         self.timer: Timer | None = None
-        self.channel: object = None
         self._parts: list[str] = []
 
     @property

@@ -80,7 +80,7 @@ class Streams:
         self._chunk = chunk
         self._streams: dict[str, Stream] = {}
         self._of: dict[str, int] = {}
-        self._early: dict[str, list[RunTold]] = {}
+        self._early: dict[str, dict[str, list[RunTold]]] = {}
         self.early = 0
         """What is kept of runs whose beginning has not been told here."""
         self._tasks = Tasks()
@@ -161,7 +161,6 @@ class Streams:
     def _add(self, stream: Stream) -> Stream:
         self._streams[stream.message_id] = stream
         self._of[stream.conversation_id] = self._of.get(stream.conversation_id, 0) + 1
-        stream.channel = self._hub.channels.get(stream.conversation_id)
         return stream
 
     def _pause(self, stream: Stream) -> float:
@@ -260,8 +259,7 @@ class Streams:
             stream = self._add(stream_of(message, own=False))
         # After this event, and after what this turn still has to say.
         stream.begun = True
-        stream.channel = self._hub.channels.get(event.conversation_id)
-        for told in self._take_early(message.id):
+        for told in self._take_early(event.conversation_id, message.id):
             self._put(stream, told)
         if stream.ahead or stream.waiting:
             self._wake(stream, 0)
@@ -270,7 +268,7 @@ class Streams:
         message = event.message
         assert message is not None
         stream = self._streams.get(message.id)
-        self._take_early(message.id)
+        self._take_early(event.conversation_id, message.id)
         if stream is None:
             return
         rest = message.content[stream.length :]
@@ -298,12 +296,25 @@ class Streams:
             self._early.clear()
             self.early = 0
         self.early += 1
-        self._early.setdefault(told.message_id, []).append(told)
+        of = self._early.setdefault(told.conversation_id, {})
+        of.setdefault(told.message_id, []).append(told)
 
-    def _take_early(self, message_id: str) -> list[RunTold]:
-        early = self._early.pop(message_id, [])
+    def _take_early(self, conversation_id: str, message_id: str) -> list[RunTold]:
+        of = self._early.get(conversation_id, {})
+        early = of.pop(message_id, [])
+        if early and not of:
+            del self._early[conversation_id]
         self.early -= len(early)
         return early
+
+    def left(self, conversation_id: str) -> None:
+        """Nobody here is in the session any more: nothing is heard of what other nodes write
+        there, not even its end."""
+        for stream in self.of(conversation_id):
+            if not stream.own:
+                self.drop(stream.message_id)
+        for early in self._early.pop(conversation_id, {}).values():
+            self.early -= len(early)
 
     def _put(self, stream: Stream, told: RunTold) -> None:
         if told.step is not None:
@@ -330,12 +341,14 @@ class Streams:
 
     # Coming late.
 
-    async def join(self, run: Run) -> Stream:
+    async def join(self, run: Run) -> None:
         """A run that is under way, for somebody who came late to it: known here as soon as its node
-        has said how far it is. Where that node is silent, as far as it is on disk."""
+        has said how far it is, as long as somebody here is in its session. Where that node is
+        silent, as far as it is on disk."""
         stream = self._streams.get(run.message_id)
-        channel = self._hub.channels.get(run.conversation_id)
         if stream is None:
+            if run.conversation_id not in self._hub.channels:
+                return
             stream = self._add(
                 Stream(
                     run.org_id,
@@ -347,15 +360,9 @@ class Streams:
                 )
             )
             stream.begun = True
-            self._take_early(run.message_id)
-            await self._catch_up(stream)
-        elif not stream.own and (stream.channel is not channel or not stream.begun):
-            # Nobody was here for a while, and nothing was heard.
-            stream.begun = True
-            stream.channel = channel
+            self._take_early(run.conversation_id, run.message_id)
             await self._catch_up(stream)
         stream.begun = True
-        return stream
 
     def _ask_soon(self, stream: Stream) -> None:
         if not stream.asking:
