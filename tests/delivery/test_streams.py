@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import pytest
 
-from madang.agents.protocol import AgentRun, Said
+from madang.agents.protocol import AgentRun, Said, Step
 from madang.bus.memory import MemoryBus, MemoryEnd
 from madang.clock import SystemClock
 from madang.compose import Madang
-from madang.delivery.streams import RUN_TEXT
+from madang.delivery.how_far import RUN_TEXT
 from madang.hub.frame import Form
 from madang.model.identity import Identity
 from madang.model.runs import own_agent
@@ -78,6 +78,22 @@ class Viewer(Recorder):
 
     def chunks(self) -> list[dict[str, Any]]:
         return [frame for frame in self.told() if frame["type"] == "stream_chunk"]
+
+    @property
+    def steps(self) -> dict[str, dict[str, Any]]:
+        """The steps so far, as a client puts them together. Of no text anything was left out."""
+        found: dict[str, dict[str, Any]] = {}
+        for told in self.told():
+            if told["type"] != "run_step":
+                continue
+            before = found.get(told["step_id"], {})
+            whole = {**before, **told}
+            if "content" in told:
+                text = before.get("content", "")
+                assert told["offset"] <= len(text), "a hole"
+                whole["content"] = text[: told["offset"]] + told["content"]
+            found[told["step_id"]] = whole
+        return found
 
     @property
     def ended(self) -> bool:
@@ -443,16 +459,16 @@ async def test_what_came_early_is_not_kept_longer_than_its_run(
     run = "01a1fc3e-57aa-7c0e-9a11-5b6c7d8e9f00"
     for number in range(5):
         streams.heard(ORG, RunTold(room, run, number, number, "x"))
-    assert streams.early == 5
+    assert len(streams.early) == 5
     own = await ask(here, room)
     streams.heard(ORG, RunTold(room, own, 0, 0, "one "))  # It came before the beginning did.
     typed.type("one ", None)
     await eventually(lambda: viewer.ended, PATIENCE)
     assert viewer.text == "one "
-    assert streams.early == 5
+    assert len(streams.early) == 5
     for number in range(3_000):
         streams.heard(ORG, RunTold(room, run, number, number, "x"))
-    assert streams.early <= 2_000
+    assert len(streams.early) <= 2_000
 
 
 async def test_runs_of_other_nodes_are_forgotten_with_the_last_who_watches(
@@ -466,11 +482,11 @@ async def test_runs_of_other_nodes_are_forgotten_with_the_last_who_watches(
     await eventually(lambda: viewer.text == "one ", PATIENCE)
     streams = there.agents.streams
     streams.heard(ORG, RunTold(room, "01a1fc3e-57aa-7c0e-9a11-5b6c7d8e9f00", 3, 9, "early"))
-    assert (len(streams), streams.early) == (1, 1)
+    assert (len(streams), len(streams.early)) == (1, 1)
     there.hub.detach(viewer)
     there.hub.forget(there.hub.members[ORG, "ann"])
     assert room not in there.hub.channels
-    assert (len(streams), streams.early) == (0, 0)
+    assert (len(streams), len(streams.early)) == (0, 0)
     typed.type("two ")
     await eventually(lambda: here.agents.streams.get(run).text == "one two ", PATIENCE)
     # Who comes then has it all, and the node that writes it keeps it until its end.
@@ -481,3 +497,66 @@ async def test_runs_of_other_nodes_are_forgotten_with_the_last_who_watches(
     assert late.text == "one two three"
     await eventually(lambda: not len(here.agents.streams), PATIENCE)
     assert len(streams) == 0
+
+
+async def test_steps_that_the_bus_loses_are_asked_for(cluster: Callable[..., Any]) -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    lost: list[RunTold] = []
+
+    def loses(told: RunTold) -> bool:
+        if rng.random() < 0.3:
+            lost.append(told)
+            return True
+        return False
+
+    here, there = await cluster(loses)
+    go = asyncio.Event()
+
+    async def thinks(run: AgentRun) -> AsyncIterator[Said]:
+        for number in range(60):
+            yield Step("think", "thinking", content=f"{number}안🌊 ")
+            if number % 10 == 0:
+                yield Step(f"call-{number}", name="look", input={"n": number})
+                yield f"{number} "
+                yield Step(f"call-{number}", status="complete", output=number)
+            await turns(rng.randrange(4))
+        await go.wait()
+        yield Step("think", "thinking", status="complete")
+
+    here.agent("typed")(thinks)
+    room = await session(here)
+    viewers = [await watch(here, room), await watch(there, room)]
+    run = await ask(here, room)
+    thought = "".join(f"{number}안🌊 " for number in range(60))
+    await eventually(lambda: viewers[0].steps.get("think", {}).get("content") == thought, PATIENCE)
+    viewers += [await watch(here, room), await watch(there, room)]
+    go.set()
+    for viewer in viewers:
+        await eventually(lambda: viewer.ended, PATIENCE)  # noqa: B023
+    kept = await here.store.message(ORG, run, "ann")
+    assert kept is not None
+    wanted = {step["step_id"]: step for step in kept.metadata["steps"]}
+    assert wanted["think"]["content"] == thought and len(wanted) == 7
+    for viewer in viewers:
+        for name, step in wanted.items():
+            assert {key: viewer.steps[name][key] for key in step} == step
+        assert viewer.text == kept.content
+    assert any(told.step is not None for told in lost)
+
+
+async def test_where_no_step_arrives_the_end_brings_them_all(cluster: Callable[..., Any]) -> None:
+    here, there = await cluster(lambda told: told.step is not None)
+
+    async def calls(run: AgentRun) -> AsyncIterator[Said]:
+        yield "so "
+        yield Step("call", name="look", input={"n": 1}, status="complete", output=2)
+
+    here.agent("typed")(calls)
+    room = await session(here)
+    viewer = await watch(there, room)
+    await ask(here, room)
+    await eventually(lambda: viewer.ended, PATIENCE)
+    assert viewer.steps["call"]["output"] == 2
+    assert viewer.told()[-1]["type"] == "stream_end"

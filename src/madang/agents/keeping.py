@@ -9,11 +9,11 @@ from typing import Any
 
 import structlog
 
-from madang.agents.running import Running, lease_name
+from madang.agents.running import Running
 from madang.clock import Clock
 from madang.metrics import Tally
 from madang.model.nouns import Message
-from madang.model.runs import RunEnd
+from madang.model.runs import RunEnd, lease_name
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import MadangError, Unavailable

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from madang.agents.protocol import Answer
-from madang.agents.running import Running, lease_name
+from madang.agents.running import Running
 from madang.clock import Clock
 from madang.delivery.streams import Streams
 from madang.model.ids import uuid7
 from madang.model.nouns import Message
+from madang.model.runs import lease_name
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import Unavailable

@@ -18,14 +18,14 @@ from madang.agents.history import turns_of
 from madang.agents.keeping import Keeping
 from madang.agents.people import People
 from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step, Usage
-from madang.agents.running import Running, lease_name
+from madang.agents.running import Running
 from madang.agents.speech import Speech, TooLong
 from madang.agents.tracing import span
 from madang.clock import Clock
 from madang.delivery.streams import Streams
 from madang.metrics import SECONDS, Histogram, Tally
 from madang.model.nouns import Batch, Message
-from madang.model.runs import ANYBODY, RunEnd, agent_name, is_own_agent
+from madang.model.runs import ANYBODY, RunEnd, agent_name, is_own_agent, lease_name
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import MadangError, NotFound, Unavailable

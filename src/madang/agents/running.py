@@ -13,11 +13,6 @@ from madang.model.runs import RunEnd
 from madang.services.runs import Ended
 
 
-def lease_name(message_id: str) -> str:
-    """Under which the bus knows whose a run is."""
-    return f"run:{message_id}"
-
-
 @dataclass(eq=False, slots=True)
 class Running:
     """A run that this node goes on with. `task` is None for one of an agent outside, which says

@@ -52,7 +52,8 @@ class SignalTold:
 @dataclass(frozen=True, slots=True)
 class RunTold:
     """More of an agent's answer: a chunk with its number and the offset (characters) where it
-    begins, or a step as it is now. A chunk that is lost leaves a gap between offsets."""
+    begins, or a step as it is now with the number of its telling and how much text was told before
+    it. A chunk that is lost leaves a gap between offsets, a step one between numbers."""
 
     conversation_id: str
     message_id: str

@@ -12,9 +12,10 @@ from madang.agents.protocol import Agent
 from madang.agents.runner import STOP, Runner
 from madang.clock import Clock
 from madang.delivery.delivery import Delivery
+from madang.delivery.how_far import RUN_TEXT
 from madang.delivery.members import Members
 from madang.delivery.presence import Presence
-from madang.delivery.streams import RUN_TEXT, Streams
+from madang.delivery.streams import Streams
 from madang.gateways.entrance import Entrance, Surface
 from madang.hub.hub import Hub
 from madang.model.nouns import Batch
