@@ -176,10 +176,11 @@ class Runner:
             structlog.contextvars.bound_contextvars(**about),
             span("agent run", running.trace_id, traced) as told,
         ):
+            running.entered = True
             lease = self._tasks.start(self.keeping.hold(running))
             status: RunEnd
             try:
-                status = await self._answer(running, message)
+                status = running.end or await self._answer(running, message)
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is not None:
@@ -314,6 +315,8 @@ class Runner:
     async def finish(self, running: Running, status: RunEnd) -> Ended | None:
         """The one durable end of a run of this node; None where it could not be written, and
         somebody ends it later."""
+        # From here on it has an end: whoever stops it now changes nothing, and waits for it.
+        running.end = running.end or status
         self._streams.flush(running.stream)
         rest = running.speech.rest()
         if rest:
@@ -358,10 +361,11 @@ class Runner:
         """End it soon, so."""
         if running.end is None:
             running.end = end
-            if running.task is not None:
-                running.task.cancel()
-            else:
+            if running.task is None:
                 self._tasks.start(self.finish(running, end))
+            elif running.entered:
+                running.task.cancel()
+            # Else it finds its end when it begins: a task that is cancelled before is never run.
 
     async def stop(self, org_id: str, message_id: str) -> None:
         """End a run as `cancelled`, wherever it is. Returns when that is so; for one that is over

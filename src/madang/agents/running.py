@@ -28,8 +28,10 @@ class Running:
     begun: float
     done: asyncio.Future[Ended | None]
     task: asyncio.Task[None] | None = None
+    entered: bool = False
+    """Whether its task has begun."""
     end: RunEnd | None = None
-    """How it is to end, once it is cancelled."""
+    """How it is to end, once it is cancelled or has come to its end."""
     tokens: int | None = None
     said: int = 0
     first_ms: int | None = None

@@ -4,10 +4,10 @@ here watches, and the telling of it, chunk by chunk.
 The node that writes a run merges what its agent says into chunks, at most one in `interval`
 seconds, the first at once, and numbers them: every viewer, wherever, gets the same chunks. What is
 told carries its offset, and a step the number of its telling, so a node that lost something of it
-knows; it asks the writing node for what is missing, and tells that as one chunk. Nothing is left out and nothing told twice: what the
-channel was told is always the text up to `length`, and who comes into the channel is given exactly
-that. The end is an event of the log with the whole text and all steps, so what was lost last is
-told before it.
+knows; it asks the writing node for what is missing, and tells that as one chunk. Nothing is left
+out and nothing told twice: what the channel was told is always the text up to `length`, and who
+comes into the channel is given exactly that. The end is an event of the log with the whole text and
+all steps, so what was lost last is told before it.
 """
 
 from __future__ import annotations
