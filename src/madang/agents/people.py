@@ -58,6 +58,7 @@ class People:
         ) -> Answer:
             request_id = uuid7(self._clock.now())
             answered = running.asked[request_id] = asyncio.get_running_loop().create_future()
+            running.told = True
             limit = running.limit
             if limit is not None:
                 limit.reschedule(None)

@@ -203,7 +203,7 @@ class Runner:
                         return await self._listen(running, said)
                 except AgentFailed as failure:
                     wait = failure.retry_after
-                    if wait is None or wait > LONGEST_RETRY or running.said or tries == MOST_TRIES:
+                    if wait is None or wait > LONGEST_RETRY or running.told or tries == MOST_TRIES:
                         return self._fail(running, failure.text)
                     await self._clock.sleep(wait)
         except TooLong:
@@ -273,10 +273,11 @@ class Runner:
             case str():
                 self.say(running, one)
             case Step():
-                self._streams.step(running.stream, running.speech.step(one))
+                self.step(running, one)
             case Usage():
                 running.tokens = one.tokens
             case AskPerson():
+                running.told = True
                 write = HandOver(
                     running.org_id, running.session_id, running.agent_id, ANYBODY, one.note
                 )
@@ -290,6 +291,9 @@ class Runner:
         Raises:
             TooLong: as much as may be said was said; that much is told.
         """
+        if not text:
+            return
+        running.told = True
         if running.first_ms is None:
             first = self._clock.monotonic() - running.begun
             running.first_ms = round(first * 1000)
@@ -303,7 +307,12 @@ class Runner:
         self._streams.write(running.stream, clean)
 
     def step(self, running: Running, step: Step) -> None:
-        """A step of the answer."""
+        """A step of the answer.
+
+        Raises:
+            TooLong: there are as many as there may be.
+        """
+        running.told = True
         self._streams.step(running.stream, running.speech.step(step))
 
     def _fail(self, running: Running, text: str) -> RunEnd:

@@ -33,6 +33,8 @@ class Running:
     end: RunEnd | None = None
     """How it is to end, once it is cancelled or has come to its end."""
     tokens: int | None = None
+    told: bool = False
+    """Whether people were told anything of it: it is not begun again then."""
     said: int = 0
     first_ms: int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -43,7 +45,7 @@ class Running:
 
     @property
     def state(self) -> tuple[int, int]:
-        return self.stream.length + self.stream.waiting_length, len(self.speech.told)
+        return self.stream.length + self.stream.waiting_length, self.speech.changes
 
     @property
     def beside(self) -> dict[str, Any]:

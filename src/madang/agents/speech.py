@@ -44,6 +44,8 @@ class Speech:
         self._steps: dict[str, Step] = {}
         self.told: dict[str, dict[str, Any]] = {}
         """Each step as it is now, by its id."""
+        self.changes = 0
+        """How often something was said of a step."""
 
     def take(self, text: str) -> str:
         """What can be told of it.
@@ -112,6 +114,7 @@ class Speech:
         at = self._at.setdefault(step.id, self._most - self._left)
         whole_step = {**step_told(number, step), "at": at}
         self.told[step.id] = whole_step
+        self.changes += 1
         if step.content is None:
             return whole_step
         return {**whole_step, "content": step.content[offset:], "offset": offset}
