@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step
 from madang.compose import Madang
@@ -18,7 +17,7 @@ from madang.services.messages import SendMessage
 from madang.services.runs import AnswerApproval
 from madang.settings import Settings
 from madang.testing import JumpingClock
-from tests.agents.watching import ORG, Typed, ask, session, stopped, watch
+from tests.agents.watching import ORG, Away, Typed, ask, session, stopped, watch
 from tests.conftest import eventually
 from tests.delivery.conftest import PATIENCE
 
@@ -29,19 +28,6 @@ async def app(tmp_path: Path) -> AsyncIterator[Madang]:
     await made.start()
     yield made
     await made.stop()
-
-
-class Away:
-    """Takes a node's store away, as far as writing goes: its database can only be read."""
-
-    def __init__(self, app: Madang) -> None:
-        self.is_so = False
-        self.refused = 0
-        event.listen(app.store.engines[0], "begin", self._begin)
-
-    def _begin(self, connection: Any) -> None:
-        self.refused += self.is_so
-        connection.exec_driver_sql(f"PRAGMA query_only = {int(self.is_so)}")
 
 
 async def kept(app: Madang, run: str) -> Message:
@@ -165,13 +151,13 @@ async def test_a_step_that_goes_on_is_on_disk_as_soon_as_text_is(
     await eventually(lambda: "s" in viewer.steps, PATIENCE)
     clock.jump(0.5)
     async with asyncio.timeout(PATIENCE):
-        while not (await kept(app, run)).metadata.get("steps"):
+        while not (await kept(app, run)).metadata.get("steps"):  # noqa: ASYNC110
             await asyncio.sleep(0)
     queue.put_nowait(Step("s", status="complete", output=7))
     await eventually(lambda: viewer.steps["s"]["status"] == "complete", PATIENCE)
     clock.jump(0.5)  # And no time after.
     async with asyncio.timeout(PATIENCE):
-        while (await kept(app, run)).metadata["steps"][0].get("output") != 7:
+        while (await kept(app, run)).metadata["steps"][0].get("output") != 7:  # noqa: ASYNC110
             await asyncio.sleep(0)
     await stopped(app, clock)
 

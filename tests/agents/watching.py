@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from sqlalchemy import event
+
 from madang.agents.protocol import AgentRun, Said
 from madang.compose import Madang
 from madang.hub.frame import Form
@@ -119,3 +121,16 @@ async def stopped(app: Madang, clock: JumpingClock) -> None:
     while not stopping.done():
         clock.jump(1)
         await asyncio.sleep(0)
+
+
+class Away:
+    """Takes a node's store away, as far as writing goes: its database can only be read."""
+
+    def __init__(self, app: Madang) -> None:
+        self.is_so = False
+        self.refused = 0
+        event.listen(app.store.engines[0], "begin", self._begin)
+
+    def _begin(self, connection: Any) -> None:
+        self.refused += self.is_so
+        connection.exec_driver_sql(f"PRAGMA query_only = {int(self.is_so)}")

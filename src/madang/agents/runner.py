@@ -20,15 +20,16 @@ from madang.agents.people import People
 from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step, Usage
 from madang.agents.running import Running
 from madang.agents.speech import Speech, TooLong
+from madang.agents.stopping import STOP_SECONDS, Stopping
 from madang.agents.tracing import span
 from madang.clock import Clock
 from madang.delivery.streams import Streams
 from madang.metrics import SECONDS, Histogram, Tally
 from madang.model.nouns import Batch, Message
-from madang.model.runs import ANYBODY, RunEnd, agent_name, is_own_agent, lease_name
+from madang.model.runs import ANYBODY, RunEnd, agent_name, is_own_agent
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
-from madang.protocol.errors import MadangError, NotFound, Unavailable
+from madang.protocol.errors import MadangError, Unavailable
 from madang.services.runs import Ended, EndRun, LeaveRun
 from madang.services.sessions import HandOver
 from madang.tasks import Tasks
@@ -42,10 +43,7 @@ SAYS_A_TURN = 64
 """Pieces of text taken from one agent before others get their turn."""
 END_SECONDS = 60.0
 """How long it is tried to write an end while the store is away."""
-STOP_SECONDS = 5.0
 RETRY_SECONDS = 0.5
-STOP = "run.stop"
-"""The topic on which a run's node is asked to stop it."""
 
 
 class Runner:
@@ -92,6 +90,8 @@ class Runner:
         self.keeping = Keeping(
             self._running, store, writer, bus, clock, self.cancel, self._take_up, self.ended
         )
+        self.stopping = Stopping(self._running, writer, bus, clock, self.cancel)
+        self.stop = self.stopping.stop
         self.first_seconds = Histogram(SECONDS)
         """From a run's start until its agent said the first of it."""
 
@@ -108,7 +108,7 @@ class Runner:
         stopped wherever it is."""
         for event in batch.events:
             for message_id in event.data.get("stop") or ():
-                self._tasks.start(self._stop_quietly(event.org_id, message_id))
+                self._tasks.start(self.stopping.stop_quietly(event.org_id, message_id))
             message = event.message
             if message is None or message.message_type != "stream":
                 continue
@@ -120,7 +120,7 @@ class Runner:
                 else:
                     self._start(message)
             elif event.type == "message.deleted":
-                self._tasks.start(self._stop_quietly(event.org_id, message.id))
+                self._tasks.start(self.stopping.stop_quietly(event.org_id, message.id))
             elif event.type == "approval_answer":
                 self._tasks.start(self.people.pass_on(message, event.data["request_id"]))
 
@@ -375,57 +375,6 @@ class Runner:
             elif running.entered:
                 running.task.cancel()
             # Else it finds its end when it begins: a task that is cancelled before is never run.
-
-    async def stop(self, org_id: str, message_id: str) -> None:
-        """End a run as `cancelled`, wherever it is. Returns when that is so; for one that is over
-        already, at once. Whoever asks must have been found to be in its session.
-
-        Raises:
-            NotFound: there is no such run.
-            Unavailable: the store is away.
-        """
-        if await self._stop_where_it_runs(message_id):
-            return
-        write = EndRun(org_id, message_id, "cancelled")
-        await self._writer.write(write)
-        running = self._running.get(message_id)
-        if running is not None:
-            self.cancel(running, "cancelled")
-
-    async def _stop_where_it_runs(self, message_id: str) -> bool:
-        running = self._running.get(message_id)
-        try:
-            if running is not None:
-                self.cancel(running, "cancelled")
-                async with asyncio.timeout(STOP_SECONDS):
-                    return await asyncio.shield(running.done) is not None
-            owner = await self._bus.owner(lease_name(message_id))
-            if owner is None or owner == self._bus.node:
-                return False
-            await self._bus.ask(owner, STOP, {"message_id": message_id}, STOP_SECONDS)
-            waited = 0.0
-            while waited < STOP_SECONDS:
-                if await self._bus.owner(lease_name(message_id)) != owner:
-                    return True  # It lets go when the end is written.
-                await self._clock.sleep(0.02)
-                waited += 0.02
-        except (Unavailable, TimeoutError):
-            pass
-        return False
-
-    async def _stop_quietly(self, org_id: str, message_id: str) -> None:
-        try:
-            await self.stop(org_id, message_id)
-        except MadangError as error:
-            log.info("a run was not stopped", run=message_id, why=error.text)
-
-    def stop_here(self, asked: Any) -> Any:
-        """Another node asks to stop a run of this one. Raises `NotFound`."""
-        running = self._running.get(asked["message_id"])
-        if running is None:
-            raise NotFound("Not run here")
-        self.cancel(running, "cancelled")
-        return True
 
     async def close(self) -> None:
         """End the runs of this node as `interrupted`, with all they have said."""

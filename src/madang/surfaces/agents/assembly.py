@@ -9,7 +9,8 @@ from fastapi import APIRouter
 from madang.agents.catalog import Catalog, Register, open_catalog
 from madang.agents.people import ANSWERED
 from madang.agents.protocol import Agent
-from madang.agents.runner import STOP, Runner
+from madang.agents.runner import Runner
+from madang.agents.stopping import STOP
 from madang.clock import Clock
 from madang.delivery.delivery import Delivery
 from madang.delivery.how_far import RUN_TEXT
@@ -90,7 +91,7 @@ class Agents:
         delivery.watch(self.streams.watched)
         delivery.pass_runs_on(self.streams)
         delivery.answer(RUN_TEXT, self.streams.text_of)
-        delivery.answer(STOP, self.runner.stop_here)
+        delivery.answer(STOP, self.runner.stopping.stop_here)
         delivery.answer(ANSWERED, self.runner.people.answered_here)
         self.socket = SessionSocket(
             admission=admission,
