@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step
+from madang.agents.running import Running
 from madang.compose import Madang
 from madang.model.nouns import Message
 from madang.protocol.errors import MadangError
 from madang.services.messages import SendMessage
-from madang.services.runs import AnswerApproval
+from madang.services.runs import AnswerApproval, AskApproval, StartOutside
+from madang.services.sessions import CreateSession
 from madang.settings import Settings
 from madang.testing import JumpingClock
-from tests.agents.watching import ORG, Away, Typed, ask, session, stopped, watch
+from tests.agents.watching import ORG, Away, Typed, ask, session, stopped, turns, watch
 from tests.conftest import eventually
 from tests.delivery.conftest import PATIENCE
 
@@ -165,3 +167,78 @@ async def test_a_step_that_goes_on_is_on_disk_as_soon_as_text_is(
 @pytest.fixture
 def clock() -> JumpingClock:
     return JumpingClock()
+
+
+async def outside(app: Madang) -> tuple[str, Running]:
+    """A session with an agent outside, and an answer that it has begun."""
+    opened = await app.writer.write(CreateSession(ORG, "ann", "bot-7"))
+    room = opened.conversation.id
+    message, _ = await app.writer.write(StartOutside(ORG, room, "bot-7"))
+    return room, app.agents.runner.adopt(message)
+
+
+async def passes(clock: JumpingClock, seconds: float) -> None:
+    """Time, as the node's work sees it pass."""
+    for _ in range(round(seconds * 2)):
+        clock.jump(0.5)
+        await turns(5)
+
+
+@pytest.fixture
+async def slow(tmp_path: Path, clock: JumpingClock) -> AsyncIterator[Madang]:
+    """Agents may be silent for 10 seconds, and take 30 in all."""
+    settings = Settings(dev=True, data_dir=tmp_path, run_idle_seconds=10, run_seconds=30)
+    made = Madang(settings, clock=clock)
+    await made.start()
+    yield made
+    await stopped(made, clock)
+
+
+async def test_an_agent_outside_that_is_silent_has_failed(
+    slow: Madang, clock: JumpingClock
+) -> None:
+    _, running = await outside(slow)
+    for word in ("one ", "two "):
+        slow.agents.runner.say(running, word)
+        await passes(clock, 8)
+        assert running.end is None
+    slow.agents.runner.step(running, Step("s"))
+    await passes(clock, 8)
+    assert running.end is None
+    await passes(clock, 3)
+    assert running.end == "failed"
+    await eventually(lambda: not len(slow.agents.runner), PATIENCE)
+    found = await kept(slow, running.message_id)
+    assert (found.content, found.metadata["status"]) == ("one two ", "failed")
+    assert found.metadata["error"] == "The agent said nothing for too long"
+
+
+async def test_an_agent_outside_has_so_long_in_all(slow: Madang, clock: JumpingClock) -> None:
+    _, running = await outside(slow)
+    for _ in range(29):
+        slow.agents.runner.say(running, ".")
+        await passes(clock, 1)
+    assert running.end is None
+    slow.agents.runner.say(running, ".")
+    await passes(clock, 2)
+    assert running.end == "failed"
+
+
+async def test_while_it_waits_for_people_its_time_stands_still(
+    slow: Madang, clock: JumpingClock
+) -> None:
+    room, running = await outside(slow)
+    await watch(slow, room)
+    run = running.message_id
+    slow.agents.runner.people.ask_outside(running, "r1")
+    await slow.writer.write(AskApproval(ORG, run, "bot-7", "r1", "May I?"))
+    await passes(clock, 60)
+    assert running.end is None
+    await slow.writer.write(AnswerApproval(ORG, run, "r1", "ann", "approve"))
+    await eventually(lambda: not running.unanswered, PATIENCE)
+    await passes(clock, 9)
+    slow.agents.runner.say(running, "so ")
+    await passes(clock, 9)
+    assert running.end is None
+    await passes(clock, 2)
+    assert running.end == "failed"

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from madang.agents.running import Running
+from madang.agents.running import SILENT, Running
 from madang.clock import Clock
 from madang.metrics import Tally
 from madang.model.nouns import Message
@@ -42,6 +42,7 @@ class Keeping:
         cancel: ends one of them soon, so.
         take_up: runs one that another node had to leave, by its message.
         ended: counts ends by status.
+        run_seconds, idle_seconds: as for `Runner`, of agents outside.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class Keeping:
         cancel: Callable[[Running, RunEnd], None],
         take_up: Callable[[Message], None],
         ended: Tally,
+        run_seconds: float,
+        idle_seconds: float,
     ) -> None:
         self._running = running
         self._store = store
@@ -63,6 +66,8 @@ class Keeping:
         self._cancel = cancel
         self._take_up = take_up
         self._ended = ended
+        self._run_seconds = run_seconds
+        self._idle_seconds = idle_seconds
         self.closing = False
 
     async def hold(self, running: Running) -> None:
@@ -99,11 +104,16 @@ class Keeping:
                 log.exception("runs could not be checked")
 
     def check(self) -> None:
-        """Write how far the runs are that went on since, and that the others live."""
+        """Write how far the runs are that went on since, and that the others live. Agents outside
+        that have taken too long have failed."""
         now = self._clock.monotonic()
         by_org: dict[str, list[Sofar]] = {}
         for running in self._running.values():
             if running.end is not None:
+                continue
+            if running.task is None and running.is_late(now, self._run_seconds, self._idle_seconds):
+                running.metadata["error"] = SILENT
+                self._cancel(running, "failed")
                 continue
             state = running.state
             if state != running.checked or now - running.signed >= SIGN_SECONDS:

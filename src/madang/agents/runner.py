@@ -18,7 +18,7 @@ from madang.agents.history import turns_of
 from madang.agents.keeping import Keeping
 from madang.agents.people import People
 from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step, Usage
-from madang.agents.running import Running
+from madang.agents.running import SILENT, Running
 from madang.agents.speech import Speech, TooLong
 from madang.agents.stopping import STOP_SECONDS, Stopping
 from madang.agents.tracing import span
@@ -88,7 +88,16 @@ class Runner:
         """Runs that ended here, by status."""
         self.people = People(self._running, store, writer, bus, clock, streams, idle_seconds)
         self.keeping = Keeping(
-            self._running, store, writer, bus, clock, self.cancel, self._take_up, self.ended
+            self._running,
+            store,
+            writer,
+            bus,
+            clock,
+            self.cancel,
+            self._take_up,
+            self.ended,
+            run_seconds,
+            idle_seconds,
         )
         self.stopping = Stopping(self._running, writer, bus, clock, self.cancel)
         self.stop = self.stopping.stop
@@ -137,6 +146,7 @@ class Runner:
             self._clock.monotonic(),
             asyncio.get_running_loop().create_future(),
         )
+        running.spoke = running.begun
         self._running[message.id] = running
         return running
 
@@ -209,7 +219,7 @@ class Runner:
         except TooLong:
             return self._fail(running, "The answer is too long")
         except TimeoutError:
-            return self._fail(running, "The agent said nothing for too long")
+            return self._fail(running, SILENT)
         except Unavailable as error:
             return self._fail(running, error.text)
         except Exception:
@@ -294,6 +304,7 @@ class Runner:
         if not text:
             return
         running.told = True
+        running.spoke = self._clock.monotonic()
         if running.first_ms is None:
             first = self._clock.monotonic() - running.begun
             running.first_ms = round(first * 1000)
@@ -313,6 +324,7 @@ class Runner:
             TooLong: there are as many as there may be.
         """
         running.told = True
+        running.spoke = self._clock.monotonic()
         self._streams.step(running.stream, running.speech.step(step))
 
     def _fail(self, running: Running, text: str) -> RunEnd:

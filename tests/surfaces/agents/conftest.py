@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -47,7 +48,7 @@ class Program(Server):
         self.settings = {"run_text_limit": "50000", **self.settings}
         root = str(HERE.parent.parent.parent)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PYTHONPATH", root)
+            patch.setenv("PYTHONPATH", root, prepend=os.pathsep)
             super().start()
 
 

@@ -89,6 +89,7 @@ class Agents:
             history=settings.agents_history,
         )
         delivery.watch(self.streams.watched)
+        delivery.watch(self.runner.people.watched)
         delivery.pass_runs_on(self.streams)
         delivery.answer(RUN_TEXT, self.streams.text_of)
         delivery.answer(STOP, self.runner.stopping.stop_here)
