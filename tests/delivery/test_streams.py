@@ -53,7 +53,7 @@ async def clock() -> JumpingClock:
 
 @pytest.fixture
 async def app(tmp_path: Path, clock: JumpingClock) -> AsyncIterator[Madang]:
-    made = Madang(Settings(dev=True, data_dir=tmp_path, stream_chunk_size=50), clock=clock)
+    made = Madang(Settings(dev=True, data_dir=tmp_path), clock=clock)
     await made.start()
     yield made
     await stopped(made, clock)
@@ -75,22 +75,42 @@ async def test_the_first_word_goes_out_at_once_and_the_rest_in_25_frames_a_secon
     assert viewer.text == "one "
     clock.jump(0.002)
     await eventually(lambda: viewer.text == "one two three ")
+    texts = await a_second_of_tokens(typed, viewer, clock)
+    assert 20 <= len(texts) <= 26, "frames"
+    typed.type(None)
+    await eventually(lambda: viewer.ended)
+
+
+async def a_second_of_tokens(typed: Typed, viewer: Viewer, clock: JumpingClock) -> list[str]:
+    """A thousand of them, and the texts of the frames that tell of them."""
     before = len(viewer.chunks())
-    for number in range(1000):  # A second of a thousand tokens.
+    for number in range(1000):
         typed.type(f"{number} ")
         await turns(4)
         clock.jump(0.001)
     await turns()
     clock.jump(0.05)
     await turns()
-    told = viewer.chunks()[before:]
-    texts = [chunk["content"] for chunk in told]
+    texts = [chunk["content"] for chunk in viewer.chunks()[before:]]
     assert "".join(texts) == "".join(f"{number} " for number in range(1000))
-    writes = [frames for frames in viewer.writes[-200:] if b"stream_chunk" in frames[0].text]
-    assert len(writes) <= 26 + 4, "at most 25 times a second something is told"
-    assert all(len(text) <= 50 for text in texts), "no chunk is longer than is set"
-    typed.type(None)
-    await eventually(lambda: viewer.ended)
+    return texts
+
+
+async def test_the_largest_frame_splits_what_is_told_and_does_not_pace_it(
+    tmp_path: Path, clock: JumpingClock
+) -> None:
+    app = Madang(Settings(dev=True, data_dir=tmp_path, stream_chunk_size=50), clock=clock)
+    await app.start()
+    typed, room = Typed(app), await session(app)
+    viewer = await watch(app, room)
+    await ask(app, room)
+    typed.type("one ")
+    await eventually(lambda: viewer.text == "one ", PATIENCE)
+    before = len(viewer.writes)
+    texts = await a_second_of_tokens(typed, viewer, clock)
+    assert len(texts) > 50 and max(map(len, texts)) <= 50
+    assert 20 <= len(viewer.writes) - before <= 26, "as often as ever"
+    await stopped(app, clock)
 
 
 async def test_answers_beside_each_other_share_the_frames(app: Madang, clock: JumpingClock) -> None:
@@ -244,31 +264,42 @@ async def test_five_hundred_who_refresh_have_it_to_the_byte(cluster: Callable[..
     assert kept is not None and kept.content == text
 
 
-async def test_a_node_that_is_gone_leaves_its_runs_to_the_others(
-    cluster: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("madang.agents.keeping.LEASE_SECONDS", 1.5)
-    here, there = await cluster(lambda told: False)
+async def test_a_node_that_is_gone_leaves_its_runs_to_the_others(tmp_path: Path) -> None:
+    """Its time stands still, so it neither checks what it runs nor renews its leases; and the bus
+    has its own."""
+    leases = JumpingClock()
+    stands = JumpingClock(SystemClock().now() - 60_000_000)
+    bus = MemoryBus(leases)
+    settings = Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0)
+    here = Madang(settings, bus=bus.end(), clock=stands)
+    there = Madang(settings, bus=bus.end())
+    await here.start()
+    await there.start()
     typed, room = Typed(here), await session(here)
-    viewer = await watch(there, room)
+    viewers = [await watch(here, room), await watch(there, room)]
     run = await ask(here, room)
     typed.type("begun ")
-    await eventually(lambda: viewer.text == "begun ")
-    # It neither checks nor says anything any more, and its leases run out.
-    await here.agents._tasks.close()
-    here.agents.runner._running[run].task.cancel = lambda *_: False
-    await eventually(lambda: viewer.ended, PATIENCE)
-    end = viewer.told()[-1]
+    await eventually(lambda: viewers[1].text == "begun ", PATIENCE)
+    leases.jump(10)
+    await eventually(lambda: viewers[1].ended, PATIENCE)
+    end = viewers[1].told()[-1]
     assert end["status"] == "interrupted"
     kept = await there.store.message(ORG, run, "ann")
     assert kept is not None
     assert kept.metadata["status"] == "interrupted"
     assert "begun ".startswith(kept.content)
     # The node that is back learns that it is not its run any more, and its words change nothing.
-    typed.type("too late", None)
-    await eventually(lambda: run not in here.agents.runner._running, PATIENCE)
+    await eventually(lambda: viewers[0].ended, PATIENCE)
+    typed.type("too late")
+    await turns()
+    stands.jump(0.5)
+    await eventually(lambda: not len(here.agents.runner), PATIENCE)
     again = await there.store.message(ORG, run, "ann")
     assert again is not None and again.content == kept.content
+    for viewer in viewers:
+        assert (viewer.text, viewer.told()[-1]["type"]) == ("begun ", "stream_end")
+    await there.stop()
+    await stopped(here, stands)
 
 
 async def test_a_long_answer_reaches_who_comes_late_however_many_there_are(

@@ -136,8 +136,12 @@ class Streams:
             stream.waiting.append(step)
         self._tell_soon(stream)
 
+    def _is_over(self, stream: Stream) -> bool:
+        """Whether it has ended: where another node has ended it, more words change nothing."""
+        return self._streams.get(stream.message_id) is not stream
+
     def _tell_soon(self, stream: Stream) -> None:
-        if stream.timer is None:
+        if stream.timer is None and not self._is_over(stream):
             due = stream.told_at + self._pause(stream) - self._clock.monotonic()
             if due <= 0:
                 self._tell_waiting(stream)
@@ -172,7 +176,7 @@ class Streams:
     def _wake(self, stream: Stream, seconds: float) -> None:
         def wake() -> None:
             stream.timer = None
-            if self._streams.get(stream.message_id) is stream:
+            if not self._is_over(stream):
                 if stream.own:
                     self._tell_waiting(stream)
                 else:
@@ -187,7 +191,7 @@ class Streams:
         return stream.begun or self._hub.channels.get(stream.conversation_id) is None
 
     def _tell_waiting(self, stream: Stream) -> None:
-        if not stream.waiting:
+        if not stream.waiting or self._is_over(stream):
             return
         if not self._may_tell(stream):
             self._wake(stream, max(self._interval, WAIT_SECONDS))
@@ -366,7 +370,7 @@ class Streams:
 
     async def _ask(self, stream: Stream) -> None:
         try:
-            while self._streams.get(stream.message_id) is stream and stream.lacks:
+            while stream.lacks and not self._is_over(stream):
                 if self._log.behind(stream.org_id):
                     self._go_on(stream)  # When the log is told.
                     return
@@ -386,7 +390,7 @@ class Streams:
             return False
 
     def _caught_up(self, stream: Stream, found: HowFar | None) -> None:
-        if found is None or self._streams.get(stream.message_id) is not stream:
+        if found is None or self._is_over(stream):
             return
         offset = stream.length
         rest = found.text[offset - found.offset :] if found.offset <= offset else ""
