@@ -3,7 +3,6 @@ what nobody keeps on."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -95,9 +94,7 @@ class Keeping:
                 if since_lease >= LEASE_SECONDS / 3:
                     since_lease = 0.0
                     names = [lease_name(message_id) for message_id in self._running]
-                    await asyncio.gather(
-                        *(self._bus.acquire(name, LEASE_SECONDS) for name in names)
-                    )
+                    await self._bus.acquire_all(names, LEASE_SECONDS)
             except Unavailable:
                 pass  # Next time.
             except Exception:

@@ -232,6 +232,10 @@ class Bus(Protocol):
         """Become or stay the one node that owns `name` for so long."""
         ...
 
+    async def acquire_all(self, names: Sequence[str], seconds: float) -> Sequence[bool]:
+        """The same of many at once, in order: each is one step, all of them are not."""
+        ...
+
     async def release(self, name: str) -> None:
         """Give up what this node owns; what another owns stays."""
         ...
