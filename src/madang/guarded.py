@@ -1,9 +1,9 @@
 """The one HTTP client for addresses that somebody else chose: it reaches the public internet and
 nothing inside.
 
-A name is resolved once and every address it has is checked; the connection goes to an address that
-was checked, so a name that changes in between (DNS rebinding) changes nothing. Redirects come
-through here again. May import httpx and nothing of Madang.
+A name is resolved once and every address it has is checked; the connection goes to the first of
+them that takes it, so a name that changes in between (DNS rebinding) changes nothing. Redirects
+come through here again. May import httpx and nothing of Madang.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import httpx
 
 CONNECT_SECONDS = 10.0
 MOST_REDIRECTS = 3
+MOST_ADDRESSES = 4
+"""Of one name that are tried, one after the other."""
 
 
 class NotAllowed(httpx.TransportError):
@@ -85,17 +87,28 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         if url.scheme not in ("http", "https") or not url.host or url.userinfo:
             raise NotAllowed("Not an address that may be asked", request=request)
         host, port = url.host, url.port or (443 if url.scheme == "https" else 80)
-        address = await self._resolve(host, port, request)
+        addresses = await self._resolve(host, port, request)
         if url.scheme == "https":
             request.extensions = {**request.extensions, "sni_hostname": host}
-        request.url = url.copy_with(host=address)  # The header `Host` keeps the name.
-        response = await self._transport.handle_async_request(request)
+        response = await self._send(request, addresses)
         request.url = url
         assert isinstance(response.stream, httpx.AsyncByteStream)
         response.stream = _Bounded(response.stream, self._limit)
         return response
 
-    async def _resolve(self, host: str, port: int, request: httpx.Request) -> str:
+    async def _send(self, request: httpx.Request, addresses: Sequence[str]) -> httpx.Response:
+        """To the first of the addresses that takes a connection."""
+        *others, last = addresses[:MOST_ADDRESSES]
+        for address in others:
+            request.url = request.url.copy_with(host=address)  # The header `Host` keeps the name.
+            try:
+                return await self._transport.handle_async_request(request)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                pass  # Nothing was sent.
+        request.url = request.url.copy_with(host=last)
+        return await self._transport.handle_async_request(request)
+
+    async def _resolve(self, host: str, port: int, request: httpx.Request) -> Sequence[str]:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -107,7 +120,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError("The name leads nowhere", request=request)
         if not self._private and not all(map(is_public, addresses)):
             raise NotAllowed("The address is not a public one", request=request)
-        return addresses[0]
+        return list(dict.fromkeys(addresses))
 
     async def aclose(self) -> None:
         await self._transport.aclose()

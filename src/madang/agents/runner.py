@@ -21,7 +21,7 @@ from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step,
 from madang.agents.running import SILENT, Running
 from madang.agents.speech import Speech, TooLong
 from madang.agents.stopping import STOP_SECONDS, Stopping
-from madang.agents.tracing import span
+from madang.agents.tracing import span, span_id
 from madang.clock import Clock
 from madang.delivery.streams import Streams
 from madang.metrics import SECONDS, Histogram, Tally
@@ -255,6 +255,7 @@ class Runner:
             "" if question is None else question.content,
             {} if session is None else session.view.conversation.metadata,
             self.people.asking(running),
+            span_id(),
         )
 
     async def _listen(self, running: Running, said: Any) -> RunEnd:
