@@ -14,14 +14,14 @@ from typing import Any
 import structlog
 
 from madang.agents.catalog import Catalog
-from madang.agents.history import turns_of
+from madang.agents.given import given
 from madang.agents.keeping import Keeping
 from madang.agents.people import People
-from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step, Usage
+from madang.agents.protocol import AgentFailed, AskPerson, Said, Step, Usage
 from madang.agents.running import SILENT, Running
 from madang.agents.speech import Speech, TooLong
 from madang.agents.stopping import STOP_SECONDS, Stopping
-from madang.agents.tracing import span, span_id
+from madang.agents.tracing import span
 from madang.clock import Clock
 from madang.delivery.streams import Streams
 from madang.metrics import SECONDS, Histogram, Tally
@@ -206,7 +206,8 @@ class Runner:
         if offered is None or offered.agent is None:
             return self._fail(running, "The agent is not on offer any more")
         try:
-            run = await self._given(running, message)
+            asking = self.people.asking(running)
+            run = await given(self._store, running, message, self._history, asking)
             for tries in range(1, MOST_TRIES + 1):
                 try:
                     async with aclosing(offered.agent(run)) as said:  # type: ignore[type-var]
@@ -226,37 +227,6 @@ class Runner:
             log.exception("an agent failed", agent=running.agent_id)
             return self._fail(running, "The agent failed")
         return "complete"
-
-    async def _given(self, running: Running, message: Message) -> AgentRun:
-        session = await self._store.session(running.org_id, running.session_id, running.agent_id)
-        question = None
-        if message.reply_to_id is not None:
-            question = await self._store.message(
-                running.org_id, message.reply_to_id, running.agent_id
-            )
-        until = message.seq if question is None else question.seq + 1
-        page = await self._store.messages(
-            running.org_id,
-            running.session_id,
-            running.agent_id,
-            before_seq=until,
-            limit=self._history,
-        )
-        choices = {} if session is None else session.session.choices or {}
-        turns = turns_of([] if page is None else page.items, running.agent_id, choices)
-        return AgentRun(
-            running.message_id,
-            running.session_id,
-            running.org_id,
-            agent_name(running.agent_id),
-            "" if question is None else question.sender_id,
-            running.trace_id,
-            turns,
-            "" if question is None else question.content,
-            {} if session is None else session.view.conversation.metadata,
-            self.people.asking(running),
-            span_id(),
-        )
 
     async def _listen(self, running: Running, said: Any) -> RunEnd:
         loop = asyncio.get_running_loop()
