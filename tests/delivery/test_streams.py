@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -142,8 +143,8 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     bus = MemoryBus(SystemClock())
     made: list[Madang] = []
 
-    async def make(loses: Callable[[RunTold], bool], delay_ms: int = 0) -> list[Madang]:
-        settings = Settings(dev=True, data_dir=tmp_path, stream_delay_ms=delay_ms)
+    async def make(loses: Callable[[RunTold], bool]) -> list[Madang]:
+        settings = Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0)
         ends: list[Any] = [Lossy(bus.end(), loses), bus.end()]
         for end in ends:
             node = Madang(settings, bus=cast(Bus, end))
@@ -154,6 +155,32 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     yield make
     for node in made:
         await node.stop()
+
+
+@dataclass
+class Standing:
+    """Two nodes on one bus. The time of the first stands still, so it neither checks what it runs
+    nor renews its leases until it is let; leases run out by a time of their own."""
+
+    here: Madang
+    there: Madang
+    stands: JumpingClock
+    leases: JumpingClock
+
+
+@pytest.fixture
+async def standing(tmp_path: Path) -> AsyncIterator[Standing]:
+    # What it writes looks as if nobody had checked it for a minute.
+    stands, leases = JumpingClock(SystemClock().now() - 60_000_000), JumpingClock()
+    bus = MemoryBus(leases)
+    settings = Settings(dev=True, data_dir=tmp_path, stream_delay_ms=10_000)
+    here = Madang(settings, bus=bus.end(), clock=stands)
+    there = Madang(settings, bus=bus.end())
+    await here.start()
+    await there.start()
+    yield Standing(here, there, stands, leases)
+    await there.stop()
+    await stopped(here, stands)
 
 
 async def test_what_the_bus_loses_is_asked_for(cluster: Callable[..., Any]) -> None:
@@ -199,11 +226,11 @@ def silent(_: Any) -> Any:
 
 
 async def test_what_is_only_on_disk_is_told_as_far_as_its_node_has_told_it(
-    cluster: Callable[..., Any],
+    standing: Standing,
 ) -> None:
     """What an agent has said and its node not told yet belongs to no chunk: whoever comes back to
     a chunk by its number goes on behind what that chunk held."""
-    here, there = await cluster(lambda told: False, delay_ms=10_000)
+    here, there = standing.here, standing.there
     typed, room = Typed(here), await session(here)
     first = await watch(here, room)
     run = await ask(here, room)
@@ -213,6 +240,7 @@ async def test_what_is_only_on_disk_is_told_as_far_as_its_node_has_told_it(
     stream = here.agents.streams.get(run)
     assert stream is not None
     await eventually(lambda: stream.whole == "one two", PATIENCE)
+    standing.stands.jump(0.5)  # It is checked, and not yet time to tell more.
     kept = None
     async with asyncio.timeout(PATIENCE):
         while kept is None or kept.content != "one two":
@@ -264,23 +292,14 @@ async def test_five_hundred_who_refresh_have_it_to_the_byte(cluster: Callable[..
     assert kept is not None and kept.content == text
 
 
-async def test_a_node_that_is_gone_leaves_its_runs_to_the_others(tmp_path: Path) -> None:
-    """Its time stands still, so it neither checks what it runs nor renews its leases; and the bus
-    has its own."""
-    leases = JumpingClock()
-    stands = JumpingClock(SystemClock().now() - 60_000_000)
-    bus = MemoryBus(leases)
-    settings = Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0)
-    here = Madang(settings, bus=bus.end(), clock=stands)
-    there = Madang(settings, bus=bus.end())
-    await here.start()
-    await there.start()
+async def test_a_node_that_is_gone_leaves_its_runs_to_the_others(standing: Standing) -> None:
+    here, there = standing.here, standing.there
     typed, room = Typed(here), await session(here)
     viewers = [await watch(here, room), await watch(there, room)]
     run = await ask(here, room)
     typed.type("begun ")
     await eventually(lambda: viewers[1].text == "begun ", PATIENCE)
-    leases.jump(10)
+    standing.leases.jump(10)
     await eventually(lambda: viewers[1].ended, PATIENCE)
     end = viewers[1].told()[-1]
     assert end["status"] == "interrupted"
@@ -292,14 +311,12 @@ async def test_a_node_that_is_gone_leaves_its_runs_to_the_others(tmp_path: Path)
     await eventually(lambda: viewers[0].ended, PATIENCE)
     typed.type("too late")
     await turns()
-    stands.jump(0.5)
+    standing.stands.jump(0.5)
     await eventually(lambda: not len(here.agents.runner), PATIENCE)
     again = await there.store.message(ORG, run, "ann")
     assert again is not None and again.content == kept.content
     for viewer in viewers:
         assert (viewer.text, viewer.told()[-1]["type"]) == ("begun ", "stream_end")
-    await there.stop()
-    await stopped(here, stands)
 
 
 async def test_a_long_answer_reaches_who_comes_late_however_many_there_are(
