@@ -19,6 +19,7 @@ from madang.guarded import (
     guarded_client,
     is_public,
 )
+from tests.ports import free_port
 
 INSIDE = (
     "127.0.0.1",
@@ -168,6 +169,26 @@ async def test_a_name_is_resolved_once_and_that_address_is_used(
     assert asked == ["changing.example"]
     assert f"host: changing.example:{site.port}" in site.heads[0].lower()
     assert str(answer.url) == f"http://changing.example:{site.port}/path?q=1"
+
+
+async def test_an_address_that_takes_no_connection_is_passed_over(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a name has an IPv6 address and this machine no IPv6."""
+    loop = asyncio.get_running_loop()
+    nobody = free_port()
+
+    async def resolve(host: str, port: int, **_: Any) -> list[Any]:
+        found = ["127.0.0.2", "127.0.0.1"] if host == "two.example" else ["127.0.0.2"] * 3
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in found]
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolve)
+    async with guarded_client(private=True) as client:
+        answer = await client.post(f"http://two.example:{site.port}/", content=b"body")
+        assert (answer.text, len(site.heads)) == ("ok", 1)
+        assert f"host: two.example:{site.port}" in site.heads[0].lower()
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"http://none.example:{nobody}/")
 
 
 async def test_one_address_inside_among_several_is_enough_to_refuse(

@@ -1,10 +1,10 @@
 """The one HTTP client for addresses that somebody else chose: it reaches the public internet and
 nothing inside.
 
-A name is resolved once and every address it has is checked; the connection goes to an address that
-was checked, so a name that changes in between (DNS rebinding) changes nothing. Redirects come
-through here again. What is answered is bounded as it comes over the wire, and never unpacked: a
-compressed answer is refused. May import httpx and nothing of Madang.
+A name is resolved once and every address it has is checked; the connection goes to the first of
+them that takes it, so a name that changes in between (DNS rebinding) changes nothing. Redirects
+come through here again. What is answered is bounded as it comes over the wire, and never unpacked:
+a compressed answer is refused. May import httpx and nothing of Madang.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError("The name leads nowhere", request=request)
         if not self._private and not all(map(is_public, addresses)):
             raise NotAllowed("The address is not a public one", request=request)
-        return addresses
+        return list(dict.fromkeys(addresses))
 
     async def aclose(self) -> None:
         await self._transport.aclose()

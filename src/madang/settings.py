@@ -398,7 +398,10 @@ class Settings(BaseSettings):
         4_096,
         ge=1,
         validation_alias=_shared("STREAM_CHUNK_SIZE"),
-        description="Characters of an answer that one frame carries at most.",
+        description=(
+            "Characters of an answer that one frame carries at most: what is longer goes out as "
+            "several at once."
+        ),
     )
     stream_delay_ms: int = Field(
         40,
@@ -406,8 +409,9 @@ class Settings(BaseSettings):
         le=10_000,
         validation_alias=_shared("STREAM_DELAY_MS"),
         description=(
-            "Milliseconds between two frames of an answer at least: what the agent says meanwhile "
-            "goes out together. The first goes out at once. 40 is 25 frames a second."
+            "Milliseconds between two times that more of an answer is told, at least: what the "
+            "agent says meanwhile goes out together. The first goes out at once. 40 is 25 times a "
+            "second."
         ),
     )
 

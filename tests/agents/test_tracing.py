@@ -31,12 +31,14 @@ async def test_a_run_is_a_span_in_the_trace_of_its_session(
     monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
     app = Madang(Settings(dev=True, data_dir=tmp_path))
     seen: list[str] = []
+    parents: list[str] = []
 
     @app.agent("tracer")
     async def tracer(run: AgentRun) -> AsyncIterator[Said]:
         context = trace.get_current_span().get_span_context()
         seen.append(f"{context.trace_id:032x}")
         seen.append(run.traceparent.split("-")[1])
+        parents.append(run.traceparent.split("-")[2])
         seen.append(structlog.contextvars.get_contextvars()["trace_id"])
         yield "traced"
 
@@ -54,6 +56,7 @@ async def test_a_run_is_a_span_in_the_trace_of_its_session(
     wanted = opened.session.trace_id
     assert seen == [wanted] * 3
     assert f"{span.context.trace_id:032x}" == wanted
+    assert parents == [f"{span.context.span_id:016x}"], "what is asked hangs under the run"
     assert span.attributes is not None
     assert span.attributes["madang.status"] == "complete"
     assert span.attributes["gen_ai.agent.name"] == "tracer"

@@ -247,3 +247,18 @@ async def test_one_node_owns_a_name_until_it_lets_go(ends: Ends) -> None:
     await one.release(name)
     assert await other.acquire(name, 60)
     await other.release(name)
+
+
+async def test_many_names_are_acquired_at_once(ends: Ends) -> None:
+    one, _ = await ends.start()
+    other, _ = await ends.start()
+    names = [f"run:{one.node}:{number}" for number in range(1_203)]
+    assert await other.acquire(names[700], 60)
+    won = await one.acquire_all(names, 60)
+    assert [number for number, mine in enumerate(won) if not mine] == [700]
+    assert await one.owner(names[-1]) == await other.owner(names[0]) == one.node
+    assert list(await one.acquire_all(names[:3], 60)) == [True] * 3
+    assert list(await one.acquire_all([], 60)) == []
+    for name in names:
+        await one.release(name)
+    await other.release(names[700])

@@ -89,6 +89,7 @@ async def test_a_killed_server_is_only_a_delay(redis_ends: Ends, valkey: Valkey)
         one.present("org", ["ann"]),
         one.spend({"ann": 1}, 1.0),
         one.acquire("run:1", 1),
+        one.acquire_all(["run:1"], 1),
         one.owner("run:1"),
         one.release("run:1"),
         one.expired(),

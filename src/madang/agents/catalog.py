@@ -170,7 +170,13 @@ def open_catalog(given: str, clock: Clock, *, delay: float, idle: float, private
                 agent = _openai(name, config, private=private, idle=idle)
             case HttpConfig():
                 secret = _secret(name, "secret", config.secret, config.secret_env)
-                agent = http_agent(config.url, secret, clock, private=private, idle=idle)
+                try:
+                    agent = http_agent(config.url, secret, clock, private=private, idle=idle)
+                except ValueError:
+                    raise SettingsError(
+                        f"The agent {name} has a secret that begins with whsec_ and is no base64 "
+                        "behind that."
+                    ) from None
             case OutsideConfig():
                 agent, user_id = None, config.user_id
         catalog.agents[name] = Offered(

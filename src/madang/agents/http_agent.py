@@ -38,19 +38,34 @@ MOST_TEXT = 500
 _STATUSES = ("running", "complete", "failed")
 
 
-def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
-    """The signature of a request, by the Standard Webhooks specification. A secret that begins
-    with `whsec_` is base64 behind that; any other is taken as it is."""
-    if secret.startswith("whsec_"):
-        key = base64.b64decode(secret.removeprefix("whsec_"))
-    else:
-        key = secret.encode()
+def key_of(secret: str) -> bytes:
+    """The key that a secret stands for, by the Standard Webhooks specification. One that begins
+    with `whsec_` is base64 behind that; any other is taken as it is.
+
+    Raises:
+        ValueError: what stands behind `whsec_` is no base64, or nothing.
+    """
+    if not secret.startswith("whsec_"):
+        return secret.encode()
+    key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    if not key:
+        raise ValueError("nothing stands behind whsec_")
+    return key
+
+
+def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
+    """The signature of a request, by the same specification."""
     signed = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
 def http_agent(url: str, secret: str, clock: Clock, *, private: bool, idle: float) -> Agent:
-    """Asks the service at `url`; `idle` are the seconds it may be silent."""
+    """Asks the service at `url`; `idle` are the seconds it may be silent.
+
+    Raises:
+        ValueError: the secret is none.
+    """
+    key = key_of(secret)
 
     async def agent(run: AgentRun) -> AsyncIterator[Said]:
         body = orjson.dumps(
@@ -76,7 +91,7 @@ def http_agent(url: str, secret: str, clock: Clock, *, private: bool, idle: floa
             "traceparent": run.traceparent,
             "webhook-id": run.message_id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": sign(secret, run.message_id, timestamp, body),
+            "webhook-signature": sign(key, run.message_id, timestamp, body),
         }
         try:
             async with (

@@ -3,17 +3,16 @@ what nobody keeps on."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
 
-from madang.agents.running import Running, lease_name
+from madang.agents.running import SILENT, Running
 from madang.clock import Clock
 from madang.metrics import Tally
 from madang.model.nouns import Message
-from madang.model.runs import RunEnd
+from madang.model.runs import RunEnd, lease_name
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import MadangError, Unavailable
@@ -42,6 +41,7 @@ class Keeping:
         cancel: ends one of them soon, so.
         take_up: runs one that another node had to leave, by its message.
         ended: counts ends by status.
+        run_seconds, idle_seconds: as for `Runner`, of agents outside.
     """
 
     def __init__(
@@ -54,6 +54,8 @@ class Keeping:
         cancel: Callable[[Running, RunEnd], None],
         take_up: Callable[[Message], None],
         ended: Tally,
+        run_seconds: float,
+        idle_seconds: float,
     ) -> None:
         self._running = running
         self._store = store
@@ -63,6 +65,8 @@ class Keeping:
         self._cancel = cancel
         self._take_up = take_up
         self._ended = ended
+        self._run_seconds = run_seconds
+        self._idle_seconds = idle_seconds
         self.closing = False
 
     async def hold(self, running: Running) -> None:
@@ -90,25 +94,23 @@ class Keeping:
                 if since_lease >= LEASE_SECONDS / 3:
                     since_lease = 0.0
                     names = [lease_name(message_id) for message_id in self._running]
-                    for at in range(0, len(names), AT_ONCE):
-                        await asyncio.gather(
-                            *(
-                                self._bus.acquire(name, LEASE_SECONDS)
-                                for name in names[at : at + AT_ONCE]
-                            )
-                        )
-                        await asyncio.sleep(0)
+                    await self._bus.acquire_all(names, LEASE_SECONDS)
             except Unavailable:
                 pass  # Next time.
             except Exception:
                 log.exception("runs could not be checked")
 
     def check(self) -> None:
-        """Write how far the runs are that went on since, and that the others live."""
+        """Write how far the runs are that went on since, and that the others live. Agents outside
+        that have taken too long have failed."""
         now = self._clock.monotonic()
         by_org: dict[str, list[Sofar]] = {}
         for running in self._running.values():
             if running.end is not None:
+                continue
+            if running.task is None and running.is_late(now, self._run_seconds, self._idle_seconds):
+                running.metadata["error"] = SILENT
+                self._cancel(running, "failed")
                 continue
             state = running.state
             if state != running.checked or now - running.signed >= SIGN_SECONDS:
@@ -118,7 +120,8 @@ class Keeping:
                     Sofar(
                         running.message_id,
                         stream.whole,
-                        stream.whole_ends,
+                        # What waits has no number yet: nobody was told it as a chunk.
+                        tuple(stream.ends),
                         running.beside,
                     )
                 )

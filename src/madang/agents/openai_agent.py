@@ -11,6 +11,7 @@ import orjson
 
 from madang.agents.http_agent import LIMIT, retry_after
 from madang.agents.protocol import Agent, AgentFailed, AgentRun, Said, Step, Usage
+from madang.agents.speech import MOST_STEP_JSON
 from madang.guarded import NotAllowed, guarded_client
 
 
@@ -118,7 +119,8 @@ def _called(calls: dict[int, Step], call: Any) -> Step:
         before.id if before else (call.id or f"call-{call.index}"),
         "tool_call",
         before.name if before else name,
-        input=(before.input if before else "") + said,
+        # The rest would not be kept, and each delta tells all of it.
+        input=((before.input if before else "") + said)[: MOST_STEP_JSON + 1],
     )
     calls[call.index] = step
     return step

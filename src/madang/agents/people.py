@@ -9,11 +9,12 @@ from contextlib import nullcontext
 from typing import Any
 
 from madang.agents.protocol import Answer
-from madang.agents.running import Running, lease_name
+from madang.agents.running import Running
 from madang.clock import Clock
 from madang.delivery.streams import Streams
 from madang.model.ids import uuid7
-from madang.model.nouns import Message
+from madang.model.nouns import Event, Message
+from madang.model.runs import lease_name
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import Unavailable
@@ -55,6 +56,7 @@ class People:
         ) -> Answer:
             request_id = uuid7(self._clock.now())
             answered = running.asked[request_id] = asyncio.get_running_loop().create_future()
+            running.told = True
             patience = running.patience
             try:
                 with nullcontext() if patience is None else patience.paused():
@@ -93,10 +95,26 @@ class People:
             if message is not None:
                 self.hear(message.id, request_id, approvals_of(message).get(request_id))
 
+    def ask_outside(self, running: Running, request_id: str) -> None:
+        """An agent outside asks people: it hears the answer as everybody does, and until then its
+        time stands still."""
+        running.waits_for(request_id, self._clock.monotonic())
+
+    def not_asked(self, running: Running, request_id: str) -> None:
+        """It could not."""
+        running.is_answered(request_id, self._clock.monotonic())
+
+    def watched(self, event: Event) -> None:
+        """An event, before it is told here."""
+        if event.type == "approval_answer" and event.message is not None:
+            request_id = event.data["request_id"]
+            self.hear(event.message.id, request_id, approvals_of(event.message).get(request_id))
+
     def hear(self, message_id: str, request_id: str, found: Mapping[str, Any] | None) -> bool:
         running = self._running.get(message_id)
         if running is None or found is None or "answer" not in found:
             return running is not None
+        running.is_answered(request_id, self._clock.monotonic())
         waiting = running.asked.get(request_id)
         if waiting is not None and not waiting.done():
             waiting.set_result(Answer(found["answer"], found["by"], found.get("note")))

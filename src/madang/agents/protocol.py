@@ -107,6 +107,8 @@ class AgentRun:
     question: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     asking: Asking | None = None
+    span_id: str = ""
+    """Of the run's span, where one is recorded: 16 hexadecimal digits."""
 
     async def approve(
         self,
@@ -122,7 +124,8 @@ class AgentRun:
     @property
     def traceparent(self) -> str:
         """The header that passes the trace on (W3C Trace Context, 3.2)."""
-        return f"00-{self.trace_id}-{self.message_id.replace('-', '')[-16:]}-01"
+        parent = self.span_id or self.message_id.replace("-", "")[-16:]
+        return f"00-{self.trace_id}-{parent}-01"
 
 
 class Agent(Protocol):

@@ -15,13 +15,14 @@ from typing import Any
 import structlog
 
 from madang.agents.catalog import Catalog
-from madang.agents.history import turns_of
+from madang.agents.given import given
 from madang.agents.keeping import Keeping
 from madang.agents.patience import Patience
 from madang.agents.people import People
-from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step, Usage
-from madang.agents.running import Running, lease_name
+from madang.agents.protocol import AgentFailed, AskPerson, Said, Step, Usage
+from madang.agents.running import SILENT, Running
 from madang.agents.speech import Speech, TooLong
+from madang.agents.stopping import STOP_SECONDS, Stopping
 from madang.agents.tracing import span
 from madang.clock import Clock
 from madang.delivery.streams import Streams
@@ -30,7 +31,7 @@ from madang.model.nouns import Batch, Message
 from madang.model.runs import ANYBODY, RunEnd, agent_name, is_own_agent
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
-from madang.protocol.errors import MadangError, NotFound, Unavailable
+from madang.protocol.errors import MadangError, Unavailable
 from madang.services.runs import Ended, EndRun, LeaveRun
 from madang.services.sessions import HandOver
 from madang.tasks import Tasks
@@ -44,10 +45,7 @@ SAYS_A_TURN = 64
 """Pieces of text taken from one agent before others get their turn."""
 END_SECONDS = 60.0
 """How long it is tried to write an end while the store is away."""
-STOP_SECONDS = 5.0
 RETRY_SECONDS = 0.5
-STOP = "run.stop"
-"""The topic on which a run's node is asked to stop it."""
 
 
 class Runner:
@@ -92,8 +90,19 @@ class Runner:
         """Runs that ended here, by status."""
         self.people = People(self._running, store, writer, bus, clock, streams)
         self.keeping = Keeping(
-            self._running, store, writer, bus, clock, self.cancel, self._take_up, self.ended
+            self._running,
+            store,
+            writer,
+            bus,
+            clock,
+            self.cancel,
+            self._take_up,
+            self.ended,
+            run_seconds,
+            idle_seconds,
         )
+        self.stopping = Stopping(self._running, writer, bus, clock, self.cancel)
+        self.stop = self.stopping.stop
         self.first_seconds = Histogram(SECONDS)
         """From a run's start until its agent said the first of it."""
 
@@ -110,7 +119,7 @@ class Runner:
         stopped wherever it is."""
         for event in batch.events:
             for message_id in event.data.get("stop") or ():
-                self._tasks.start(self._stop_quietly(event.org_id, message_id))
+                self._tasks.start(self.stopping.stop_quietly(event.org_id, message_id))
             message = event.message
             if message is None or message.message_type != "stream":
                 continue
@@ -122,7 +131,7 @@ class Runner:
                 else:
                     self._start(message)
             elif event.type == "message.deleted":
-                self._tasks.start(self._stop_quietly(event.org_id, message.id))
+                self._tasks.start(self.stopping.stop_quietly(event.org_id, message.id))
             elif event.type == "approval_answer":
                 self._tasks.start(self.people.pass_on(message, event.data["request_id"]))
 
@@ -139,6 +148,7 @@ class Runner:
             self._clock.monotonic(),
             asyncio.get_running_loop().create_future(),
         )
+        running.spoke = running.begun
         self._running[message.id] = running
         return running
 
@@ -178,10 +188,11 @@ class Runner:
             structlog.contextvars.bound_contextvars(**about),
             span("agent run", running.trace_id, traced) as told,
         ):
+            running.entered = True
             lease = self._tasks.start(self.keeping.hold(running))
             status: RunEnd
             try:
-                status = await self._answer(running, message)
+                status = running.end or await self._answer(running, message)
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is not None:
@@ -197,59 +208,27 @@ class Runner:
         if offered is None or offered.agent is None:
             return self._fail(running, "The agent is not on offer any more")
         try:
-            run = await self._given(running, message)
+            asking = self.people.asking(running)
+            run = await given(self._store, running, message, self._history, asking)
             for tries in range(1, MOST_TRIES + 1):
                 try:
                     async with aclosing(offered.agent(run)) as said:  # type: ignore[type-var]
                         return await self._listen(running, said)
                 except AgentFailed as failure:
                     wait = failure.retry_after
-                    if wait is None or wait > LONGEST_RETRY or running.said or tries == MOST_TRIES:
+                    if wait is None or wait > LONGEST_RETRY or running.told or tries == MOST_TRIES:
                         return self._fail(running, failure.text)
                     await self._clock.sleep(wait)
         except TooLong:
             return self._fail(running, "The answer is too long")
         except TimeoutError:
-            return self._fail(running, "The agent said nothing for too long")
+            return self._fail(running, SILENT)
         except Unavailable as error:
             return self._fail(running, error.text)
         except Exception:
             log.exception("an agent failed", agent=running.agent_id)
             return self._fail(running, "The agent failed")
         return "complete"
-
-    async def _given(self, running: Running, message: Message) -> AgentRun:
-        session, question = await asyncio.gather(
-            self._store.session(running.org_id, running.session_id, running.agent_id),
-            self._question(running, message),
-        )
-        until = message.seq if question is None else question.seq + 1
-        page = await self._store.messages(
-            running.org_id,
-            running.session_id,
-            running.agent_id,
-            before_seq=until,
-            limit=self._history,
-        )
-        choices = {} if session is None else session.session.choices or {}
-        turns = turns_of([] if page is None else page.items, running.agent_id, choices)
-        return AgentRun(
-            running.message_id,
-            running.session_id,
-            running.org_id,
-            agent_name(running.agent_id),
-            "" if question is None else question.sender_id,
-            running.trace_id,
-            turns,
-            "" if question is None else question.content,
-            {} if session is None else session.view.conversation.metadata,
-            self.people.asking(running),
-        )
-
-    async def _question(self, running: Running, message: Message) -> Message | None:
-        if message.reply_to_id is None:
-            return None
-        return await self._store.message(running.org_id, message.reply_to_id, running.agent_id)
 
     async def _listen(self, running: Running, said: AsyncIterator[Said]) -> RunEnd:
         count = 0
@@ -275,10 +254,11 @@ class Runner:
             case str():
                 self.say(running, one)
             case Step():
-                self._streams.step(running.stream, running.speech.step(one))
+                self.step(running, one)
             case Usage():
                 running.tokens = one.tokens
             case AskPerson():
+                running.told = True
                 write = HandOver(
                     running.org_id, running.session_id, running.agent_id, ANYBODY, one.note
                 )
@@ -293,6 +273,10 @@ class Runner:
         Raises:
             TooLong: as much as may be said was said; that much is told.
         """
+        if not text:
+            return
+        running.told = True
+        running.spoke = self._clock.monotonic()
         if running.first_ms is None:
             first = self._clock.monotonic() - running.begun
             running.first_ms = round(first * 1000)
@@ -306,7 +290,13 @@ class Runner:
         self._streams.write(running.stream, clean)
 
     def step(self, running: Running, step: Step) -> None:
-        """A step of the answer."""
+        """A step of the answer.
+
+        Raises:
+            TooLong: there are as many as there may be.
+        """
+        running.told = True
+        running.spoke = self._clock.monotonic()
         self._streams.step(running.stream, running.speech.step(step))
 
     def _fail(self, running: Running, text: str) -> RunEnd:
@@ -318,6 +308,8 @@ class Runner:
     async def finish(self, running: Running, status: RunEnd) -> Ended | None:
         """The one durable end of a run of this node; None where it could not be written, and
         somebody ends it later."""
+        # From here on it has an end: whoever stops it now changes nothing, and waits for it.
+        running.end = running.end or status
         self._streams.flush(running.stream)
         rest = running.speech.rest()
         if rest:
@@ -362,61 +354,11 @@ class Runner:
         """End it soon, so."""
         if running.end is None:
             running.end = end
-            if running.task is not None:
-                running.task.cancel()
-            else:
+            if running.task is None:
                 self._tasks.start(self.finish(running, end))
-
-    async def stop(self, org_id: str, message_id: str) -> None:
-        """End a run as `cancelled`, wherever it is. Returns when that is so; for one that is over
-        already, at once. Whoever asks must have been found to be in its session.
-
-        Raises:
-            NotFound: there is no such run.
-            Unavailable: the store is away.
-        """
-        if await self._stop_where_it_runs(message_id):
-            return
-        write = EndRun(org_id, message_id, "cancelled")
-        await self._writer.write(write)
-        running = self._running.get(message_id)
-        if running is not None:
-            self.cancel(running, "cancelled")
-
-    async def _stop_where_it_runs(self, message_id: str) -> bool:
-        running = self._running.get(message_id)
-        try:
-            if running is not None:
-                self.cancel(running, "cancelled")
-                async with asyncio.timeout(STOP_SECONDS):
-                    return await asyncio.shield(running.done) is not None
-            owner = await self._bus.owner(lease_name(message_id))
-            if owner is None or owner == self._bus.node:
-                return False
-            await self._bus.ask(owner, STOP, {"message_id": message_id}, STOP_SECONDS)
-            waited = 0.0
-            while waited < STOP_SECONDS:
-                if await self._bus.owner(lease_name(message_id)) != owner:
-                    return True  # It lets go when the end is written.
-                await self._clock.sleep(0.02)
-                waited += 0.02
-        except (Unavailable, TimeoutError):
-            pass
-        return False
-
-    async def _stop_quietly(self, org_id: str, message_id: str) -> None:
-        try:
-            await self.stop(org_id, message_id)
-        except MadangError as error:
-            log.info("a run was not stopped", run=message_id, why=error.text)
-
-    def stop_here(self, asked: Any) -> Any:
-        """Another node asks to stop a run of this one. Raises `NotFound`."""
-        running = self._running.get(asked["message_id"])
-        if running is None:
-            raise NotFound("Not run here")
-        self.cancel(running, "cancelled")
-        return True
+            elif running.entered:
+                running.task.cancel()
+            # Else it finds its end when it begins: a task that is cancelled before is never run.
 
     async def close(self) -> None:
         """End the runs of this node as `interrupted`, with all they have said."""

@@ -13,10 +13,8 @@ from madang.delivery.stream import Stream
 from madang.model.runs import RunEnd
 from madang.services.runs import Ended
 
-
-def lease_name(message_id: str) -> str:
-    """Under which the bus knows whose a run is."""
-    return f"run:{message_id}"
+SILENT = "The agent said nothing for too long"
+"""Why a run failed that took too long."""
 
 
 @dataclass(eq=False, slots=True)
@@ -34,9 +32,13 @@ class Running:
     begun: float
     done: asyncio.Future[Ended | None]
     task: asyncio.Task[None] | None = None
+    entered: bool = False
+    """Whether its task has begun."""
     end: RunEnd | None = None
-    """How it is to end, once it is cancelled."""
+    """How it is to end, once it is cancelled or has come to its end."""
     tokens: int | None = None
+    told: bool = False
+    """Whether people were told anything of it: it is not begun again then."""
     said: int = 0
     first_ms: int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -44,10 +46,46 @@ class Running:
     signed: float = 0.0
     patience: Patience | None = None
     asked: dict[str, asyncio.Future[Answer]] = field(default_factory=dict)
+    voice: object = None
+    """Of an agent outside: which of its connections goes on with it, the newest."""
+    chunks: int = 0
+    """Of an agent outside: those it has sent."""
+    spoke: float = 0.0
+    """Of an agent outside: when it said something last."""
+    unanswered: set[str] = field(default_factory=set)
+    """Of an agent outside: what it has asked people, and waits for."""
+    waits_since: float = 0.0
+    waited: float = 0.0
+    """Seconds that it has waited for people in all."""
+
+    def waits_for(self, request_id: str, now: float) -> None:
+        """An agent outside asks people."""
+        if not self.unanswered:
+            self.waits_since = now
+        self.unanswered.add(request_id)
+
+    def is_answered(self, request_id: str, now: float) -> None:
+        """It has its answer, or will have none."""
+        if request_id in self.unanswered:
+            self.unanswered.remove(request_id)
+            if not self.unanswered:
+                self.waited += now - self.waits_since
+                self.spoke = now
+
+    def is_late(self, now: float, run_seconds: float, idle_seconds: float) -> bool:
+        """Whether an agent outside has taken too long, or said nothing for too long."""
+        if self.unanswered:
+            return False
+        return now - self.begun - self.waited > run_seconds or now - self.spoke > idle_seconds
+
+    @property
+    def length(self) -> int:
+        """Characters said so far, told or not."""
+        return self.stream.length + self.stream.waiting_length
 
     @property
     def state(self) -> tuple[int, int]:
-        return self.stream.length + self.stream.waiting_length, len(self.speech.told)
+        return self.length, self.speech.changes
 
     @property
     def beside(self) -> dict[str, Any]:

@@ -41,9 +41,13 @@ class Speech:
         self._at: dict[str, int] = {}
         self._half = ""
         self._steps_left = MOST_OF_STEPS
+        self._costs: dict[tuple[str, str], int] = {}
+        """What each step's input and output take of that, as they are now."""
         self._steps: dict[str, Step] = {}
         self.told: dict[str, dict[str, Any]] = {}
         """Each step as it is now, by its id."""
+        self.changes = 0
+        """How often something was said of a step."""
 
     def take(self, text: str) -> str:
         """What can be told of it.
@@ -80,17 +84,18 @@ class Speech:
     def step(self, step: Step) -> Mapping[str, Any]:
         """A step, or more of one: what is told of it now. Its text is told as it goes on, with the
         offset where the new part begins."""
-        step = replace(
-            step,
-            id=_clean(step.id)[:100],
-            kind=_clean(step.kind)[:50],
-            name=None if step.name is None else _clean(step.name)[:200],
-            input=self._paid(step.input),
-            output=self._paid(step.output),
-        )
-        before = self._steps.get(step.id)
+        name = _clean(step.id)[:100]
+        before = self._steps.get(name)
         if before is None and len(self._steps) >= MOST_STEPS:
             raise TooLong("")
+        step = replace(
+            step,
+            id=name,
+            kind=_clean(step.kind)[:50],
+            name=None if step.name is None else _clean(step.name)[:200],
+            input=self._paid((name, "input"), step.input),
+            output=self._paid((name, "output"), step.output),
+        )
         had = "" if before is None or before.content is None else before.content
         text = None
         if step.content is not None or (before is not None and before.content is not None):
@@ -112,23 +117,27 @@ class Speech:
         at = self._at.setdefault(step.id, self._most - self._left)
         whole_step = {**step_told(number, step), "at": at}
         self.told[step.id] = whole_step
+        self.changes += 1
         if step.content is None:
             return whole_step
         return {**whole_step, "content": step.content[offset:], "offset": offset}
 
-    def _paid(self, value: Any) -> Any:
-        """A value as JSON has it, as far as there is room."""
+    def _paid(self, what: tuple[str, str], value: Any) -> Any:
+        """A value as JSON has it, as far as there is room: in the place of the one before, whose
+        room it has."""
         if value is None:
             return None
+        self._steps_left += self._costs.pop(what, 0)
         try:
             text = orjson.dumps(value)
         except (TypeError, ValueError):
             return "…"
         most = min(MOST_STEP_JSON, self._steps_left)
-        self._steps_left -= min(len(text), most)
+        cost = self._costs[what] = min(len(text), most)
+        self._steps_left -= cost
         if len(text) <= most:
             return orjson.loads(text)
-        return text[: max(0, most)].decode("utf-8", "ignore") + "…"
+        return text[:most].decode("utf-8", "ignore") + "…"
 
 
 def step_told(number: int, step: Step) -> dict[str, Any]:

@@ -34,3 +34,12 @@ def span(name: str, trace_id: str, attributes: Mapping[str, Any]) -> Iterator[To
     tracer = trace.get_tracer("madang")
     with tracer.start_as_current_span(name, context, attributes=dict(attributes)) as found:
         yield lambda more: found.set_attributes(dict(more))
+
+
+def span_id() -> str:
+    """Of the span that is recorded here and now, as 16 hexadecimal digits; nothing where none
+    is."""
+    if trace is None:
+        return ""
+    current = trace.get_current_span()
+    return f"{current.get_span_context().span_id:016x}" if current.is_recording() else ""

@@ -190,6 +190,9 @@ class MemoryEnd:
     async def acquire(self, name: str, seconds: float) -> bool:
         return await self.agree(name, self.node, seconds)
 
+    async def acquire_all(self, names: Sequence[str], seconds: float) -> Sequence[bool]:
+        return [await self.acquire(name, seconds) for name in names]
+
     async def release(self, name: str) -> None:
         if await self.owner(name) == self.node:
             del self._bus.owners[name]

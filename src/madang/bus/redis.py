@@ -23,7 +23,7 @@ import structlog
 from madang.bus import wire
 from madang.bus.address import Address, address_of
 from madang.bus.parts import parts_of
-from madang.bus.redis_ask import Asking, scripted
+from madang.bus.redis_ask import AT_ONCE, Asking, scripted
 from madang.bus.redis_following import Following
 from madang.bus.redis_leases import BEAT_SECONDS, LEASE_SECONDS, RENEW_SECONDS, Leases
 from madang.bus.redis_link import AWAY, Link, packed
@@ -412,6 +412,15 @@ class RedisBus:
 
     async def acquire(self, name: str, seconds: float) -> bool:
         return await self.agree(name, self.node, seconds)
+
+    async def acquire_all(self, names: Sequence[str], seconds: float) -> Sequence[bool]:
+        lasts = max(1, round(seconds * 1000))
+        keys = [(self._prefix + name).encode() for name in names]
+        asks = [scripted(ACQUIRE, key, self.node, lasts) for key in keys]
+        won: list[bool] = []
+        for start in range(0, len(asks), AT_ONCE):
+            won += map(bool, await self._asking.ask(asks[start : start + AT_ONCE]))
+        return won
 
     async def release(self, name: str) -> None:
         key = (self._prefix + name).encode()

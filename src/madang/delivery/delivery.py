@@ -48,6 +48,7 @@ class HearsRuns(Protocol):
     """Who hears of runs on other nodes."""
 
     def heard(self, org_id: str, told: RunTold) -> None: ...
+    def left(self, conversation_id: str) -> None: ...
 
 
 class Delivery:
@@ -84,7 +85,7 @@ class Delivery:
         self._presence: Presence | None = None
         self._runs: HearsRuns | None = None
         self._answers: dict[str, Callable[[Any], Any]] = {}
-        hub.watch_channels(bus.follow_conversation, bus.unfollow_conversation)
+        hub.watch_channels(bus.follow_conversation, self._left)
         members.watch_orgs(self)
 
     def pass_on(self, presence: Presence) -> None:
@@ -94,6 +95,12 @@ class Delivery:
     def pass_runs_on(self, runs: HearsRuns) -> None:
         """Who hears what other nodes tell of runs."""
         self._runs = runs
+
+    def _left(self, conversation_id: str) -> None:
+        """Nobody here is in the conversation any more."""
+        self._bus.unfollow_conversation(conversation_id)
+        if self._runs is not None:
+            self._runs.left(conversation_id)
 
     def answer(self, topic: str, answer: Callable[[Any], Any]) -> None:
         """What other nodes ask about `topic` is answered so; it may raise `MadangError`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -12,6 +12,7 @@ import orjson
 from madang.clock import Timer
 from madang.hub.frame import Frame
 from madang.model.nouns import Message
+from madang.model.runs import Run
 from madang.ports.bus import RunTold
 
 
@@ -20,25 +21,28 @@ class Stream:
 
     `text` is what was told here; `ends` are the offsets at which its chunks end. `own`: this node
     writes it. `begun`: its message was told here, so its chunks may be. `waiting` is what its agent
-    said and was not told yet; `ahead`, of another node's run, what came before something that is
-    missing.
+    said and was not told yet; `ahead` and `ahead_steps`, of another node's run, what came before
+    something that is missing; `found` are its steps as they were asked for. `steps_told` counts how
+    often a step was told.
     """
 
     __slots__ = (
         "_parts",
         "agent_id",
         "ahead",
+        "ahead_steps",
         "asking",
         "begun",
-        "channel",
         "conversation_id",
         "ends",
+        "found",
         "length",
         "message_id",
         "org_id",
         "own",
         "question_id",
         "steps",
+        "steps_told",
         "timer",
         "told_at",
         "waiting",
@@ -65,13 +69,15 @@ class Stream:
         self.length = 0
         self.ends: list[int] = []
         self.steps: dict[int, Mapping[str, Any]] = {}
+        self.steps_told = 0
         self.waiting: list[str | Mapping[str, Any]] = []
         self.waiting_length = 0
         self.ahead: dict[int, RunTold] = {}
+        self.ahead_steps: dict[int, Mapping[str, Any]] = {}
+        self.found: Sequence[Mapping[str, Any]] = ()
         self.asking = False
         self.told_at = -math.inf
         self.timer: Timer | None = None
-        self.channel: object = None
         self._parts: list[str] = []
 
     @property
@@ -87,11 +93,20 @@ class Stream:
         return self.text + "".join([said for said in self.waiting if isinstance(said, str)])
 
     @property
+    def lacks(self) -> bool:
+        """Whether something is known here that was not told yet, because of what is missing."""
+        return bool(self.ahead or self.ahead_steps or self.found)
+
+    @property
     def whole_ends(self) -> tuple[int, ...]:
         """As if what waits were told now as one chunk."""
         if not self.waiting_length:
             return tuple(self.ends)
         return (*self.ends, self.length + self.waiting_length)
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
 
     def append(self, text: str) -> None:
         """It was told."""
@@ -110,6 +125,18 @@ def stream_of(message: Message, *, own: bool) -> Stream:
     )
 
 
+def stream_of_run(run: Run) -> Stream:
+    """One that another node writes."""
+    return Stream(
+        run.org_id,
+        run.conversation_id,
+        run.message_id,
+        run.agent_id,
+        run.question_id,
+        own=False,
+    )
+
+
 def chunk_frame(message_id: str, text: str, index: int, offset: int) -> bytes:
     return orjson.dumps(
         {
@@ -122,8 +149,10 @@ def chunk_frame(message_id: str, text: str, index: int, offset: int) -> bytes:
     )
 
 
-def step_frame(message_id: str, step: Mapping[str, Any]) -> bytes:
-    return orjson.dumps({"type": "run_step", "message_id": message_id, **step})
+def step_frame(message_id: str, step: Mapping[str, Any], *, so_far: bool = False) -> bytes:
+    """A step, or (`so_far`) all of it."""
+    told = {"type": "run_step", "message_id": message_id, **step}
+    return orjson.dumps({**told, "so_far": True} if so_far else told)
 
 
 def so_far(stream: Stream, offset: int = 0, most: int | None = None) -> list[Frame]:
@@ -137,8 +166,7 @@ def so_far(stream: Stream, offset: int = 0, most: int | None = None) -> list[Fra
 
 def steps_so_far(stream: Stream) -> list[Frame]:
     return [
-        Frame(step_frame(stream.message_id, {**step, "so_far": True}))
-        for step in stream.steps.values()
+        Frame(step_frame(stream.message_id, step, so_far=True)) for step in stream.steps.values()
     ]
 
 
@@ -160,3 +188,9 @@ def further(before: Mapping[str, Any], step: Mapping[str, Any]) -> Mapping[str, 
         whole["content"] = kept + step["content"]
         whole["offset"] = begins
     return whole
+
+
+def not_so(stream: Stream, steps: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of the steps, each whole, that are not known so."""
+    whole = [{**step, "offset": 0} if "content" in step else step for step in steps]
+    return [step for step in whole if stream.steps.get(step["step"]) != step]

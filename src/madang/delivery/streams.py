@@ -3,10 +3,11 @@ here watches, and the telling of it, chunk by chunk.
 
 The node that writes a run merges what its agent says into chunks, at most one in `interval`
 seconds, the first at once, and numbers them: every viewer, wherever, gets the same chunks. What is
-told carries its offset, so a node that lost something of it knows; it asks the writing node for
-what is missing, and tells that as one chunk. Nothing is left out and nothing told twice: what the
-channel was told is always the text up to `length`, and who comes into the channel is given exactly
-that. The end is an event of the log with the whole text, so what was lost last is told before it.
+told carries its offset, and a step the number of its telling, so a node that lost something of it
+knows; it asks the writing node for what is missing, and tells that as one chunk. Nothing is left
+out and nothing told twice: what the channel was told is always the text up to `length`, and who
+comes into the channel is given exactly that. The end is an event of the log with the whole text and
+all steps, so what was lost last is told before it.
 """
 
 from __future__ import annotations
@@ -14,26 +15,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import structlog
-
 from madang.clock import Clock
-from madang.delivery.stream import Stream, chunk_frame, further, step_frame, stream_of
+from madang.delivery import how_far
+from madang.delivery.early import Early
+from madang.delivery.how_far import HowFar
+from madang.delivery.stream import (
+    Stream,
+    chunk_frame,
+    further,
+    not_so,
+    step_frame,
+    stream_of,
+    stream_of_run,
+)
 from madang.hub.frame import Dialect, Frame
 from madang.hub.hub import Hub
 from madang.model.nouns import Event, Message
 from madang.model.runs import Run
 from madang.ports.bus import Bus, RunTold
 from madang.ports.store import Store
-from madang.protocol.errors import NotFound, Unavailable
+from madang.protocol.errors import Unavailable
 from madang.tasks import Tasks
 
-log = structlog.get_logger(__name__)
-
-ASK_SECONDS = 2.0
 AGAIN_SECONDS = 0.5
 """After which a question that was not answered is asked again."""
-MOST_EARLY = 2_000
-"""Chunks of runs whose beginning has not been told here."""
+MOST_AHEAD = 2_000
+"""Chunks and steps of one run that follow something missing."""
+WAIT_SECONDS = 0.02
+"""Between two looks whether the log is told as far as a chunk needs it, at least."""
 LONGEST_INTERVAL = 1.0
 """Between two chunks of one run, however many run beside it in its session."""
 LATE_TIMES = 8
@@ -42,8 +51,6 @@ times: it tells less often, and more each time, before its commits and what peop
 the usual interval a viewer gets 3 chunks a second then, at the least."""
 LATE_SHARE = 1 / 16
 """Of one chunk, in how late all of them are."""
-RUN_TEXT = "run.text"
-"""The topic under which a run's node is asked for its text."""
 
 
 class Log(Protocol):
@@ -84,9 +91,9 @@ class Streams:
         self._chunk = chunk
         self._streams: dict[str, Stream] = {}
         self._of: dict[str, int] = {}
-        self._early: dict[str, list[RunTold]] = {}
-        self._early_count = 0
         self._late = 0.0
+        self.early = Early()
+        """What is kept of runs whose beginning has not been told here."""
         self._tasks = Tasks()
 
     def __len__(self) -> int:
@@ -105,8 +112,7 @@ class Streams:
 
     async def close(self) -> None:
         for stream in self._streams.values():
-            if stream.timer is not None:
-                stream.timer.cancel()
+            stream.stop_timer()
         await self._tasks.close()
 
     # Writing one.
@@ -137,8 +143,12 @@ class Streams:
             stream.waiting.append(step)
         self._tell_soon(stream)
 
+    def _is_over(self, stream: Stream) -> bool:
+        """Whether it has ended: where another node has ended it, more words change nothing."""
+        return self._streams.get(stream.message_id) is not stream
+
     def _tell_soon(self, stream: Stream) -> None:
-        if stream.timer is None:
+        if stream.timer is None and not self._is_over(stream):
             due = stream.told_at + self._pause(stream) - self._clock.monotonic()
             if due <= 0:
                 self._tell_waiting(stream)
@@ -154,8 +164,7 @@ class Streams:
         stream = self._streams.pop(message_id, None)
         if stream is None:
             return
-        if stream.timer is not None:
-            stream.timer.cancel()
+        stream.stop_timer()
         left = self._of[stream.conversation_id] - 1
         if left:
             self._of[stream.conversation_id] = left
@@ -165,7 +174,6 @@ class Streams:
     def _add(self, stream: Stream) -> Stream:
         self._streams[stream.message_id] = stream
         self._of[stream.conversation_id] = self._of.get(stream.conversation_id, 0) + 1
-        stream.channel = self._hub.channels.get(stream.conversation_id)
         return stream
 
     def _pause(self, stream: Stream) -> float:
@@ -181,7 +189,7 @@ class Streams:
             stream.timer = None
             late = min(self._clock.monotonic() - due, self._interval)
             self._late += (late - self._late) * LATE_SHARE
-            if self._streams.get(stream.message_id) is stream:
+            if not self._is_over(stream):
                 if stream.own:
                     self._tell_waiting(stream)
                 else:
@@ -196,10 +204,10 @@ class Streams:
         return stream.begun or self._hub.channels.get(stream.conversation_id) is None
 
     def _tell_waiting(self, stream: Stream) -> None:
-        if not stream.waiting:
+        if not stream.waiting or self._is_over(stream):
             return
         if not self._may_tell(stream):
-            self._wake(stream, self._interval)
+            self._wake(stream, max(self._interval, WAIT_SECONDS))
             return
         waiting, stream.waiting, stream.waiting_length = stream.waiting, [], 0
         texts: list[str] = []
@@ -209,10 +217,10 @@ class Streams:
                 continue
             self._tell_own("".join(texts), stream)
             texts.clear()
+            number, offset = stream.steps_told, stream.length
+            stream.steps_told += 1
             self._tell_step(stream, said)
-            if self._bus.shared:
-                told = RunTold(stream.conversation_id, stream.message_id, -1, 0, "", said)
-                self._bus.tell_run(stream.org_id, told)
+            self._share(stream, number, offset, "", said)
         self._tell_own("".join(texts), stream)
 
     def _tell_own(self, text: str, stream: Stream) -> None:
@@ -220,9 +228,12 @@ class Streams:
             part = text[start : start + self._chunk]
             index, offset = len(stream.ends), stream.length
             self._tell(stream, part, index)
-            if self._bus.shared:
-                told = RunTold(stream.conversation_id, stream.message_id, index, offset, part)
-                self._bus.tell_run(stream.org_id, told)
+            self._share(stream, index, offset, part)
+
+    def _share(self, stream: Stream, *told: Any) -> None:
+        if self._bus.shared:
+            run = RunTold(stream.conversation_id, stream.message_id, *told)
+            self._bus.tell_run(stream.org_id, run)
 
     def _tell(self, stream: Stream, text: str, index: int) -> None:
         """Tell the channel here what comes next, as the chunk with this number."""
@@ -236,13 +247,17 @@ class Streams:
             frame = Frame(chunk_frame(stream.message_id, text, index, offset))
             self._hub.signal(stream.conversation_id, frame, dialect=Dialect.AGENT)
 
-    def _tell_step(self, stream: Stream, step: Mapping[str, Any]) -> None:
+    def _tell_step(self, stream: Stream, step: Mapping[str, Any], *, so_far: bool = False) -> None:
         before = stream.steps.get(step["step"])
         stream.steps[step["step"]] = step if before is None else further(before, step)
         stream.told_at = self._clock.monotonic()
         if stream.begun and self._hub.channels.get(stream.conversation_id) is not None:
-            frame = Frame(step_frame(stream.message_id, step))
+            frame = Frame(step_frame(stream.message_id, step, so_far=so_far))
             self._hub.signal(stream.conversation_id, frame, dialect=Dialect.AGENT)
+
+    def _settle_steps(self, stream: Stream, steps: Sequence[Mapping[str, Any]]) -> None:
+        for whole in not_so(stream, steps):
+            self._tell_step(stream, whole, so_far=True)
 
     # Hearing of one.
 
@@ -270,20 +285,20 @@ class Streams:
             stream = self._add(stream_of(message, own=False))
         # After this event, and after what this turn still has to say.
         stream.begun = True
-        stream.channel = self._hub.channels.get(event.conversation_id)
-        early = self._early.pop(message.id, ())
-        for told in early:
+        for told in self.early.take(event.conversation_id, message.id):
             self._put(stream, told)
-        if stream.ahead or stream.waiting:
+        if stream.lacks or stream.waiting:
             self._wake(stream, 0)
 
     def _end(self, event: Event) -> None:
         message = event.message
         assert message is not None
         stream = self._streams.get(message.id)
-        self._early.pop(message.id, None)
+        self.early.take(event.conversation_id, message.id)
         if stream is None:
             return
+        if stream.begun:
+            self._settle_steps(stream, message.metadata.get("steps", ()))
         rest = message.content[stream.length :]
         if rest and stream.begun:
             last = event.data.get("index")
@@ -296,33 +311,35 @@ class Streams:
         stream = self._streams.get(told.message_id)
         if stream is None:
             if told.conversation_id in self._hub.channels:
-                self._keep_early(told)
+                self.early.keep(told)
             return
         if stream.own or stream.org_id != org_id:
             return
         self._put(stream, told)
         self._go_on(stream)
 
-    def _keep_early(self, told: RunTold) -> None:
-        self._early_count += 1
-        if self._early_count > MOST_EARLY:
-            # Whoever it was for asks for what is missing.
-            self._early.clear()
-            self._early_count = 1
-        self._early.setdefault(told.message_id, []).append(told)
+    def left(self, conversation_id: str) -> None:
+        """Nobody here is in the session any more: nothing is heard of what other nodes write
+        there, not even its end."""
+        for stream in self.of(conversation_id):
+            if not stream.own:
+                self.drop(stream.message_id)
+        self.early.forget(conversation_id)
 
     def _put(self, stream: Stream, told: RunTold) -> None:
+        if len(stream.ahead) + len(stream.ahead_steps) >= MOST_AHEAD:
+            return  # More is missing already, and is asked for.
         if told.step is not None:
-            self._tell_step(stream, told.step)
-        elif told.offset + len(told.text) > stream.length and len(stream.ahead) < MOST_EARLY:
+            stream.ahead_steps[told.index] = told.step
+        elif told.offset + len(told.text) > stream.length:
             stream.ahead[told.offset] = told
 
     def _go_on(self, stream: Stream) -> None:
         """Tell what follows what was told; ask for what is missing before the rest."""
-        if not stream.ahead:
+        if not stream.lacks:
             return
         if not stream.begun or self._log.behind(stream.org_id):
-            self._wake(stream, self._interval)
+            self._wake(stream, max(self._interval, WAIT_SECONDS))
             return
         for offset in sorted(stream.ahead):
             if offset > stream.length:
@@ -331,37 +348,33 @@ class Streams:
             rest = told.text[stream.length - offset :]
             if rest:
                 self._tell(stream, rest, told.index)
-        if stream.ahead:
+        found, stream.found = stream.found, ()
+        self._settle_steps(stream, found)
+        for number in sorted(stream.ahead_steps):
+            if number > stream.steps_told:
+                break
+            step = stream.ahead_steps.pop(number)
+            if number == stream.steps_told:
+                self._tell_step(stream, step)
+                stream.steps_told += 1
+        if stream.lacks:
             self._ask_soon(stream)
 
     # Coming late.
 
-    async def join(self, run: Run) -> Stream:
+    async def join(self, run: Run) -> None:
         """A run that is under way, for somebody who came late to it: known here as soon as its node
-        has said how far it is. Where that node is silent, as far as it is on disk."""
+        has said how far it is, as long as somebody here is in its session. Where that node is
+        silent, as far as it is on disk."""
         stream = self._streams.get(run.message_id)
-        channel = self._hub.channels.get(run.conversation_id)
         if stream is None:
-            stream = self._add(
-                Stream(
-                    run.org_id,
-                    run.conversation_id,
-                    run.message_id,
-                    run.agent_id,
-                    run.question_id,
-                    own=False,
-                )
-            )
+            if run.conversation_id not in self._hub.channels:
+                return
+            stream = self._add(stream_of_run(run))
             stream.begun = True
-            self._early.pop(run.message_id, None)
-            await self._catch_up(stream)
-        elif not stream.own and (stream.channel is not channel or not stream.begun):
-            # Nobody was here for a while, and nothing was heard.
-            stream.begun = True
-            stream.channel = channel
+            self.early.take(run.conversation_id, run.message_id)
             await self._catch_up(stream)
         stream.begun = True
-        return stream
 
     def _ask_soon(self, stream: Stream) -> None:
         if not stream.asking:
@@ -370,10 +383,12 @@ class Streams:
 
     async def _ask(self, stream: Stream) -> None:
         try:
-            while self._streams.get(stream.message_id) is stream and stream.ahead:
+            while stream.lacks and not self._is_over(stream):
+                if self._log.behind(stream.org_id):
+                    self._go_on(stream)  # When the log is told.
+                    return
                 if not await self._catch_up(stream):
                     await self._clock.sleep(AGAIN_SECONDS)
-                self._go_on(stream)
         finally:
             stream.asking = False
 
@@ -381,52 +396,29 @@ class Streams:
         """Bring it to where its node is. Whether that answered."""
         self.asked += 1
         try:
-            owner = await self._bus.owner(f"run:{stream.message_id}")
-            if owner is None or owner == self._bus.node:
-                raise Unavailable("Nobody writes it")
-            wanted = {"message_id": stream.message_id, "offset": stream.length}
-            answer = await self._bus.ask(owner, RUN_TEXT, wanted, ASK_SECONDS)
-            self._caught_up(stream, answer["offset"], answer["text"], answer["ends"])
-            for step in answer["steps"]:
-                self._tell_step(stream, step)
+            self._caught_up(stream, await how_far.asked_for(self._bus, stream))
             return True
         except Unavailable:
-            await self._read(stream)
+            self._caught_up(stream, await how_far.on_disk(self._store, stream))
             return False
 
-    async def _read(self, stream: Stream) -> None:
-        """What is on disk of it."""
-        try:
-            message = await self._store.message(stream.org_id, stream.message_id, stream.agent_id)
-            run = await self._store.run(stream.org_id, stream.message_id, stream.agent_id)
-        except Unavailable:
+    def _caught_up(self, stream: Stream, found: HowFar | None) -> None:
+        if found is None or self._is_over(stream):
             return
-        if message is not None and run is not None:
-            ends = [end for end in run.ends if end <= len(message.content)]
-            self._caught_up(stream, 0, message.content, ends)
-
-    def _caught_up(self, stream: Stream, offset: int, text: str, ends: Sequence[int]) -> None:
-        if self._streams.get(stream.message_id) is not stream:
-            return
-        rest = text[max(0, stream.length - offset) :] if offset <= stream.length else ""
+        offset = stream.length
+        rest = found.text[offset - found.offset :] if found.offset <= offset else ""
         if rest:
-            if len(ends) >= len(stream.ends):
-                stream.ends[:] = ends
-            self._tell(stream, rest, max(0, len(stream.ends) - 1))
+            if len(found.ends) >= len(stream.ends):
+                stream.ends[:] = found.ends
+            index = max(0, len(stream.ends) - 1)
+            room, run = stream.conversation_id, stream.message_id
+            stream.ahead[offset] = RunTold(room, run, index, offset, rest)
+        if found.steps_told is None:  # Those on disk may be older than what was told.
+            stream.found = [step for step in found.steps if step["step"] not in stream.steps]
+        elif found.steps_told >= stream.steps_told:
+            stream.steps_told, stream.found = found.steps_told, found.steps
+        self._go_on(stream)
 
     def text_of(self, asked: Any) -> Mapping[str, Any]:
-        """What another node is answered that asks for a run's text.
-
-        Raises:
-            NotFound: this node does not write it.
-        """
-        stream = self._streams.get(asked["message_id"])
-        if stream is None or not stream.own:
-            raise NotFound("Not written here")
-        offset = min(int(asked["offset"]), stream.length)
-        return {
-            "offset": offset,
-            "text": stream.text[offset:],
-            "ends": stream.ends,
-            "steps": list(stream.steps.values()),
-        }
+        """What another node is answered that asks how far a run is. Raises `NotFound`."""
+        return how_far.answer(self._streams.get(asked["message_id"]), asked)

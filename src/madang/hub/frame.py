@@ -139,9 +139,6 @@ _SILENCE = Frame(b"")
 """Stands where an encoder was asked and had no word for the event."""
 
 
-_TOLD_AS_TO_MESSENGERS = (Dialect.MESSENGER, Dialect.LIVE, Dialect.LIVE_HOST)
-
-
 class Outgoing:
     """Something on its way to the members of a channel: an event or a signal.
 

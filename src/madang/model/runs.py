@@ -35,6 +35,11 @@ def is_own_agent(user_id: str) -> bool:
     return user_id.startswith(AGENT_PREFIX)
 
 
+def lease_name(message_id: str) -> str:
+    """Under which the bus knows whose a run is."""
+    return f"run:{message_id}"
+
+
 def agent_name(user_id: str) -> str:
     """What `agent_id` says on the wire: the name of one's own, the user id of one outside."""
     return user_id.removeprefix(AGENT_PREFIX)

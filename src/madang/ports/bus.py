@@ -54,7 +54,8 @@ class SignalTold:
 @dataclass(frozen=True, slots=True)
 class RunTold:
     """More of an agent's answer: a chunk with its number and the offset (characters) where it
-    begins, or a step as it is now. A chunk that is lost leaves a gap between offsets."""
+    begins, or a step as it is now with the number of its telling and how much text was told before
+    it. A chunk that is lost leaves a gap between offsets, a step one between numbers."""
 
     conversation_id: str
     message_id: str
@@ -231,6 +232,10 @@ class Bus(Protocol):
 
     async def acquire(self, name: str, seconds: float) -> bool:
         """Become or stay the one node that owns `name` for so long."""
+        ...
+
+    async def acquire_all(self, names: Sequence[str], seconds: float) -> Sequence[bool]:
+        """The same of many at once, in order: each is one step, all of them are not."""
         ...
 
     async def release(self, name: str) -> None:

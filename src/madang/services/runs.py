@@ -119,6 +119,14 @@ class EndRun:
         if latency is None:
             latency = max(0, tx.now - run.created_at) // 1000
         tokens = self.tokens_used if self.tokens_used is not None else 0
+        ends = run.ends if self.ends is None else self.ends
+        if (
+            self.ends is None
+            and message is not None
+            and len(message.content) > max(ends, default=0)
+        ):
+            # What was said and not told before it ended here is told with the end, as a chunk.
+            ends = (*ends, len(message.content))
         ended = replace(
             run,
             status=self.status,
@@ -126,7 +134,7 @@ class EndRun:
             checked_at=tx.now,
             tokens_used=tokens,
             latency_ms=latency,
-            ends=run.ends if self.ends is None else self.ends,
+            ends=ends,
         )
         tx.save_run(ended)
         if message.deleted_at is None:

@@ -10,7 +10,7 @@ from madang.model.files import file_ids
 from madang.model.nouns import Conversation, Event, File, Message, Participant
 from madang.ports.store import Needs
 from madang.store import bulk, rows
-from madang.store.running import Running
+from madang.store.run_changes import RunChanges
 from madang.store.tables import conversations, events, files, messages, participants
 
 _ROSTER = select(participants).where(
@@ -40,7 +40,7 @@ class Counters:
         self.updated_at = conversation.updated_at
 
 
-class Loading(Running):
+class Loading(RunChanges):
     """The reading half of `ports.Transaction`: maps of what was read, None where nothing was
     found. Changes go into the same maps, so that a later write sees what an earlier one did."""
 

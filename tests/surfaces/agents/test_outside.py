@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+
+import pytest
 
 from tests.surfaces.agents.conftest import Program
 from tests.surfaces.agents.sessions import LONG, Chat, answer_of, words
@@ -174,3 +176,85 @@ async def test_it_asks_people_and_hears_their_answer(program: Chat) -> None:
         f"/runs/{run}/approvals/r1", {"answer": "deny"}
     )
     problem(answer, 403, "FORBIDDEN")
+
+
+@pytest.fixture
+async def one(make_program: Callable[..., Program]) -> AsyncIterator[Chat]:
+    """One node: a connection that comes back comes to the same."""
+    async with House(make_program()) as house:
+        yield Chat(house)
+
+
+async def test_one_that_comes_back_goes_on_where_it_was(one: Chat) -> None:
+    """Also while the server takes its first connection for alive, and after that is gone."""
+    session, ann, bot = await two(one)
+    await bot.send("stream_start", message_id="answer", client_id="a1")
+    await bot.send("stream_chunk", message_id="answer", content="안녕 ", index=0, offset=0)
+    await bot.send("stream_chunk", message_id="answer", content="🌊 ", index=1, offset=3)
+    start = await ann.next("stream_start", patience=LONG)
+    again = await one.join("bot-7", session, roles=["agent"])
+    started = await again.ask("stream_start", message_id="answer", client_id="a1")
+    assert started["message_id"] == start["message_id"]
+    assert (started["index"], started["offset"]) == (2, 5)
+    # It repeats what it does not know to have arrived, and is told what comes next.
+    error = await again.ask("stream_chunk", message_id="answer", content="안녕 ", index=0)
+    assert (error["code"], error["message"]) == ("VALIDATION", "index: 2 comes next")
+    error = await again.ask("stream_chunk", message_id="answer", content="안녕 ", offset=3)
+    assert (error["code"], error["message"]) == ("VALIDATION", "offset: 5 comes next")
+    await again.send("stream_chunk", message_id="answer", content="x", index=2, offset=5)
+    # The one before says no more, and its end is not the answer's.
+    error = await bot.ask("stream_chunk", message_id="answer", content="late", index=3)
+    assert (error["code"], error["message"]) == ("CONFLICT", "Another connection goes on with it")
+    await bot.close()
+    await again.send("stream_chunk", message_id="answer", content="y", index=3, offset=6)
+    await again.send("stream_end", message_id="answer")
+    ann.waiting.insert(0, start)
+    _, text, end = await answer_of(ann)
+    assert (text, end["status"]) == ("안녕 🌊 xy", "complete")
+    third = await one.join("bot-7", session, roles=["agent"])
+    over = await third.ask("stream_start", message_id="answer", client_id="a1")
+    assert over["message_id"] == start["message_id"] and "index" not in over
+    error = await third.ask("stream_chunk", message_id="answer", content="z")
+    assert (error["code"], error["message"]) == ("CONFLICT", "The run has ended")
+
+
+async def test_answers_without_a_name_are_answers_of_their_own(one: Chat) -> None:
+    _, ann, bot = await two(one)
+    runs = []
+    for _ in range(3):
+        started = await bot.ask("stream_start")
+        runs.append(started["message_id"])
+        await bot.send("stream_chunk", message_id=runs[-1], content=f"{len(runs)}")
+    assert len(set(runs)) == 3
+    for number, run in enumerate(runs, 1):
+        await bot.send("stream_end", message_id=run)
+        assert (await answer_of(ann, run))[1] == str(number)
+
+
+async def test_nothing_said_is_refused(one: Chat) -> None:
+    _, ann, bot = await two(one)
+    run = (await bot.ask("stream_start"))["message_id"]
+    assert (await bot.ask("stream_chunk", message_id=run, content=""))["code"] == "VALIDATION"
+    await bot.send("approval_request", message_id=run, question="May I?")
+    request = (await ann.next("approval_request", patience=LONG))["request_id"]
+    # An id of its time, as all are: the first half of it tells when it was made.
+    assert uuid.UUID(request).int >> 80 > 1_700_000_000_000
+    await bot.send("stream_end", message_id=run)
+    _, text, end = await answer_of(ann)
+    assert (text, end["tokens_used"]) == ("", 0)
+
+
+async def test_its_steps_count_as_signals(make_program: Callable[..., Program]) -> None:
+    limited = make_program(rate_limit_enabled="true", rate_limit_messages_per_minute="10")
+    async with House(limited) as house:
+        _, ann, bot = await two(Chat(house))
+        run = (await bot.ask("stream_start"))["message_id"]
+        for _ in range(200):
+            await bot.send("run_step", message_id=run, step_id="s", content="x")
+        error = await bot.next("error", patience=LONG)
+        assert error["code"] == "RATE_LIMIT"
+        # What it says does not: that has its own bound.
+        for index in range(200):
+            await bot.send("stream_chunk", message_id=run, content="x", index=index)
+        await bot.send("stream_end", message_id=run)
+        assert (await answer_of(ann))[1] == "x" * 200

@@ -9,12 +9,14 @@ from fastapi import APIRouter
 from madang.agents.catalog import Catalog, Register, open_catalog
 from madang.agents.people import ANSWERED
 from madang.agents.protocol import Agent
-from madang.agents.runner import STOP, Runner
+from madang.agents.runner import Runner
+from madang.agents.stopping import STOP
 from madang.clock import Clock
 from madang.delivery.delivery import Delivery
+from madang.delivery.how_far import RUN_TEXT
 from madang.delivery.members import Members
 from madang.delivery.presence import Presence
-from madang.delivery.streams import RUN_TEXT, Streams
+from madang.delivery.streams import Streams
 from madang.gateways.entrance import Entrance, Surface
 from madang.hub.hub import Hub
 from madang.model.nouns import Batch
@@ -87,9 +89,10 @@ class Agents:
             history=settings.agents_history,
         )
         delivery.watch(self.streams.watched)
+        delivery.watch(self.runner.people.watched)
         delivery.pass_runs_on(self.streams)
         delivery.answer(RUN_TEXT, self.streams.text_of)
-        delivery.answer(STOP, self.runner.stop_here)
+        delivery.answer(STOP, self.runner.stopping.stop_here)
         delivery.answer(ANSWERED, self.runner.people.answered_here)
         self.socket = SessionSocket(
             admission=admission,

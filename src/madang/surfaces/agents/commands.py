@@ -93,7 +93,7 @@ class StreamStart(Command):
 
 class StreamChunk(Command):
     message_id: Handle
-    content: str
+    content: Annotated[str, Field(min_length=1)]
     index: int | None = Field(default=None, ge=0)
     offset: int | None = Field(default=None, ge=0)
     timestamp: Any = None

@@ -13,6 +13,7 @@ from madang.agents.protocol import Step
 from madang.agents.runner import Runner
 from madang.agents.running import Running
 from madang.agents.speech import TooLong
+from madang.clock import Clock
 from madang.hub.frame import Frame
 from madang.model.ids import parse_uuid, uuid7
 from madang.model.nouns import Message
@@ -37,7 +38,6 @@ class Answering:
 
     message_id: str | None = None
     running: Running | None = None
-    chunks: int = 0
     ended: bool = False
     waiting: deque[Callable[[], None]] = field(default_factory=deque)
 
@@ -45,15 +45,16 @@ class Answering:
 class Outside:
     """What agents outside say."""
 
-    def __init__(self, runner: Runner, writer: Writer, run_limits: RunLimits) -> None:
+    def __init__(self, runner: Runner, writer: Writer, clock: Clock, run_limits: RunLimits) -> None:
         self._runner = runner
         self._writer = writer
+        self._clock = clock
         self._run_limits = run_limits
 
     def start(self, seat: Seat, command: commands.StreamStart) -> None:
-        """An answer begins. What it is called is the agent's to say; where that is an id, it is
-        the message's."""
-        handle = command.message_id or command.client_id or f"unnamed {len(seat.answering)}"
+        """An answer begins, or one that the agent has begun before goes on here. What it is called
+        is the agent's to say; where that is an id, it is the message's."""
+        handle = command.message_id or command.client_id or uuid7(self._clock.now())
         if handle in seat.answering:
             raise Conflict("There is a message of this id")
         if len(seat.answering) >= MOST_ANSWERS:
@@ -85,14 +86,12 @@ class Outside:
             answering.message_id = message.id
             seat.answering[message.id] = answering
             if result[1] is None:
-                self._again(answering, message)
+                answering.running = self._runner.get(message.id)
             else:
                 answering.running = self._runner.adopt(message)
-                if not seat.connection.open:
-                    self._runner.cancel(answering.running, "interrupted")
+            self._take_over(seat, answering)
             if command.id is not None:
-                told = objects.frame("stream_started", command.id, message_id=message.id)
-                seat.connection.write(Frame(told))
+                seat.connection.write(Frame(_started(answering, message.id, command.id)))
             while answering.waiting:
                 try:
                     answering.waiting.popleft()()
@@ -101,10 +100,18 @@ class Outside:
 
         self._writer.submit(write, done)
 
-    def _again(self, answering: Answering, message: Message) -> None:
-        """The agent began this one before, on this connection or one that is gone."""
-        answering.running = self._runner.get(message.id)
-        answering.ended = answering.running is None
+    def _take_over(self, seat: Seat, answering: Answering) -> None:
+        """From here on this connection says it. One that said it before may be gone without this
+        node knowing so yet: neither its words nor its end count any more."""
+        running = answering.running
+        if running is None or running.end is not None:
+            answering.ended = True
+        elif seat.connection.open:
+            if isinstance(running.voice, Answering):
+                running.voice.ended = True
+            running.voice = answering
+        elif running.voice is None:
+            self._runner.cancel(running, "interrupted")
 
     def _then(self, seat: Seat, handle: str, do: Callable[[Answering, Running], None]) -> None:
         """Do it as soon as the answer's beginning is on disk.
@@ -119,7 +126,11 @@ class Outside:
 
         def now() -> None:
             running = answering.running
-            if answering.ended or running is None or running.end is not None:
+            if running is None or running.end is not None:
+                raise Conflict("The run has ended")
+            if running.voice is not answering:
+                raise Conflict("Another connection goes on with it")
+            if answering.ended:
                 raise Conflict("The run has ended")
             do(answering, running)
 
@@ -134,9 +145,11 @@ class Outside:
         """More of an answer."""
 
         def say(answering: Answering, running: Running) -> None:
-            if command.index is not None and command.index != answering.chunks:
-                raise Invalid(f"index: {answering.chunks} comes next")
-            answering.chunks += 1
+            if command.index is not None and command.index != running.chunks:
+                raise Invalid(f"index: {running.chunks} comes next")
+            if command.offset is not None and command.offset != running.length:
+                raise Invalid(f"offset: {running.length} comes next")
+            running.chunks += 1
             try:
                 self._runner.say(running, command.content)
             except TooLong:
@@ -186,11 +199,14 @@ class Outside:
         """People are asked; their answer comes to the agent as it comes to everybody."""
 
         def ask(_: Answering, running: Running) -> None:
+            request_id = command.request_id or uuid7(self._clock.now())
+            if request_id in running.unanswered:
+                raise Conflict("This was asked before")
             write = AskApproval(
                 running.org_id,
                 running.message_id,
                 running.agent_id,
-                command.request_id or uuid7(0),
+                request_id,
                 command.question,
                 tuple(command.options),
                 command.details,
@@ -198,15 +214,33 @@ class Outside:
 
             def done(_: Any, error: MadangError | None) -> None:
                 if error is not None:
+                    self._runner.people.not_asked(running, request_id)
                     seat.connection.write(Frame(objects.error(error, command.id)))
 
+            self._runner.people.ask_outside(running, request_id)
             self._writer.submit(write, done)
 
         self._then(seat, command.message_id, ask)
 
     def gone(self, seat: Seat) -> None:
-        """The connection ended: what it was saying cannot go on."""
+        """The connection ended: what it was saying cannot go on, unless another goes on with
+        it."""
         for answering in set(seat.answering.values()):
-            if answering.running is not None and not answering.ended:
+            running = answering.running
+            if running is not None and running.voice is answering and not answering.ended:
                 answering.ended = True
-                self._runner.cancel(answering.running, "interrupted")
+                self._runner.cancel(running, "interrupted")
+
+
+def _started(answering: Answering, message_id: str, reply_to: str | int) -> bytes:
+    """Where the answer is: what comes next of it."""
+    running = answering.running
+    if running is None or answering.ended:
+        return objects.frame("stream_started", reply_to, message_id=message_id)
+    return objects.frame(
+        "stream_started",
+        reply_to,
+        message_id=message_id,
+        index=running.chunks,
+        offset=running.length,
+    )

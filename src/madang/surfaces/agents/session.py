@@ -79,7 +79,7 @@ class SessionSocket:
             max_content=max_content,
             typing_seconds=typing_seconds,
         )
-        self._outside = Outside(runner, writer, run_limits)
+        self._outside = Outside(runner, writer, clock, run_limits)
         self._seated: dict[Connection, Seat] = {}
         self._attending = Attending(bus, self._tell_coming)
         presence.watch_others(self._attending.turned)
@@ -99,10 +99,13 @@ class SessionSocket:
             "stream_start": (_model(commands.StreamStart), self._agents(self._outside.start)),
             "stream_chunk": (_model(commands.StreamChunk), self._agents(self._outside.chunk)),
             "stream_end": (_model(commands.StreamEnd), self._agents(self._outside.end)),
-            "run_step": (_model(commands.RunStep), self._agents(self._outside.step)),
+            "run_step": (
+                _model(commands.RunStep),
+                self._limited(self._agents(self._outside.step)),
+            ),
             "approval_request": (
                 _model(commands.ApprovalRequest),
-                self._agents(self._outside.ask),
+                self._limited(self._agents(self._outside.ask)),
             ),
         }
 

@@ -21,7 +21,7 @@ _SESSION = ("agent_id", "handler", "when_busy", "answers", "choices")
 _RUN = ("status", "checked_at", "ended_at", "tokens_used", "latency_ms", "ends")
 
 
-class Running:
+class RunChanges:
     """The part of a `ports.Transaction` that is about agents."""
 
     def __init__(self, connection: Connection, org_id: str) -> None:

@@ -1,0 +1,245 @@
+"""Running agents: to one durable end, whatever comes between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step
+from madang.agents.running import Running
+from madang.compose import Madang
+from madang.model.nouns import Message
+from madang.protocol.errors import MadangError
+from madang.services.approvals import AnswerApproval, AskApproval
+from madang.services.messages import SendMessage
+from madang.services.runs import StartOutside
+from madang.services.sessions import CreateSession
+from madang.settings import Settings
+from madang.testing import JumpingClock
+from tests.agents.watching import ORG, Away, Typed, ask, session, stopped, turns, watch
+from tests.conftest import eventually
+from tests.delivery.conftest import PATIENCE
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[Madang]:
+    made = Madang(Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0))
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def kept(app: Madang, run: str) -> Message:
+    found = await app.store.message(ORG, run, "ann")
+    assert found is not None
+    return found
+
+
+async def test_an_end_that_cannot_be_written_yet_is_not_changed_by_stopping(app: Madang) -> None:
+    typed, room = Typed(app), await session(app)
+    viewer = await watch(app, room)
+    run = await ask(app, room)
+    typed.type("all ")
+    await eventually(lambda: viewer.text == "all ", PATIENCE)
+    away = Away(app)
+    away.is_so = True
+    typed.type("of it", None)
+    await eventually(lambda: viewer.text == "all of it", PATIENCE)
+    before = away.refused
+    await eventually(lambda: away.refused > before + 1, PATIENCE)  # It tries to end.
+    stopping = asyncio.ensure_future(app.agents.runner.stop(ORG, run))
+    await asyncio.sleep(0)
+    away.is_so = False
+    await stopping
+    await eventually(lambda: viewer.ended, PATIENCE)
+    found = await kept(app, run)
+    assert (found.content, found.metadata["status"]) == ("all of it", "complete")
+
+
+async def test_a_run_that_is_stopped_before_it_has_begun_has_its_end(app: Madang) -> None:
+    """In the very turn in which it was committed."""
+    typed, room = Typed(app), await session(app)
+    typed.type("never", None)
+    viewer = await watch(app, room)
+    stopped: list[str] = []
+
+    def cancel(run: str) -> None:
+        running = app.agents.runner.get(run)
+        assert running is not None
+        app.agents.runner.cancel(running, "cancelled")
+        stopped.append(run)
+
+    def done(result: Any, error: MadangError | None) -> None:
+        # Behind the commit, and before the first step of the task that it starts.
+        asyncio.get_running_loop().call_soon(cancel, *result.runs)
+
+    app.writer.submit(SendMessage(ORG, room, "ann", "well?"), done)
+    await eventually(lambda: viewer.ended, PATIENCE)
+    found = await kept(app, stopped[0])
+    assert (found.content, found.metadata["status"]) == ("", "cancelled")
+    await eventually(lambda: not len(app.agents.runner), PATIENCE)
+
+
+@pytest.mark.parametrize("first", ["step", "handover", "text", "nothing"])
+async def test_one_that_fails_is_asked_again_only_if_nothing_was_told(
+    app: Madang, first: str
+) -> None:
+    asked = []
+
+    async def busy(run: AgentRun) -> AsyncIterator[Said]:
+        asked.append(run)
+        match first:
+            case "step":
+                yield Step("s", name="look")
+            case "handover":
+                yield AskPerson("too hard")
+            case "text":
+                yield "so"
+            case _:
+                yield ""
+        raise AgentFailed("busy", 0.0)
+
+    app.agent("typed")(busy)
+    room = await session(app)
+    viewer = await watch(app, room)
+    await ask(app, room)
+    await eventually(lambda: viewer.ended, PATIENCE)
+    assert len(asked) == (3 if first == "nothing" else 1)
+
+
+async def test_one_that_has_asked_a_person_is_not_asked_again(app: Madang) -> None:
+    asked = []
+
+    async def careful(run: AgentRun) -> AsyncIterator[Said]:
+        asked.append(run)
+        if await run.approve("May I?"):
+            raise AgentFailed("busy", 0.0)
+        yield "never"
+
+    app.agent("typed")(careful)
+    room = await session(app)
+    viewer = await watch(app, room)
+    run = await ask(app, room)
+
+    def questions() -> list[str]:
+        return [f["request_id"] for f in viewer.told() if f["type"] == "approval_request"]
+
+    await eventually(lambda: len(questions()) == 1, PATIENCE)
+    (request,) = questions()
+    await app.writer.write(AnswerApproval(ORG, run, request, "ann", "approve"))
+    await eventually(lambda: viewer.ended, PATIENCE)
+    assert len(asked) == 1
+
+
+async def test_a_step_that_goes_on_is_on_disk_as_soon_as_text_is(
+    tmp_path: Path, clock: JumpingClock
+) -> None:
+    app = Madang(Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0), clock=clock)
+    await app.start()
+    queue: asyncio.Queue[Said] = asyncio.Queue()
+
+    async def steps(run: AgentRun) -> AsyncIterator[Said]:
+        while True:
+            yield await queue.get()
+
+    app.agent("typed")(steps)
+    room = await session(app)
+    viewer = await watch(app, room)
+    run = await ask(app, room)
+    queue.put_nowait(Step("s", name="look"))
+    await eventually(lambda: "s" in viewer.steps, PATIENCE)
+    clock.jump(0.5)
+    async with asyncio.timeout(PATIENCE):
+        while not (await kept(app, run)).metadata.get("steps"):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    queue.put_nowait(Step("s", status="complete", output=7))
+    await eventually(lambda: viewer.steps["s"]["status"] == "complete", PATIENCE)
+    clock.jump(0.5)  # And no time after.
+    async with asyncio.timeout(PATIENCE):
+        while (await kept(app, run)).metadata["steps"][0].get("output") != 7:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    await stopped(app, clock)
+
+
+@pytest.fixture
+def clock() -> JumpingClock:
+    return JumpingClock()
+
+
+async def outside(app: Madang) -> tuple[str, Running]:
+    """A session with an agent outside, and an answer that it has begun."""
+    opened = await app.writer.write(CreateSession(ORG, "ann", "bot-7"))
+    room = opened.conversation.id
+    message, _ = await app.writer.write(StartOutside(ORG, room, "bot-7"))
+    return room, app.agents.runner.adopt(message)
+
+
+async def passes(clock: JumpingClock, seconds: float) -> None:
+    """Time, as the node's work sees it pass."""
+    for _ in range(round(seconds * 2)):
+        clock.jump(0.5)
+        await turns(5)
+
+
+@pytest.fixture
+async def slow(tmp_path: Path, clock: JumpingClock) -> AsyncIterator[Madang]:
+    """Agents may be silent for 10 seconds, and take 30 in all."""
+    settings = Settings(dev=True, data_dir=tmp_path, run_idle_seconds=10, run_seconds=30)
+    made = Madang(settings, clock=clock)
+    await made.start()
+    yield made
+    await stopped(made, clock)
+
+
+async def test_an_agent_outside_that_is_silent_has_failed(
+    slow: Madang, clock: JumpingClock
+) -> None:
+    _, running = await outside(slow)
+    for word in ("one ", "two "):
+        slow.agents.runner.say(running, word)
+        await passes(clock, 8)
+        assert running.end is None
+    slow.agents.runner.step(running, Step("s"))
+    await passes(clock, 8)
+    assert running.end is None
+    await passes(clock, 3)
+    assert running.end == "failed"
+    await eventually(lambda: not len(slow.agents.runner), PATIENCE)
+    found = await kept(slow, running.message_id)
+    assert (found.content, found.metadata["status"]) == ("one two ", "failed")
+    assert found.metadata["error"] == "The agent said nothing for too long"
+
+
+async def test_an_agent_outside_has_so_long_in_all(slow: Madang, clock: JumpingClock) -> None:
+    _, running = await outside(slow)
+    for _ in range(29):
+        slow.agents.runner.say(running, ".")
+        await passes(clock, 1)
+    assert running.end is None
+    slow.agents.runner.say(running, ".")
+    await passes(clock, 2)
+    assert running.end == "failed"
+
+
+async def test_while_it_waits_for_people_its_time_stands_still(
+    slow: Madang, clock: JumpingClock
+) -> None:
+    room, running = await outside(slow)
+    await watch(slow, room)
+    run = running.message_id
+    slow.agents.runner.people.ask_outside(running, "r1")
+    await slow.writer.write(AskApproval(ORG, run, "bot-7", "r1", "May I?"))
+    await passes(clock, 60)
+    assert running.end is None
+    await slow.writer.write(AnswerApproval(ORG, run, "r1", "ann", "approve"))
+    await eventually(lambda: not running.unanswered, PATIENCE)
+    await passes(clock, 9)
+    slow.agents.runner.say(running, "so ")
+    await passes(clock, 9)
+    assert running.end is None
+    await passes(clock, 2)
+    assert running.end == "failed"

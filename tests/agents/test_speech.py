@@ -1,0 +1,50 @@
+"""What an agent says is bounded, and every step has its part."""
+
+from __future__ import annotations
+
+import pytest
+
+from madang.agents.protocol import Step
+from madang.agents.speech import MOST_OF_STEPS, MOST_STEP_JSON, MOST_STEPS, Speech, TooLong
+
+
+def test_the_arguments_of_a_call_may_come_in_many_pieces() -> None:
+    """Each says all so far, as models' deltas are told, and takes room once."""
+    speech = Speech(1000)
+    said = ""
+    for number in range(1_600):
+        said += f"{number:05}"
+        speech.step(Step("call", name="look", input=said[:8_000]))
+    assert speech.told["call"]["input"] == said[:8_000]
+    thought = "x" * 30_000
+    speech.step(Step("think", "thinking", content=thought))
+    assert speech.told["think"]["content"] == thought
+    speech.step(Step("call", status="complete", output={"found": 7}))
+    assert speech.told["call"]["output"] == {"found": 7}
+
+
+def test_all_steps_together_are_bounded() -> None:
+    speech = Speech(1000)
+    for number in range(MOST_STEPS):
+        speech.step(Step(str(number), input="x" * 20_000, output="y" * 20_000, content="z" * 9_000))
+    kept = sum(
+        len(step["input"]) + len(step["output"]) + len(step["content"])
+        for step in speech.told.values()
+    )
+    assert kept <= MOST_OF_STEPS + 4 * MOST_STEPS
+    assert len(speech.told["0"]["input"]) <= MOST_STEP_JSON + 1
+    with pytest.raises(TooLong):
+        speech.step(Step("one more", input="x"))
+    # One that says less gives room back.
+    speech.step(Step("0", input="short"))
+    speech.step(Step("199", input="x" * 5_000))
+    assert speech.told["199"]["input"] == "x" * 5_000
+
+
+def test_what_is_no_json_takes_no_room() -> None:
+    speech = Speech(1000)
+    for _ in range(10):
+        speech.step(Step("s", input=object()))
+    assert speech.told["s"]["input"] == "…"
+    speech.step(Step("s", input=[1]))
+    assert speech.told["s"]["input"] == [1]
