@@ -16,6 +16,7 @@ import pytest
 
 from tests.agents.service import Service, configured, serving
 from tests.conftest import Server
+from tests.ports import free_port
 from tests.surfaces.agents.sessions import LONG, Chat, answer_of
 from tests.surfaces.people import House, unharmed
 
@@ -187,6 +188,23 @@ async def test_steps(make_chat: Make) -> None:
     assert (thinking["kind"], thinking["content"]) == ("thinking", "hmm")
     assert (call["kind"], call["name"], call["input"]) == ("tool_call", "f", '{"a":1}')
     assert call["status"] == "complete"
+
+
+async def test_addresses_that_lead_nowhere(make_chat: Make, kind: str) -> None:
+    """Nobody listens there; and one that is none."""
+    nowhere = f"http://127.0.0.1:{free_port()}/"
+    behind = {"kind": kind, "secret": "s"} if kind == "http" else {"kind": kind, "key": "k"}
+    if kind == "openai":
+        behind["model"] = "m"
+    agents = {
+        name: {**behind, "url": url}
+        for name, url in (("gone", nowhere), ("wrong", "http://0177.0.0.1/"))
+    }
+    chat = make_chat(agents=json.dumps(agents))
+    _, metadata = await ask(chat, "gone")
+    assert (metadata["status"], metadata["error"]) == ("failed", "The agent cannot be reached")
+    _, metadata = await ask(chat, "wrong")
+    assert metadata["error"] == "The agent's address is not allowed"
 
 
 async def test_no_agent_is_asked_inside(make_chat: Make, service: Service) -> None:

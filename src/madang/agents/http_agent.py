@@ -101,8 +101,10 @@ def http_agent(url: str, secret: str, clock: Clock, *, private: bool, idle: floa
                 _check(answer)
                 async for said in _said(answer):
                     yield said
-        except NotAllowed as error:
+        except (NotAllowed, httpx.InvalidURL) as error:
             raise AgentFailed("The agent's address is not allowed") from error
+        except httpx.ConnectError as error:
+            raise AgentFailed("The agent cannot be reached") from error
         except httpx.TimeoutException as error:
             raise AgentFailed("The agent said nothing for too long") from error
         except httpx.DecodingError as error:
