@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from madang.agents.catalog import open_catalog
+from madang.clock import SystemClock
+from madang.settings import SettingsError
 from tests.agents.service import Service, configured, serving
 from tests.conftest import Server
 from tests.ports import free_port
@@ -190,21 +193,30 @@ async def test_steps(make_chat: Make) -> None:
     assert call["status"] == "complete"
 
 
-async def test_addresses_that_lead_nowhere(make_chat: Make, kind: str) -> None:
-    """Nobody listens there; and one that is none."""
-    nowhere = f"http://127.0.0.1:{free_port()}/"
-    behind = {"kind": kind, "secret": "s"} if kind == "http" else {"kind": kind, "key": "k"}
-    if kind == "openai":
-        behind["model"] = "m"
-    agents = {
-        name: {**behind, "url": url}
-        for name, url in (("gone", nowhere), ("wrong", "http://0177.0.0.1/"))
-    }
-    chat = make_chat(agents=json.dumps(agents))
-    _, metadata = await ask(chat, "gone")
+async def test_where_nobody_listens(make_chat: Make, kind: str) -> None:
+    config = configured(f"http://127.0.0.1:{free_port()}", kind)["works"]
+    _, metadata = await ask(make_chat(agents=json.dumps({"gone": config})), "gone")
     assert (metadata["status"], metadata["error"]) == ("failed", "The agent cannot be reached")
-    _, metadata = await ask(chat, "wrong")
-    assert metadata["error"] == "The agent's address is not allowed"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "no address",
+        "agents.example.com/a",
+        "ftp://agents.example.com/",
+        "http:///a",
+        "http://ann:secret@agents.example.com/",
+        "http://0177.0.0.1/",
+        "http://①②⑦.⓪.⓪.①/",
+    ],
+)
+def test_an_address_that_is_none_is_refused_at_the_start(url: str, kind: str) -> None:
+    config = {**configured("http://127.0.0.1", kind)["works"], "url": url}
+    given = json.dumps({"wrong": config})
+    with pytest.raises(SettingsError, match=r"wrong\..*url: .*address"):
+        open_catalog(given, SystemClock(), delay=0, idle=1, private=False)
 
 
 async def test_no_agent_is_asked_inside(make_chat: Make, service: Service) -> None:

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import httpx
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from madang.agents.echo import echo
 from madang.agents.http_agent import http_agent
@@ -31,6 +32,20 @@ from madang.settings import SettingsError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 """What can stand behind an `@`."""
+
+
+def _address(written: str) -> str:
+    """Raises ValueError where nobody could be asked."""
+    try:
+        url = httpx.URL(written)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"not an address: {error}") from None
+    if url.scheme not in ("http", "https") or not url.host or url.userinfo:
+        raise ValueError("an address begins with http:// or https:// and has no user in it")
+    return written
+
+
+Address = Annotated[str, AfterValidator(_address)]
 
 
 class _Config(BaseModel):
@@ -52,7 +67,7 @@ class EchoConfig(_Config):
 class OpenAIConfig(_Config):
     kind: Literal["openai"]
     model: str
-    url: str | None = None
+    url: Address | None = None
     key: str | None = None
     key_env: str | None = None
     system: str | None = None
@@ -62,7 +77,7 @@ class OpenAIConfig(_Config):
 
 class HttpConfig(_Config):
     kind: Literal["http"]
-    url: str
+    url: Address
     secret: str | None = None
     secret_env: str | None = None
 

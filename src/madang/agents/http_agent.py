@@ -101,7 +101,7 @@ def http_agent(url: str, secret: str, clock: Clock, *, private: bool, idle: floa
                 _check(answer)
                 async for said in _said(answer):
                     yield said
-        except (NotAllowed, httpx.InvalidURL) as error:
+        except NotAllowed as error:
             raise AgentFailed("The agent's address is not allowed") from error
         except httpx.ConnectError as error:
             raise AgentFailed("The agent cannot be reached") from error

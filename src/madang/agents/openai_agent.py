@@ -40,8 +40,8 @@ def openai_agent(
         # The client is typed for the next httpx, and takes this one.
         http: Any = guarded_client(private=private, limit=LIMIT, idle=idle, events=True)
         begun = False
+        client = openai.AsyncOpenAI(api_key=key, base_url=url, http_client=http, max_retries=0)
         try:
-            client = openai.AsyncOpenAI(api_key=key, base_url=url, http_client=http, max_retries=0)
             async with client:
                 stream = await client.chat.completions.create(
                     model=model,
@@ -64,8 +64,6 @@ def openai_agent(
             raise AgentFailed(f"The agent refused (HTTP {error.status_code})") from error
         except openai.OpenAIError as error:
             raise AgentFailed("The agent failed") from error
-        except httpx.InvalidURL as error:
-            raise AgentFailed("The agent's address is not allowed") from error
         except httpx.TimeoutException as error:
             raise AgentFailed("The agent said nothing for too long") from error
         except httpx.DecodingError as error:
