@@ -104,10 +104,13 @@ def width(wanted: Phrase) -> int:
     """How many words long a phrase is; a character of a paired script is one."""
     last, distance = wanted[-1]
     # A pair takes two, and is the only term of two characters of such a script.
-    return distance + (2 if len(last) == 2 and _is_pair(last) else 1)
+    return distance + (2 if is_pair(last) else 1)
 
 
-def _is_pair(term: str) -> bool:
+def is_pair(term: str) -> bool:
+    """Whether a term is two characters of a paired script."""
+    if len(term) != 2:
+        return False
     run = _RUNS.match(term)
     return run is not None and run.lastindex == _PAIRS
 

@@ -19,6 +19,7 @@ from madang.model.analyzer import (
     Positions,
     fold,
     fold_with_places,
+    is_pair,
     positions,
     width,
 )
@@ -43,6 +44,8 @@ _BEFORE = 60
 _MOST_RANGES = 50
 _BETWEEN = r"[\W_]*"
 """All that can stand between two words, and more: signs are words to the analyzer."""
+_FIRST = 8
+"""Terms of a phrase that a text is first looked through for: they leave out nearly all others."""
 LOOKED_THROUGH = 8192
 """Characters of a text in which matches are shown: far into a long one nobody needs a mark."""
 
@@ -114,18 +117,22 @@ def _near(phrase: Phrase) -> re.Pattern[str] | None:
     its terms with nothing that is part of a word between them. None where there is no saying so.
 
     Most candidates for a phrase of frequent words hold the words and not the phrase; to look at
-    one by this takes a tenth of cutting it into words.
+    one by this takes a tenth of cutting it into words. There is only one way to read a text by it,
+    so that it takes no longer than the text is long, a few times.
     """
     if len(phrase) < 2 or any(len(term) >= MAX_TERM for term, _ in phrase):
         return None
     last, at = phrase[0]
     pattern = re.escape(last)
-    for term, distance in phrase[1:]:
-        if len(last) == len(term) == 2 and distance == at + 1 and last[1] == term[0]:
-            # Two pairs of one run; or two words, which are then looked for within one: not here.
-            pattern += f"(?:{re.escape(term[1])}|{_BETWEEN}{re.escape(term)})"
-        else:
+    for term, distance in phrase[1:_FIRST]:
+        if distance == at + 1 and is_pair(last) and is_pair(term):
+            # Two pairs of one run.
+            pattern += re.escape(term[1])
+        elif term[0].isalnum():
             pattern += _BETWEEN + re.escape(term)
+        else:
+            # A sign could be what stands between too: each of them would be tried as either.
+            return None
         last, at = term, distance
     return re.compile(pattern)
 
