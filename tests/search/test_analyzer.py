@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 import time
 import unicodedata
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from madang.model.analyzer import fold, fold_with_places, phrase, positions, terms
+from madang.model.analyzer import STEP, fold, fold_with_places, phrase, positions, scan, terms
 
 
 def finds(asked: str, said: str) -> bool:
@@ -113,7 +115,7 @@ def test_what_is_no_word(nothing: str) -> None:
 def test_where_it_stands(said: str, asked: str, marked: list[str]) -> None:
     wanted = phrase(asked)
     folded, begins, ends = fold_with_places(said)
-    spans = positions(folded, {term for term, _ in wanted}).spans(wanted)
+    spans = positions(folded, {term for term, _ in wanted}).spans([wanted])
     assert [said[begins[start] : ends[end - 1]] for start, end in spans] == marked
 
 
@@ -130,7 +132,7 @@ def test_a_long_phrase_in_a_long_text_takes_no_time(asked: str, said: str) -> No
     wanted = phrase(asked)
     begun = time.process_time()
     found = positions(fold(said), {term for term, _ in wanted})
-    assert found.count(wanted) == len(found.of(wanted)) == len(found.spans(wanted))
+    assert found.count(wanted) == len(found.of(wanted)) == len(found.spans([wanted]))
     assert time.process_time() - begun < 0.3
 
 
@@ -152,7 +154,7 @@ def test_a_pile_of_marks_takes_no_time(pile: str) -> None:
     assert time.process_time() - begun < 0.2
     said = f"{pile} needle"
     folded, begins, ends = fold_with_places(said)
-    (span,) = positions(folded, {"needle"}).spans(phrase("needle"))
+    (span,) = positions(folded, {"needle"}).spans([phrase("needle")])
     assert said[begins[span[0]] : ends[span[1] - 1]] == "needle"
 
 
@@ -176,3 +178,63 @@ def test_a_text_is_found_by_what_stands_in_it(before: str, inside: str, after: s
     if wanted:
         assert positions(fold(said), {term for term, _ in wanted}).of(wanted)
         assert {term for term, _ in wanted} <= terms(said)
+
+
+@given(
+    st.lists(st.text("가나다 ab.", max_size=12), max_size=8),
+    st.text("가나다 ab.", min_size=1, max_size=6),
+)
+def test_a_phrase_stands_where_its_terms_do(pieces: list[str], asked: str) -> None:
+    """Compared with looking for each term at each word."""
+    wanted = phrase(asked)
+    if not wanted:
+        return
+    folded = " ".join(pieces)
+    words = [
+        piece[n : n + 2] if "가" <= piece[n] <= "다" else piece
+        for piece in re.findall("[가나다]+|[ab]+", folded)
+        for n in range(len(piece) if piece[0] >= "가" else 1)
+    ]
+
+    def stands(at: int) -> bool:
+        return all(
+            at + distance < len(words)
+            and (words[at + distance] == term or words[at + distance][0] == term >= "가")
+            for term, distance in wanted
+        )
+
+    found = positions(folded, {term for term, _ in wanted})
+    assert found.length == len(words)
+    assert found.of(wanted) == [at for at in range(len(words)) if stands(at)]
+    assert found.count(wanted) == len(found.of(wanted))
+
+
+def test_a_long_phrase_in_a_long_text() -> None:
+    """As many terms at as many places as there can be: some ten seconds if each is tried."""
+    said, wanted = "가" * 200_000, phrase("가" * 499)
+    begun = time.process_time()
+    found = positions(said, {"가가"})
+    assert found.count(wanted) == 200_000 - 498
+    assert time.process_time() - begun < 2
+    assert sum(1 for _ in scan(said, {"가가"})) >= len(said) // STEP
+
+
+def test_nothing_is_lost_where_a_step_ends() -> None:
+    dice = random.Random(7)
+    for before in ("", "a b ", "가 "):
+        said = before + "".join(dice.choice("가나다") for _ in range(3 * STEP))
+        for wanted in (phrase("가나"), phrase("다가나다"), phrase("가")):
+            found = positions(said, {term for term, _ in wanted}).spans([wanted])
+            asked = "".join([term[0] for term, _ in wanted[:-1]] + [wanted[-1][0]])
+            start = len(before)
+            assert [a for a, _ in found if a >= start] == [
+                at for at in range(start, len(said)) if said.startswith(asked, at)
+            ]
+
+
+def test_spans_of_phrases_that_begin_at_the_same_word() -> None:
+    """The longest of them; not one more for each, of 8,000 words."""
+    phrases = [phrase("가" * n) for n in range(2, 40)]
+    spans = positions("가" * 8000, {"가가"}).spans(phrases)
+    assert len(spans) == 7999
+    assert (0, 39) in spans

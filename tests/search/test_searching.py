@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import urlsafe_b64encode
 
 import pytest
 from sqlalchemy import Connection
 
-from madang.protocol.errors import Invalid, NotAParticipant
+from madang.model.analyzer import STEP
+from madang.ports.search import Wanted
+from madang.protocol.errors import Invalid, NotAParticipant, Unavailable
 from madang.services.search.searching import MOST_LOOKS, WINDOW, Search
 from madang.store.postings import BLOCK
-from madang.store.queries.search import MOST_READ
+from madang.store.queries.search import MOST_CHARACTERS, MOST_READ
 from madang.store.sql_store import Scope
 from tests.search.conftest import ORG, Archive, MovingClock, identity
 
@@ -248,8 +251,8 @@ async def test_searches_at_the_same_time_take_turns(archive: Archive) -> None:
     search = Search(archive.index, clock, archive.search.limit, seconds=30)
     pages = await asyncio.gather(*(search.find(identity("ann"), "word") for _ in range(5)))
     assert [len(page.results) for page in pages] == [10] * 5
-    # One for each message, and one for each result.
-    assert (clock.turns, clock.most) == (5 * 20, 1)
+    # Two for each message, which is longer than a slice, and two for each result.
+    assert (clock.turns, clock.most) == (5 * 40, 1)
 
 
 async def test_a_window_that_was_shown_in_part_is_shown_to_its_end(archive: Archive) -> None:
@@ -268,6 +271,77 @@ async def test_a_window_that_was_shown_in_part_is_shown_to_its_end(archive: Arch
         seen += [result.message.content for result in page.results]
         cursor = page.next
     assert len(seen) == len(set(seen)) == 30
+
+
+class TurningClock(MovingClock):
+    """Each turn that is left to others takes a tenth of a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns = 0
+
+    def monotonic(self) -> float:
+        return 1000 + self.turns / 10
+
+    async def sleep(self, seconds: float) -> None:
+        self.turns += 1
+        await super().sleep(seconds)
+
+
+LONG = "가" * 21_000
+"""As long as a message may be: its one pair of characters stands everywhere in it."""
+
+
+async def test_long_texts_are_judged_in_turns_and_only_as_long_as_there_is_time(
+    archive: Archive,
+) -> None:
+    room = await archive.room("ann")
+    for n in range(20):
+        await archive.say("ann", room, f"{n} {LONG}")
+    await archive.follower.look()
+    clock = TurningClock()
+    search = Search(archive.index, clock, archive.search.limit, seconds=1)
+    seen: list[str] = []
+    most = pages = 0
+    cursor = None
+    while True:
+        before = clock.turns
+        page = await search.find(identity("ann"), "가" * 499, cursor=cursor)
+        most, pages = max(most, clock.turns - before), pages + 1
+        seen += [result.message.content.split()[0] for result in page.results]
+        cursor = page.next
+        if cursor is None:
+            break
+    assert sorted(seen, key=int) == [str(n) for n in range(20)]
+    # A second to look, then one to read what was found (or the whole window again, once), and what
+    # the last message took.
+    assert pages > 1
+    assert most <= 10 + 50 + 2 * len(LONG) // STEP
+
+
+async def test_a_cursor_that_asks_for_too_much_is_refused(archive: Archive) -> None:
+    room = await archive.room("ann")
+    for n in range(30):
+        await archive.say("ann", room, f"{n} {LONG}")
+    await archive.follower.look()
+    search = Search(archive.index, TurningClock(), archive.search.limit, seconds=1)
+    everything = urlsafe_b64encode(b"1:29:1:9999999999999:29").decode().rstrip("=")
+    with pytest.raises(Unavailable):
+        await search.find(identity("ann"), "가", cursor=everything)
+
+
+async def test_a_look_reads_only_so_much_text(archive: Archive) -> None:
+    room = await archive.room("ann")
+    long = "needle " + "x" * (MOST_CHARACTERS // 300)
+    await archive.say_many(room, [("ann", f"{long} {n}") for n in range(500)])
+    await archive.follower.look()
+    wanted = Wanted(["needle"], (), (), None, None, None)
+    found = await archive.index.candidates(ORG, "ann", wanted, 1000)
+    assert found is not None
+    assert [each.number for each in found.items] == list(range(499, found.oldest - 1, -1))
+    assert found.oldest > 0
+    results = await archive.found("ann", "needle")
+    assert len(results) == len(set(results)) == 500
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ one, and what a match is: the question's terms one after the other.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +22,8 @@ import regex
 
 MAX_TERM = 64
 """Characters of a word that count: longer ones are keys and encodings, not words."""
+STEP = 8192
+"""Characters looked through in one turn of the loop: one or two milliseconds."""
 
 _PAIRED = (
     r"\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Bopomofo}"
@@ -41,8 +44,6 @@ _MARKED_LATIN = regex.compile(r"\p{Script=Latin}\p{Mn}")
 # puts marks into order takes the square of their number, a second for a message full of them. The
 # two sound marks of half width become marks.
 _PILED = regex.compile(r"([\p{M}\uff9e\uff9f]{30})[\p{M}\uff9e\uff9f]+")
-_FEW = 8
-"""Bits that are set one by one, at the cost of an integer each."""
 # Letters that no decomposition takes apart.
 _LETTERS = str.maketrans({"ø": "o", "đ": "d", "ł": "l", "ı": "i", "ħ": "h", "æ": "ae", "œ": "oe"})
 
@@ -121,72 +122,103 @@ class Positions:
 
     length: int
     """Words in the text; a character of a paired script is one."""
-    _places: Mapping[str, Sequence[int]]
+    _places: Mapping[str, int]
+    """Of each term, the words it stands at, as the bits of a number: what is a phrase is then an
+    `&` for each of its terms, however long it and the text are."""
     _spans: Sequence[tuple[int, int]]
     """Where each word stands in the folded text."""
 
-    def count(self, wanted: Phrase) -> int:
-        """How often the phrase stands in the text."""
-        return self._begins(wanted).bit_count()
-
     def of(self, wanted: Phrase) -> list[int]:
         """Where the phrase begins, each time, in words."""
-        begins = self._begins(wanted)
-        if not begins:
-            return []
-        return [at for at, bit in enumerate(reversed(f"{begins:b}")) if bit == "1"]
+        return list(_bits(self._begins(wanted)))
+
+    def count(self, wanted: Phrase) -> int:
+        """How many times the phrase stands there."""
+        return self._begins(wanted).bit_count()
 
     def _begins(self, wanted: Phrase) -> int:
-        """The same as the bits of an integer, which are all compared at once: so a phrase of many
-        words costs no more than a short one in a text that says nothing else."""
-        masks: dict[str, int] = {}
         begins = -1
         for term, distance in wanted:
-            mask = masks.get(term)
-            if mask is None:
-                mask = masks[term] = _mask(self._places.get(term, ()), self.length)
-            begins &= mask >> distance
+            begins &= self._places.get(term, 0) >> distance
             if not begins:
                 break
         return begins
 
-    def spans(self, wanted: Phrase) -> list[tuple[int, int]]:
-        """Where the phrase stands in the folded text, each time: [start, end)."""
-        last = width(wanted) - 1
-        return [(self._spans[at][0], self._spans[at + last][1]) for at in self.of(wanted)]
+    def spans(self, phrases: Iterable[Phrase]) -> list[tuple[int, int]]:
+        """Where one of the phrases stands in the folded text, each time: [start, end). Of those
+        that begin at the same word, the longest."""
+        found: list[tuple[int, int]] = []
+        taken = 0
+        for wanted in sorted(phrases, key=width, reverse=True):
+            begins = self._begins(wanted) & ~taken
+            taken |= begins
+            last = width(wanted) - 1
+            found += [(self._spans[at][0], self._spans[at + last][1]) for at in _bits(begins)]
+        return found
 
 
-def _mask(places: Sequence[int], length: int) -> int:
-    if len(places) <= _FEW:
-        mask = 0
-        for at in places:
-            mask |= 1 << at
-        return mask
-    bits = bytearray(length // 8 + 1)
-    for at in places:
-        bits[at >> 3] |= 1 << (at & 7)
-    return int.from_bytes(bits, "little")
+def _bits(number: int) -> Iterator[int]:
+    """The places of the ones in a number, from the lowest."""
+    digits = f"{number:b}"[::-1]
+    at = digits.find("1")
+    while at >= 0:
+        yield at
+        at = digits.find("1", at + 1)
 
 
 def positions(folded: str, wanted: AbstractSet[str]) -> Positions:
     """Where these terms stand in a text that was folded."""
-    places: dict[str, list[int]] = {}
     spans: list[tuple[int, int]] = []
+    return _whole(scan(folded, wanted, spans))
+
+
+def scan(
+    folded: str, wanted: AbstractSet[str], spans: list[tuple[int, int]] | None = None
+) -> Generator[None, None, Positions]:
+    """The same, in steps of about `STEP` characters. Without `spans` to put them into, it is not
+    noted where words stand."""
+    found: defaultdict[str, bytearray] = defaultdict(lambda: bytearray(len(folded) // 8 + 1))
+    singles = {term for term in wanted if len(term) == 1}
+    length, done = 0, STEP
     for run in _RUNS.finditer(folded):
-        piece, start, at = run[0], run.start(), len(spans)
+        piece, start = run[0], run.start()
+        if start >= done:
+            done = start + STEP
+            yield
         if run.lastindex != _PAIRS:
-            spans.append((start, run.end()))
+            if spans is not None:
+                spans.append((start, run.end()))
             if piece[:MAX_TERM] in wanted:
-                places.setdefault(piece[:MAX_TERM], []).append(at)
+                found[piece[:MAX_TERM]][length >> 3] |= 1 << (length & 7)
+            length += 1
             continue
-        for n in range(len(piece)):
-            spans.append((start + n, start + n + 1))
-            for term in (piece[n], piece[n : n + 2]):
-                if term in wanted:
-                    there = places.setdefault(term, [])
-                    if not there or there[-1] != at + n:
-                        there.append(at + n)
-    return Positions(len(spans), places, spans)
+        if spans is not None:
+            spans += [(at, at + 1) for at in range(start, run.end())]
+        for part in range(0, len(piece), STEP):
+            if part:
+                done = start + part + STEP
+                yield
+            # With the first of the next part, which is the second of the last pair.
+            here = piece[part : part + STEP + 1]
+            for at, pair in enumerate(map("".join, pairwise(here)), length + part):
+                if pair in wanted:
+                    found[pair][at >> 3] |= 1 << (at & 7)
+            if singles:
+                for at, character in enumerate(here[:STEP], length + part):
+                    if character in singles:
+                        found[character][at >> 3] |= 1 << (at & 7)
+        length += len(piece)
+    places = {term: int.from_bytes(bits, "little") for term, bits in found.items()}
+    return Positions(length, places, spans or ())
+
+
+def _whole(steps: Generator[None, None, Positions]) -> Positions:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Positions = end.value
+            return found
 
 
 def fold_with_places(text: str) -> tuple[str, Sequence[int], Sequence[int]]:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from madang.model.analyzer import (
     MAX_TERM,
+    STEP,
     Phrase,
-    Positions,
     fold,
     fold_with_places,
     is_pair,
     positions,
+    scan,
     width,
 )
 from madang.services.search.query import Query
@@ -82,32 +83,49 @@ class Highlight:
 
 def relevance(query: Query, text: Text) -> float | None:
     """From 0 to 1.5: how well the message answers; None where it does not."""
+    steps = judging(query, text)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            score: float | None = end.value
+            return score
+
+
+def judging(query: Query, text: Text) -> Generator[None, None, float | None]:
+    """`relevance` in steps of a millisecond or two."""
     if not _answers_filters(query, text):
         return None
     if not query.phrases and not query.without:
         return 0.0
     folded = [fold(each) for each in (text.content, *text.names)]
-    for phrase in query.phrases:
-        near = _near(phrase)
-        if near is not None and not any(map(near.search, folded)):
-            return None
+    # A long text is looked through in steps at once.
+    if max(map(len, folded)) <= STEP:
+        for phrase in query.phrases:
+            near = _near(phrase)
+            if near is not None and not any(map(near.search, folded)):
+                return None
     wanted = query.terms
-    fields = [positions(each, wanted) for each in folded]
-    if any(places.count(each) for each in query.without for places in fields):
+    fields = []
+    for each in folded:
+        fields.append((yield from scan(each, wanted)))
+    if any(places.count(phrase) for phrase in query.without for places in fields):
         return None
     length = sum(places.length for places in fields)
     norm = _SATURATION * (0.25 + 0.75 * length / _USUAL_LENGTH)
     score = 0.0
-    for each in query.phrases:
-        times = sum(places.count(each) for places in fields)
+    for phrase in query.phrases:
+        times = sum(places.count(phrase) for places in fields)
         if times == 0:
             return None
         score += times / (times + norm)
     if not query.phrases:
         return 0.0
     score /= len(query.phrases)
-    if len(query.phrases) > 1 and any(_in_order(query, places) for places in fields):
-        score += _IN_ORDER
+    if len(query.phrases) > 1:
+        joined = _joined(query)
+        if any(places.count(joined) for places in fields):
+            score += _IN_ORDER
     return score
 
 
@@ -147,12 +165,14 @@ def _answers_filters(query: Query, text: Text) -> bool:
     )
 
 
-def _in_order(query: Query, places: Positions) -> bool:
+def _joined(query: Query) -> Phrase:
+    """All the phrases one after the other."""
     joined: list[tuple[str, int]] = []
+    base = 0
     for each in query.phrases:
-        base = width(tuple(joined)) if joined else 0
         joined += [(term, base + distance) for term, distance in each]
-    return places.count(tuple(joined)) > 0
+        base += width(each)
+    return tuple(joined)
 
 
 def rank(score: float, created_at: int) -> int:
@@ -189,11 +209,7 @@ def _ranges(text: str, query: Query) -> list[tuple[int, int]]:
     """Where matches stand in the text, in order, those that touch as one."""
     folded, begins, ends = fold_with_places(text[:LOOKED_THROUGH])
     places = positions(folded, query.terms)
-    spans = sorted(
-        (begins[start], ends[end - 1])
-        for each in query.phrases
-        for start, end in places.spans(each)
-    )
+    spans = sorted((begins[start], ends[end - 1]) for start, end in places.spans(query.phrases))
     merged: list[tuple[int, int]] = []
     for start, end in spans:
         if merged and start <= merged[-1][1]:

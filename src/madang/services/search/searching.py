@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from madang.ports.search import (
 from madang.protocol.errors import Invalid, NotAParticipant, Unavailable
 from madang.services.limits import RateLimit
 from madang.services.search import query as language
-from madang.services.search.matching import Highlight, Text, highlights, rank, relevance
+from madang.services.search.matching import Highlight, Text, highlights, judging, rank
 from madang.services.search.query import Query
 
 WINDOW = 200
@@ -41,10 +41,13 @@ MORE_EACH_LOOK, MOST_EACH_LOOK = 2, 8
 least, and at most, where it takes as many by what came of those before."""
 ENOUGH_JUDGED = 600
 """Candidates after which a window that fills the page is large enough."""
-AGAIN_SECONDS = 10.0
-"""How long a window may be looked through again; the first time it took a tenth of that."""
+AGAIN_SECONDS = 5.0
+"""How long a window may be looked through again. The first page of it took `Search.seconds` for
+that: only a cursor that somebody made takes much more."""
 SLICE = 8192
-"""Characters judged in one turn of the loop: about a millisecond."""
+"""Characters judged in one turn of the loop: one or two milliseconds."""
+EACH = 256
+"""And so many more for each message, however short."""
 
 
 class Place(NamedTuple):
@@ -132,26 +135,26 @@ class Search:
         left = window.answers
         if place is not None and place.rank is not None:
             left = [each for each in left if (each.rank, each.number) < (place.rank, place.number)]
-        shown, more = left[:limit], len(left) > limit
+        results, read = await self._results(caller, query, left[:limit])
         following = None
-        if more:
-            last = shown[-1]
+        if read < len(left):
+            last = left[read - 1]
             following = Place(
                 window.generation, window.newest, window.oldest, last.rank, last.number
             )
         elif window.oldest > 0:
             following = Place(window.generation, window.oldest - 1, 0, None, 0)
-        results = await self._results(caller, query, shown)
         return ResultPage(results, None if following is None else _write_place(following))
 
     async def _window(
         self, caller: Identity, query: Query, place: Place | None, page: int
     ) -> _Window | None:
         most = max(WINDOW, page)
-        give_up_at = self.clock.monotonic() + self.seconds
         newest = None if place is None else place.newest
         # A window that was shown in part is looked through again whole, down to where it was.
         again = place is not None and place.rank is not None
+        seconds = max(AGAIN_SECONDS, self.seconds) if again else self.seconds
+        give_up_at = self.clock.monotonic() + seconds
         end = place.oldest if place is not None and again else 0
         answers: list[_Answer] = []
         first: int | None = None
@@ -168,12 +171,14 @@ class Search:
             if first is None:
                 first = found.newest
             items = [each for each in found.items if each.number >= end]
-            some, count = await self._judged(query, items, again=again)
+            some, count = await self._judged(query, items, give_up_at)
             answers += some
             looks += 1
             judged += count
             oldest = found.oldest
             if count < len(items):
+                if again:
+                    raise Unavailable("The search takes too long now")
                 oldest = items[count - 1].number
                 break
             if oldest <= end or len(answers) >= most or looks == MOST_LOOKS:
@@ -196,75 +201,78 @@ class Search:
         return _Window(found.generation, first, oldest, answers)
 
     async def _judged(
-        self, query: Query, candidates: Sequence[Candidate], *, again: bool
+        self, query: Query, candidates: Sequence[Candidate], give_up_at: float
     ) -> tuple[list[_Answer], int]:
-        """Those of the candidates that answer, and how many were judged: all that there was time
-        for, one at least; those of a window that is looked through `again` all.
-
-        Raises:
-            Unavailable: that took far too long.
-        """
-        answers: list[_Answer] = []
-        count = 0
-        begun = self.clock.monotonic()
-        for part in _slices(candidates):
-            async with self.turn:
-                took = self.clock.monotonic() - begun
-                if again and took > AGAIN_SECONDS:
-                    raise Unavailable("The search takes too long now")
-                if count and not again and took >= self.seconds:
-                    break
-                for each in part:
-                    score = relevance(query, _text_of(each))
-                    if score is not None:
-                        ranked = rank(score, each.created_at)
-                        answers.append(_Answer(ranked, each.number, each.message_id))
-                count += len(part)
-                await self.clock.sleep(0)
-        return answers, count
+        """Those of the candidates that answer, and how many were judged: one at least."""
+        scores: list[float | None] = []
+        await self._take(_judging(query, candidates, scores), scores, len(candidates), give_up_at)
+        answers = [
+            _Answer(rank(score, each.created_at), each.number, each.message_id)
+            for each, score in zip(candidates, scores, strict=False)
+            if score is not None
+        ]
+        return answers, len(scores)
 
     async def _results(
         self, caller: Identity, query: Query, answers: Sequence[_Answer]
-    ) -> list[Result]:
-        """The answers whole, as they are now: what was deleted or is no longer so in the meantime
-        is left out."""
+    ) -> tuple[list[Result], int]:
+        """The answers whole, as they are now, and how many were read for it, one at least: what
+        was deleted or is no longer so in the meantime is left out."""
         if not answers:
-            return []
-        messages = await self.index.found(
+            return [], 0
+        give_up_at = self.clock.monotonic() + self.seconds
+        found = await self.index.found(
             caller.org, caller.user_id, [each.message_id for each in answers]
         )
-        results = []
-        for each in answers:
-            message = messages.get(each.message_id)
-            if message is None:
-                continue
-            text = _text_of(message)
+        messages = [found.get(each.message_id) for each in answers]
+        read: list[Result | None] = []
+        await self._take(_showing(query, messages, read), read, len(messages), give_up_at)
+        return [each for each in read if each is not None], len(read)
+
+    async def _take(self, steps: Iterator[None], done: Sized, most: int, give_up_at: float) -> None:
+        """Take the steps, one in each turn of the loop, until as much is done or the time is over
+        and something is done."""
+        while len(done) < most:
             async with self.turn:
-                score = relevance(query, text)
-                if score is not None:
-                    results.append(Result(message, score, highlights(query, text)))
+                if len(done) and self.clock.monotonic() >= give_up_at:
+                    break
+                next(steps, None)
                 await self.clock.sleep(0)
-        return results
+
+
+def _judging(
+    query: Query, candidates: Sequence[Candidate], scores: list[float | None]
+) -> Iterator[None]:
+    """Note how well each candidate answers, as many in a step as make a slice."""
+    done = 0
+    for each in candidates:
+        text = _text_of(each)
+        scores.append((yield from judging(query, text)))
+        done += EACH + len(text.content) + sum(map(len, text.names))
+        if done >= SLICE:
+            done = 0
+            yield
+
+
+def _showing(
+    query: Query, messages: Sequence[Message | None], results: list[Result | None]
+) -> Iterator[None]:
+    """Note what is shown of each message that is there and answers, one in a step."""
+    for message in messages:
+        if message is None:
+            results.append(None)
+            continue
+        text = _text_of(message)
+        score = yield from judging(query, text)
+        shown = None if score is None else Result(message, score, highlights(query, text))
+        results.append(shown)
+        yield
 
 
 def _text_of(said: Candidate | Message) -> Text:
     return Text(
         said.sender_id, said.conversation_id, said.created_at, said.content, said.attachments
     )
-
-
-def _slices(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
-    """As many as are judged in one turn of the loop."""
-    part: list[Candidate] = []
-    characters = 0
-    for each in candidates:
-        part.append(each)
-        characters += len(each.content)
-        if characters >= SLICE:
-            yield part
-            part, characters = [], 0
-    if part:
-        yield part
 
 
 def _wanted(query: Query, newest: int | None) -> Wanted:

@@ -46,6 +46,10 @@ MOST_BLOCKS = 64
 """Blocks looked into with one query."""
 MOST_READ = 2000
 """Messages read for one page at most, whoever may see them."""
+MOST_CHARACTERS = 8 * 1024 * 1024
+"""Of all the messages read for one look, about: they are in memory together."""
+AT_ONCE = 200
+"""Messages read with one query."""
 FEW = 400
 """So few candidates are simply read, and those the user may not see left out."""
 _PER_PLACE = 4
@@ -137,7 +141,7 @@ class _Look:
         self._after = -NO_LIMIT if wanted.after is None else wanted.after
         self._before = NO_LIMIT if wanted.before is None else wanted.before
         self._places: list[str] | None = None
-        self._read = 0
+        self._read = self._characters = 0
         self.items: list[Candidate] = []
 
     def find(self, most: int) -> int:
@@ -163,12 +167,16 @@ class _Look:
                 numbers = self._numbers(_newest(masks, enough))
                 enough *= 2
                 while numbers:
-                    size = min(MOST_READ - self._read, max(most - len(self.items), FEW // 4))
+                    missing = max(most - len(self.items), FEW // 4)
+                    size = min(MOST_READ - self._read, missing, AT_ONCE)
                     looked_at, numbers = numbers[:size], numbers[size:]
                     self._take(looked_at)
-                    if len(self.items) >= most or self._read >= MOST_READ:
+                    if len(self.items) >= most or self._has_cost_enough():
                         return self._oldest(looked_at[-1], most)
         return 0
+
+    def _has_cost_enough(self) -> bool:
+        return self._read >= MOST_READ or self._characters >= MOST_CHARACTERS
 
     def _oldest(self, looked_at: int, most: int) -> int:
         if len(self.items) > most:
@@ -251,6 +259,7 @@ class _Look:
             before=self._before,
         )
         found.sort(key=itemgetter(0), reverse=True)
+        self._characters += sum(len(row[4]) for row in found)
         self.items += (
             Candidate(row[0], row[1], row[2], row[3], row[4], _attachments(row[5]), row[6])
             for row in found
