@@ -74,6 +74,17 @@ def user_says(text: str) -> dict[str, str]:
     return {"id": str(uuid.uuid4()), "role": "user", "content": text}
 
 
+async def posted(
+    chat: Chat, agent: str, thread: str, user: str = "ann", **asked: Any
+) -> tuple[httpx.Response, list[Any]]:
+    """Run an agent without the client: the answer, and its events."""
+    body = {"threadId": thread, "runId": "r", "messages": [], **asked}
+    async with chat.house.server.rest(user, org=chat.house.org) as client:
+        answer = await client.post(f"/api/agui/{agent}", json=body, timeout=LONG)
+    lines = answer.text.splitlines() if answer.is_success else []
+    return answer, [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+
+
 def types(made: Any) -> list[str]:
     """The events' types, those that repeat told once."""
     found: list[str] = []
@@ -162,6 +173,46 @@ async def test_what_a_run_asks_is_an_interrupt_and_its_answer_resumes(agui: AgUi
     assert made["events"][-1]["outcome"] == {"type": "success"}
 
 
+@pytest.mark.parametrize(
+    ("resume", "answer"),
+    [
+        ({"payload": True}, "approve"),
+        ({"payload": {"approved": True}}, "approve"),
+        ({"payload": {"answer": True}}, "approve"),
+        ({"payload": "later"}, "later"),
+        ({"payload": {"answer": "later"}}, "later"),
+        ({"payload": False}, "deny"),
+        ({"payload": {"approved": False}}, "deny"),
+        ({"payload": {"answer": False}}, "deny"),
+        ({"status": "cancelled"}, "deny"),
+        ({"status": "cancelled", "payload": True}, "deny"),
+        ({}, None),
+        ({"payload": 0}, None),
+        ({"payload": 1}, None),
+        ({"payload": []}, None),
+        ({"payload": {}}, None),
+        ({"payload": "no"}, None),
+        ({"payload": {"approved": None}}, None),
+        ({"payload": {"approved": False, "answer": "approve"}}, None),
+        ({"status": "rejected", "payload": True}, None),
+    ],
+)
+async def test_only_a_yes_is_a_yes(
+    program: Chat, resume: dict[str, Any], answer: str | None
+) -> None:
+    thread = str(uuid.uuid4())
+    _, told = await posted(program, "careful", thread, messages=[user_says("clean up")])
+    (interrupt,) = told[-1]["outcome"]["interrupts"]
+    entry = {"interruptId": interrupt["id"], "status": "resolved", **resume}
+    given, told = await posted(program, "careful", thread, resume=[entry])
+    if answer is None:
+        problem(given, 422, "VALIDATION")
+        entry = {"interruptId": interrupt["id"], "payload": "later"}
+        given, told = await posted(program, "careful", thread, resume=[entry])
+    said = "".join(event.get("delta", "") for event in told)
+    assert said == f"ann says {answer or 'later'}", given.text
+
+
 async def test_what_fails_is_an_error(agui: AgUi) -> None:
     made = await agui.run("broken", "t", messages=[user_says("public")])
     assert made["error"] == "The printer is on fire"
@@ -206,7 +257,7 @@ async def test_whom_it_is_not_for(program: Chat) -> None:
         answer = await client.post("/api/agui/nobody", json=body)
         problem(answer, 404, "NOT_FOUND", "Agent not found")
         problem(await client.post("/api/agui/echo", json=body), 422, "VALIDATION")
-        resume = [{"interruptId": "x:1:y", "status": "resolved"}]
+        resume = [{"interruptId": "x:1:y", "status": "resolved", "payload": "deny"}]
         answer = await client.post("/api/agui/echo", json={**body, "resume": resume})
         problem(answer, 404, "NOT_FOUND", "Interrupt not found")
     async with httpx.AsyncClient(base_url=house.server.url) as client:

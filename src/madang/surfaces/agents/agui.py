@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter
@@ -47,7 +47,7 @@ class Said(_Given):
 
 class Resume(_Given):
     interruptId: Annotated[str, Field(max_length=300)]
-    status: str = "resolved"
+    status: Literal["resolved", "cancelled"] = "resolved"
     payload: Any = None
 
 
@@ -131,23 +131,39 @@ async def _resumed(
 ) -> tuple[Run, int]:
     """The run that waited for these answers, and the number of the last chunk that was told."""
     found: tuple[Run, int] | None = None
-    for entry in entries:
+    # All of them are understood before the first one counts.
+    for entry, answer in [(entry, _answer(entry)) for entry in entries]:
         message_id, place, request_id = _interrupt(entry.interruptId)
         run = await parts.store.run(caller.org, message_id, caller.user_id)
         if run is None or run.conversation_id != session_id:
             raise NotFound("Interrupt not found")
-        payload = entry.payload
-        if isinstance(payload, Mapping):
-            payload = payload.get("answer")
-        if not isinstance(payload, str):
-            payload = "deny" if entry.status == "cancelled" or payload is False else "approve"
         await parts.writer.write(
-            AnswerApproval(caller.org, message_id, request_id, caller.user_id, payload[:100])
+            AnswerApproval(caller.org, message_id, request_id, caller.user_id, answer)
         )
         found = (run, place)
     if found is None:
         raise Invalid("resume: there is nothing to resume")
     return found
+
+
+def _answer(entry: Resume) -> str:
+    """The option that was meant: the one that is named, or what yes and no stand for. Nothing else
+    is taken for a yes.
+
+    Raises:
+        Invalid: it says neither.
+    """
+    if entry.status == "cancelled":
+        return "deny"
+    said = entry.payload
+    if isinstance(said, Mapping):
+        named = [said[name] for name in ("answer", "approved") if name in said]
+        said = named[0] if len(named) == 1 else None
+    if isinstance(said, str) and said and len(said) <= 100:
+        return said
+    if isinstance(said, bool):
+        return "approve" if said else "deny"
+    raise Invalid("resume: the payload must be an option, true or false")
 
 
 def _interrupt(given: str) -> tuple[str, int, str]:
