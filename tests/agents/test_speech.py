@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from madang.agents.protocol import Step
-from madang.agents.speech import MOST_OF_STEPS, MOST_STEP_JSON, MOST_STEPS, Speech, TooLong
+from madang.agents.speech import (
+    MOST_DEPTH,
+    MOST_OF_STEPS,
+    MOST_STEP_JSON,
+    MOST_STEPS,
+    Speech,
+    TooLong,
+)
 
 
 def test_the_arguments_of_a_call_may_come_in_many_pieces() -> None:
@@ -48,3 +57,29 @@ def test_what_is_no_json_takes_no_room() -> None:
     assert speech.told["s"]["input"] == "…"
     speech.step(Step("s", input=[1]))
     assert speech.told["s"]["input"] == [1]
+
+
+def nested(levels: int, bottom: Any = 7) -> Any:
+    """Lists in lists; the innermost holds the bottom."""
+    value = bottom
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("levels", [MOST_DEPTH - 1, MOST_DEPTH, 251, 500])
+def test_what_is_nested_too_deep_is_cut(levels: int) -> None:
+    speech = Speech(1000)
+    speech.step(Step("s", input=nested(levels), output={"a": nested(levels - 1), "b": 1}))
+    told = speech.told["s"]
+    if levels == 500:  # No JSON at all.
+        assert told["input"] == told["output"] == "…"
+    elif levels < MOST_DEPTH:
+        assert told["input"] == nested(levels)
+    else:
+        assert told["input"] == nested(MOST_DEPTH - 1, "…")
+        assert told["output"] == {"a": nested(MOST_DEPTH - 2, "…"), "b": 1}
+    # It is told as part of other JSON.
+    told = speech.step(Step("empty", input=nested(MOST_DEPTH - 1, []), output=nested(40, {})))
+    assert told["input"] == nested(MOST_DEPTH - 1, [])
+    assert told["output"] == nested(MOST_DEPTH - 1, "…")

@@ -15,6 +15,9 @@ MOST_STEP_TEXT = 32_768
 """Characters of a step's text; what is more is not kept."""
 MOST_STEP_JSON = 8_192
 """Bytes of a step's input or output as JSON."""
+MOST_DEPTH = 32
+"""Levels of nesting in what agents say as JSON, as in what clients send: it is told inside of other
+JSON, and no encoder's limit is near."""
 MOST_OF_STEPS = 200_000
 """Characters of the texts of all steps together, and of what goes in and out of tools: they are
 kept beside the answer, and told to everybody who comes to it."""
@@ -136,8 +139,21 @@ class Speech:
         cost = self._costs[what] = min(len(text), most)
         self._steps_left -= cost
         if len(text) <= most:
-            return orjson.loads(text)
+            return shallow(orjson.loads(text))
         return text[:most].decode("utf-8", "ignore") + "…"
+
+
+def shallow(value: Any, levels: int = MOST_DEPTH) -> Any:
+    """The value, with "…" for what lies deeper than so many levels."""
+    if isinstance(value, Mapping):
+        if value and levels <= 1:
+            return "…"
+        return {name: shallow(item, levels - 1) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        if value and levels <= 1:
+            return "…"
+        return [shallow(item, levels - 1) for item in value]
+    return value
 
 
 def step_told(number: int, step: Step) -> dict[str, Any]:

@@ -534,3 +534,18 @@ async def test_what_waits_is_begun_by_another_node(
             assert end["status"] == "complete"
     finally:
         cluster.stop()
+
+
+async def test_what_an_agent_nests_too_deep_harms_no_history(program: Chat) -> None:
+    session = await program.session("ann", "deep")
+    ann = await program.join("ann", session)
+    await ann.send("message", content="step")
+    _, text, _ = await answer_of(ann)
+    assert text == "That was deep."
+    await ann.send("message", content="ask")
+    asked = await ann.next("approval_request", patience=LONG)
+    assert str(asked["details"]["how"]).count("[") == 30
+    history = await program.rest("ann").messages(session)
+    assert str(history[1]["metadata"]["steps"][0]["input"]).count("[") == 31
+    found = await program.rest("ann").get("/search", q="deep")
+    assert found.status_code == 200, found.text
