@@ -21,9 +21,9 @@ class Stream:
 
     `text` is what was told here; `ends` are the offsets at which its chunks end. `own`: this node
     writes it. `begun`: its message was told here, so its chunks may be. `waiting` is what its agent
-    said and was not told yet; `ahead` and `ahead_steps`, of another node's run, what came before
-    something that is missing; `found` are its steps as they were asked for. `steps_told` counts how
-    often a step was told.
+    said and was not told yet, `waiting_steps` where in it the news of each step stand; `ahead` and
+    `ahead_steps`, of another node's run, what came before something that is missing; `found` are
+    its steps as they were asked for. `steps_told` counts how often a step was told.
     """
 
     __slots__ = (
@@ -47,6 +47,7 @@ class Stream:
         "told_at",
         "waiting",
         "waiting_length",
+        "waiting_steps",
     )
 
     def __init__(
@@ -72,6 +73,7 @@ class Stream:
         self.steps_told = 0
         self.waiting: list[str | Mapping[str, Any]] = []
         self.waiting_length = 0
+        self.waiting_steps: dict[int, int] = {}
         self.ahead: dict[int, RunTold] = {}
         self.ahead_steps: dict[int, Mapping[str, Any]] = {}
         self.found: Sequence[Mapping[str, Any]] = ()

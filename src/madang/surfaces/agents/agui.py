@@ -219,6 +219,8 @@ class Telling:
         """How much of each thought was told."""
         self._calls: dict[str, int] = {}
         """How much of each call's arguments was told; -1: it has ended."""
+        self._outputs: dict[str, Any] = {}
+        """What came of calls that have not ended."""
 
     def started(self) -> dict[str, Any]:
         return {"type": "RUN_STARTED", **self.place}
@@ -312,11 +314,13 @@ class Telling:
         if isinstance(arguments, str) and len(arguments) > had:
             told.append({"type": "TOOL_CALL_ARGS", **about, "delta": arguments[had:]})
             self._calls[call] = len(arguments)
+        if content.get("output") is not None:
+            self._outputs[call] = content["output"]
         if content["status"] != "running":
             self._calls[call] = -1
             told.append({"type": "TOOL_CALL_END", **about})
-            if content.get("output") is not None:
-                output = content["output"]
+            output = self._outputs.pop(call, None)
+            if output is not None:
                 text = output if isinstance(output, str) else orjson.dumps(output).decode()
                 result = {"type": "TOOL_CALL_RESULT", **about, "content": text, "role": "tool"}
                 told.append({**result, "messageId": f"{call}:result"})
