@@ -157,16 +157,8 @@ def step_frame(message_id: str, step: Mapping[str, Any], *, so_far: bool = False
     return orjson.dumps({**told, "so_far": True} if so_far else told)
 
 
-def so_far(stream: Stream, offset: int = 0, most: int | None = None) -> list[Frame]:
-    """What somebody is told who comes now and has had the text up to `offset`: the steps as they
-    are, and the rest of the text as one chunk (or `most` characters of it)."""
-    frames = [] if offset else steps_so_far(stream)
-    if offset < stream.length:
-        frames.append(rest_of(stream, offset, most))
-    return frames
-
-
 def steps_so_far(stream: Stream) -> list[Frame]:
+    """The steps as they are, for somebody who comes now."""
     return [
         Frame(step_frame(stream.message_id, step, so_far=True)) for step in stream.steps.values()
     ]

@@ -549,3 +549,23 @@ async def test_what_an_agent_nests_too_deep_harms_no_history(program: Chat) -> N
     assert str(history[1]["metadata"]["steps"][0]["input"]).count("[") == 31
     found = await program.rest("ann").get("/search", q="deep")
     assert found.status_code == 200, found.text
+
+
+async def test_an_answer_beyond_the_output_limit_is_read_to_its_end(
+    make_program: Callable[..., Program],
+) -> None:
+    async with House(make_program(output_limit_bytes=str(64 * 1024))) as house:
+        chat = Chat(house)
+        session = await chat.session("ann")
+        question = "\x01" * 20_000  # Six bytes each, as JSON.
+        api = chat.rest("ann")
+        sent = await api.post(f"/sessions/{session}/messages", {"content": question})
+        (run,) = sent.json()["runs"]
+        async with asyncio.timeout(LONG):
+            while (await api.get(f"/runs/{run}")).json()["status"] == "streaming":
+                pass
+        for place in ({}, {"Last_Event_ID": f"{run}:-1"}):
+            async with api.stream("GET", f"/runs/{run}/stream", **place) as events:
+                told = await events.all()
+            assert "".join(one.get("content", "") for _, one in told) == question
+            assert told[-1][1]["type"] == "stream_end"
