@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.surfaces.agents.conftest import HERE
+from tests.surfaces.agents.conftest import HERE, Program
 from tests.surfaces.agents.sessions import LONG, Chat, Events
-from tests.surfaces.people import problem
+from tests.surfaces.people import House, problem
 
 
 class AgUi:
@@ -276,3 +276,54 @@ async def test_whom_it_is_not_for(program: Chat) -> None:
         answer = await client.post("/api/agui/echo", json=body, timeout=LONG)
         assert answer.status_code == 200
     assert await program.rest("ann").messages(session) == []
+
+
+async def test_what_is_refused_makes_no_session_and_what_makes_one_is_counted(
+    make_program: Callable[..., Program],
+) -> None:
+    server = make_program(rate_limit_enabled="true", rate_limit_messages_per_minute="3")
+    async with House(server) as house:
+        chat = Chat(house)
+
+        async def sessions() -> int:
+            return int((await chat.rest("ann").get("/sessions")).json()["total"])
+
+        resume = [{"interruptId": f"{uuid.uuid4()}:0:x", "payload": "approve"}]
+        for asked, status, code in (
+            ({"messages": []}, 422, "VALIDATION"),
+            ({"messages": [user_says("a\0b")]}, 422, "VALIDATION"),
+            ({"messages": [user_says(" ")]}, 422, "VALIDATION"),
+            ({"messages": [{**user_says(""), "content": 7}]}, 422, "VALIDATION"),
+            ({"messages": [user_says("x" * 70_000)]}, 413, "TOO_LARGE"),
+            ({"resume": resume}, 404, "NOT_FOUND"),
+        ):
+            answer, _ = await posted(chat, "echo", str(uuid.uuid4()), **asked)
+            problem(answer, status, code)
+        assert await sessions() == 0
+        for number in range(3):
+            answer, _ = await posted(chat, "echo", f"t{number}", messages=[user_says("hi")])
+            assert answer.status_code == 200
+        answer, _ = await posted(chat, "echo", "t3", messages=[user_says("hi")])
+        problem(answer, 429, "RATE_LIMIT")
+        assert await sessions() == 3
+
+
+async def test_a_resume_is_of_its_own_thread(program: Chat) -> None:
+    _, told = await posted(program, "careful", "one", messages=[user_says("clean up")])
+    (interrupt,) = told[-1]["outcome"]["interrupts"]
+    resume = [{"interruptId": interrupt["id"], "payload": "later"}]
+    for agent, thread in (("careful", "two"), ("echo", "one")):
+        answer, _ = await posted(program, agent, thread, resume=resume)
+        problem(answer, 404, "NOT_FOUND", "Interrupt not found")
+    answer, told = await posted(program, "careful", "one", resume=resume)
+    assert "".join(event.get("delta", "") for event in told) == "ann says later"
+
+
+async def test_long_ids_of_messages_are_told_apart(program: Chat) -> None:
+    for last in "AB":
+        message = {**user_says(last), "id": "x" * 199 + last}
+        for _ in range(2):  # Once by its id.
+            _, told = await posted(program, "echo", "t", messages=[message])
+            assert "".join(event.get("delta", "") for event in told) == last
+    sessions = (await program.rest("ann").get("/sessions")).json()["sessions"]
+    assert len(await program.rest("ann").messages(sessions[0]["session_id"])) == 4

@@ -89,6 +89,11 @@ class Parts:
         self, caller: Identity, session_id: str, body: bodies.NewMessage, key: str | None
     ) -> Done:
         """Send a message. Raises `MadangError`."""
+        self.admit(caller, body)
+        return await self.send_admitted(caller, session_id, body, key)
+
+    def admit(self, caller: Identity, body: bodies.NewMessage) -> None:
+        """Check a message, and count it. Raises `MadangError`."""
         check_content(
             body.content,
             body.message_type,
@@ -98,6 +103,11 @@ class Parts:
             body.metadata,
         )
         self.count(caller)
+
+    async def send_admitted(
+        self, caller: Identity, session_id: str, body: bodies.NewMessage, key: str | None
+    ) -> Done:
+        """Send one that was checked and counted. Raises `MadangError`."""
         try:
             done: Done = await self.writer.write(
                 SendMessage(
