@@ -85,6 +85,7 @@ async def test_a_repeat_asks_nobody_again(program: Chat) -> None:
     assert (again["message_id"], again["reply_to"]) == (first["message_id"], 2)
     answer = await api.post(path, {"content": "once", "client_id": "c1"})
     assert (answer.status_code, answer.json()["message_id"]) == (200, first["message_id"])
+    assert answer.json()["runs"] == [run]
     # Whoever asks for the stream again watches the first answer.
     async with api.stream(
         "POST", f"{path}/stream", {"content": "once"}, idempotency_key="c1"

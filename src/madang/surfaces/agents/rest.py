@@ -280,12 +280,16 @@ def _add_history(routes: APIRouter, parts: Parts) -> None:
         """Send a message; the agent answers over the WebSocket. A repeat (same `client_id` or
         `Idempotency-Key`) answers 200 with the first one, and asks nobody again."""
         done = await parts.send(caller, session_id, body, idempotency_key)
+        runs = done.runs
+        if done.event is None:
+            found = await store.runs_answering(caller.org, session_id, done.message.id)
+            runs = tuple(run.message_id for run in found if is_own_agent(run.agent_id))
         told = {
             "message_id": done.message.id,
             "status": "sent",
             "created_at": iso(done.message.created_at),
             "seq": done.message.seq,
-            "runs": list(done.runs),
+            "runs": list(runs),
         }
         return JsonResponse(told, 201 if done.event else 200)
 
