@@ -290,7 +290,8 @@ class Madang(Library):
         self._limits = (*self._limits, *self.live.limits)
         self.http = self._http()
         self._http_stack = CountAnswers(
-            _with_middleware(TellLimits(self.http, self.clock), self.settings), self.answers
+            _with_middleware(TellLimits(self.http, self.clock), self.settings, self.clock),
+            self.answers,
         )
 
     def _committed(self, batch: Batch) -> None:
@@ -519,8 +520,8 @@ class Madang(Library):
             self.members.sweep(now)
 
 
-def _with_middleware(app: ASGIApp, settings: Settings) -> ASGIApp:
-    stack: ASGIApp = BodyLimit(app, streamed=files_assembly.STREAMED)
+def _with_middleware(app: ASGIApp, settings: Settings, clock: Clock) -> ASGIApp:
+    stack: ASGIApp = BodyLimit(app, clock, settings.body_timeout, streamed=files_assembly.STREAMED)
     if settings.cors_origins:
         stack = CORSMiddleware(
             stack,

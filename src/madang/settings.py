@@ -195,6 +195,14 @@ class Settings(BaseSettings):
         False,
         description="Offer permessage-deflate: saves bytes, costs time and memory.",
     )
+    body_timeout: Seconds = Field(
+        30.0,
+        gt=0,
+        description=(
+            "Seconds after which a request whose body is not there is refused, a third of that if "
+            "nothing more of it comes. Files have times of their own."
+        ),
+    )
     output_limit_bytes: int = Field(
         1024 * 1024,
         ge=64 * 1024,

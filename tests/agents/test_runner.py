@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step
@@ -163,6 +164,37 @@ async def test_a_step_that_goes_on_is_on_disk_as_soon_as_text_is(
         while (await kept(app, run)).metadata["steps"][0].get("output") != 7:  # noqa: ASYNC110
             await asyncio.sleep(0)
     await stopped(app, clock)
+
+
+async def test_steps_that_go_on_in_turns_are_told_as_what_is_new_of_them(tmp_path: Path) -> None:
+    app = Madang(Settings(dev=True, data_dir=tmp_path))
+    await app.start()
+    large = "x" * 8_000
+
+    async def flood(run: AgentRun) -> AsyncIterator[Said]:
+        for name in "ab":
+            yield Step(name, name=name, input=large, output=large)
+        for number in range(3_000):
+            yield Step("ab"[number % 2])
+            yield Step("ab"[number % 2], status="failed" if number % 4 < 2 else "running")
+            if number % 100 == 0:
+                yield "x"
+        yield Step("a", status="complete", output=7)
+
+    app.agent("typed")(flood)
+    room = await session(app)
+    viewer = await watch(app, room)
+    run = await ask(app, room)
+    await eventually(lambda: viewer.ended, PATIENCE)
+    told = [frame for frame in viewer.told() if frame["type"] == "run_step"]
+    assert len(orjson.dumps(told)) < 3 * 4 * len(large)
+    wanted = {step["step_id"]: step for step in (await kept(app, run)).metadata["steps"]}
+    assert wanted["a"].items() >= {"status": "complete", "input": large, "output": 7}.items()
+    assert wanted["b"].items() >= {"status": "running", "input": large, "output": large}.items()
+    for name, step in wanted.items():
+        assert {key: viewer.steps[name][key] for key in step} == step
+    assert viewer.text == "x" * 30
+    await app.stop()
 
 
 @pytest.fixture

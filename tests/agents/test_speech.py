@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from madang.agents.protocol import Step
-from madang.agents.speech import MOST_OF_STEPS, MOST_STEP_JSON, MOST_STEPS, Speech, TooLong
+from madang.agents.speech import (
+    MOST_DEPTH,
+    MOST_OF_STEPS,
+    MOST_RETOLD,
+    MOST_STEP_JSON,
+    MOST_STEPS,
+    Speech,
+    TooLong,
+)
 
 
 def test_the_arguments_of_a_call_may_come_in_many_pieces() -> None:
@@ -48,3 +58,62 @@ def test_what_is_no_json_takes_no_room() -> None:
     assert speech.told["s"]["input"] == "…"
     speech.step(Step("s", input=[1]))
     assert speech.told["s"]["input"] == [1]
+
+
+def nested(levels: int, bottom: Any = 7) -> Any:
+    """Lists in lists; the innermost holds the bottom."""
+    value = bottom
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("levels", [MOST_DEPTH - 1, MOST_DEPTH, 251, 500])
+def test_what_is_nested_too_deep_is_cut(levels: int) -> None:
+    speech = Speech(1000)
+    speech.step(Step("s", input=nested(levels), output={"a": nested(levels - 1), "b": 1}))
+    told = speech.told["s"]
+    if levels == 500:  # No JSON at all.
+        assert told["input"] == told["output"] == "…"
+    elif levels < MOST_DEPTH:
+        assert told["input"] == nested(levels)
+    else:
+        assert told["input"] == nested(MOST_DEPTH - 1, "…")
+        assert told["output"] == {"a": nested(MOST_DEPTH - 2, "…"), "b": 1}
+    speech.step(Step("empty", input=nested(MOST_DEPTH - 1, []), output=nested(40, {})))
+    told = speech.told["empty"]
+    assert told["input"] == nested(MOST_DEPTH - 1, [])
+    assert told["output"] == nested(MOST_DEPTH - 1, "…")
+
+
+def test_of_a_step_is_told_what_is_new() -> None:
+    speech = Speech(1000)
+    step = {"step": 0, "step_id": "s", "kind": "tool_call", "status": "running", "at": 0}
+    assert speech.step(Step("s", input=[1], content="ab")) == {
+        **step,
+        "input": [1],
+        "content": "ab",
+        "offset": 0,
+    }
+    assert speech.step(Step("s")) is None
+    assert speech.step(Step("s", input=[1], content="")) is None
+    assert speech.step(Step("s", content="c")) == {**step, "content": "c", "offset": 2}
+    assert speech.step(Step("s", input=[True])) == {**step, "input": [True]}
+    assert speech.step(Step("s", name="look")) == {**step, "name": "look"}
+    step |= {"status": "complete", "name": "look"}
+    assert speech.step(Step("s", status="complete", output=0)) == {**step, "output": 0}
+    assert speech.told["s"] == {**step, "input": [True], "output": 0, "content": "abc"}
+    assert speech.changes == 5
+
+
+def test_how_often_steps_change_is_bounded() -> None:
+    speech = Speech(1000)
+    speech.step(Step("a"))
+    for number in range(MOST_RETOLD):
+        speech.step(Step("a", status="running" if number % 2 else "failed"))
+        if number % 100 == 0:
+            speech.step(Step("a", status="failed", content="text is bounded by itself"))
+    with pytest.raises(TooLong):
+        speech.step(Step("a", status="complete"))
+    assert speech.told["a"]["status"] == "running"
+    assert speech.step(Step("b")) is not None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from madang.model.analyzer import MAX_TERM, fold, phrase, positions
 from madang.services.search import query as language
-from madang.services.search.matching import Text, _near, relevance
+from madang.services.search.matching import SNIPPET, Text, _near, highlights, relevance
 
 PIECES = (
     *("a", "ab", "bc", "abc", "the", "plan", "É", "e\u0301", "naïve", "_", "report_final", "v2"),
@@ -62,6 +62,15 @@ def test_words_of_which_only_the_beginning_counts_are_looked_for_as_ever() -> No
     long = "x" * (MAX_TERM + 5)
     assert _near(phrase(f"{long} plan")) is None
     assert holds(f"the {long}y plan", f"{long} plan")
+
+
+@pytest.mark.parametrize("before", ["", "and then " * 30])
+def test_a_match_that_runs_on_is_shown_as_far_as_there_is_room(before: str) -> None:
+    query = language.read("가가")
+    (shown,) = highlights(query, Text("ann", "room", 0, before + "가" * 5_000, ()))
+    assert len(shown.text) == SNIPPET
+    ((start, end),) = shown.ranges
+    assert shown.text[start] == "가" and end == SNIPPET
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 from madang.agents.protocol import Answer
 from madang.agents.running import Running
+from madang.agents.speech import shallow
 from madang.clock import Clock
 from madang.delivery.streams import Streams
 from madang.model.ids import uuid7
@@ -69,7 +70,7 @@ class People:
                             request_id,
                             question,
                             tuple(options),
-                            details,
+                            None if details is None else shallow(details),
                         )
                     )
                     return await self._answered(running, request_id, answered)

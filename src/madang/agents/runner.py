@@ -293,11 +293,13 @@ class Runner:
         """A step of the answer.
 
         Raises:
-            TooLong: there are as many as there may be.
+            TooLong: there are as many, or as many changes of them, as there may be.
         """
         running.told = True
         running.spoke = self._clock.monotonic()
-        self._streams.step(running.stream, running.speech.step(step))
+        news = running.speech.step(step)
+        if news is not None:
+            self._streams.step(running.stream, news)
 
     def _fail(self, running: Running, text: str) -> RunEnd:
         running.metadata["error"] = text

@@ -15,6 +15,11 @@ MOST_STEP_TEXT = 32_768
 """Characters of a step's text; what is more is not kept."""
 MOST_STEP_JSON = 8_192
 """Bytes of a step's input or output as JSON."""
+MOST_RETOLD = 50_000
+"""Changes of a run's steps, those not counted by which only a step's text goes on."""
+MOST_DEPTH = 32
+"""Levels of nesting in what agents say as JSON, as in what clients send: it is told inside of other
+JSON, and no encoder's limit is near."""
 MOST_OF_STEPS = 200_000
 """Characters of the texts of all steps together, and of what goes in and out of tools: they are
 kept beside the answer, and told to everybody who comes to it."""
@@ -41,13 +46,14 @@ class Speech:
         self._at: dict[str, int] = {}
         self._half = ""
         self._steps_left = MOST_OF_STEPS
+        self._retold = 0
         self._costs: dict[tuple[str, str], int] = {}
         """What each step's input and output take of that, as they are now."""
         self._steps: dict[str, Step] = {}
         self.told: dict[str, dict[str, Any]] = {}
         """Each step as it is now, by its id."""
         self.changes = 0
-        """How often something was said of a step."""
+        """How often something new was said of a step."""
 
     def take(self, text: str) -> str:
         """What can be told of it.
@@ -81,12 +87,16 @@ class Speech:
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         return text
 
-    def step(self, step: Step) -> Mapping[str, Any]:
-        """A step, or more of one: what is told of it now. Its text is told as it goes on, with the
-        offset where the new part begins."""
+    def step(self, step: Step) -> Mapping[str, Any] | None:
+        """A step, or more of one: what is new of it, or None where nothing is. Its text is told as
+        it goes on, with the offset where the new part begins.
+
+        Raises:
+            TooLong: there are as many steps, or as many changes of them, as there may be.
+        """
         name = _clean(step.id)[:100]
         before = self._steps.get(name)
-        if before is None and len(self._steps) >= MOST_STEPS:
+        if len(self._steps) >= MOST_STEPS if before is None else self._retold >= MOST_RETOLD:
             raise TooLong("")
         step = replace(
             step,
@@ -115,12 +125,14 @@ class Speech:
         self._steps[step.id] = step
         number = list(self._steps).index(step.id)
         at = self._at.setdefault(step.id, self._most - self._left)
-        whole_step = {**step_told(number, step), "at": at}
-        self.told[step.id] = whole_step
-        self.changes += 1
-        if step.content is None:
-            return whole_step
-        return {**whole_step, "content": step.content[offset:], "offset": offset}
+        had_told = self.told.get(step.id)
+        told = self.told[step.id] = {**step_told(number, step), "at": at}
+        news = _news(had_told, told, offset)
+        if news is not None:
+            self.changes += 1
+            if had_told is not None and "offset" not in news:
+                self._retold += 1
+        return news
 
     def _paid(self, what: tuple[str, str], value: Any) -> Any:
         """A value as JSON has it, as far as there is room: in the place of the one before, whose
@@ -136,8 +148,21 @@ class Speech:
         cost = self._costs[what] = min(len(text), most)
         self._steps_left -= cost
         if len(text) <= most:
-            return orjson.loads(text)
+            return shallow(orjson.loads(text))
         return text[:most].decode("utf-8", "ignore") + "…"
+
+
+def shallow(value: Any, levels: int = MOST_DEPTH) -> Any:
+    """The value, with "…" for what lies deeper than so many levels."""
+    if isinstance(value, Mapping):
+        if value and levels <= 1:
+            return "…"
+        return {name: shallow(item, levels - 1) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        if value and levels <= 1:
+            return "…"
+        return [shallow(item, levels - 1) for item in value]
+    return value
 
 
 def step_told(number: int, step: Step) -> dict[str, Any]:
@@ -156,6 +181,32 @@ def step_told(number: int, step: Step) -> dict[str, Any]:
         if value is not None:
             told[name] = value
     return told
+
+
+def _news(
+    before: Mapping[str, Any] | None, now: Mapping[str, Any], had: int
+) -> dict[str, Any] | None:
+    """What is told of a step that was told as `before`, `had` characters of its text: what it is,
+    and of what can be large only what changed."""
+    news = {name: value for name, value in now.items() if name not in _LARGE}
+    is_new = before is None or any(before.get(name) != news[name] for name in news)
+    before = before or {}
+    for name in ("input", "output"):
+        if name in now and _differ(before.get(name), now[name]):
+            news[name] = now[name]
+            is_new = True
+    if "content" in now and ("content" not in before or len(now["content"]) > had):
+        news |= {"content": now["content"][had:], "offset": had}
+        is_new = True
+    return news if is_new else None
+
+
+_LARGE = frozenset({"content", "input", "output"})
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """As JSON: there, 1 and true differ."""
+    return orjson.dumps(one) != orjson.dumps(other)
 
 
 def _clean(text: str) -> str:

@@ -21,9 +21,9 @@ class Stream:
 
     `text` is what was told here; `ends` are the offsets at which its chunks end. `own`: this node
     writes it. `begun`: its message was told here, so its chunks may be. `waiting` is what its agent
-    said and was not told yet; `ahead` and `ahead_steps`, of another node's run, what came before
-    something that is missing; `found` are its steps as they were asked for. `steps_told` counts how
-    often a step was told.
+    said and was not told yet, `waiting_steps` where in it the news of each step stand; `ahead` and
+    `ahead_steps`, of another node's run, what came before something that is missing; `found` are
+    its steps as they were asked for. `steps_told` counts how often a step was told.
     """
 
     __slots__ = (
@@ -47,6 +47,7 @@ class Stream:
         "told_at",
         "waiting",
         "waiting_length",
+        "waiting_steps",
     )
 
     def __init__(
@@ -72,6 +73,7 @@ class Stream:
         self.steps_told = 0
         self.waiting: list[str | Mapping[str, Any]] = []
         self.waiting_length = 0
+        self.waiting_steps: dict[int, int] = {}
         self.ahead: dict[int, RunTold] = {}
         self.ahead_steps: dict[int, Mapping[str, Any]] = {}
         self.found: Sequence[Mapping[str, Any]] = ()
@@ -155,16 +157,8 @@ def step_frame(message_id: str, step: Mapping[str, Any], *, so_far: bool = False
     return orjson.dumps({**told, "so_far": True} if so_far else told)
 
 
-def so_far(stream: Stream, offset: int = 0, most: int | None = None) -> list[Frame]:
-    """What somebody is told who comes now and has had the text up to `offset`: the steps as they
-    are, and the rest of the text as one chunk (or `most` characters of it)."""
-    frames = [] if offset else steps_so_far(stream)
-    if offset < stream.length:
-        frames.append(rest_of(stream, offset, most))
-    return frames
-
-
 def steps_so_far(stream: Stream) -> list[Frame]:
+    """The steps as they are, for somebody who comes now."""
     return [
         Frame(step_frame(stream.message_id, step, so_far=True)) for step in stream.steps.values()
     ]

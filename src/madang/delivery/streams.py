@@ -134,13 +134,15 @@ class Streams:
         self._tell_soon(stream)
 
     def step(self, stream: Stream, step: Mapping[str, Any]) -> None:
-        """A step of the run, as it is now: told behind what the agent said before it, and with
+        """What is new of a step of the run: told behind what the agent said before it, and with
         what becomes of it meanwhile."""
-        last = stream.waiting[-1] if stream.waiting else None
-        if isinstance(last, Mapping) and last["step"] == step["step"]:
-            stream.waiting[-1] = further(last, step)
-        else:
+        place = stream.waiting_steps.setdefault(step["step"], len(stream.waiting))
+        if place == len(stream.waiting):
             stream.waiting.append(step)
+        else:
+            before = stream.waiting[place]
+            assert isinstance(before, Mapping)
+            stream.waiting[place] = further(before, step)
         self._tell_soon(stream)
 
     def _is_over(self, stream: Stream) -> bool:
@@ -210,6 +212,7 @@ class Streams:
             self._wake(stream, max(self._interval, WAIT_SECONDS))
             return
         waiting, stream.waiting, stream.waiting_length = stream.waiting, [], 0
+        stream.waiting_steps.clear()
         texts: list[str] = []
         for said in waiting:
             if isinstance(said, str):

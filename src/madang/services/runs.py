@@ -14,7 +14,7 @@ from madang.model.ids import uuid7
 from madang.model.nouns import Event, Message
 from madang.model.runs import Run, RunEnd
 from madang.ports.store import Needs, Transaction
-from madang.protocol.errors import Conflict, NotAParticipant, NotFound
+from madang.protocol.errors import Conflict, MadangError, NotAParticipant, NotFound
 from madang.services import access, asking
 from madang.services.asking import USUAL_LIMITS, RunLimits
 from madang.services.sizes import SMALL, json_size
@@ -217,6 +217,11 @@ class StartOutside:
     def size(self) -> int:
         return SMALL
 
+    @property
+    def taken(self) -> MadangError | None:
+        """What it is refused with where its id is another org's."""
+        return None if self.message_id is None else _taken()
+
     def needs(self, needs: Needs) -> None:
         needs.conversations.add(self.conversation_id)
         needs.participants.add((self.conversation_id, self.agent_id))
@@ -245,7 +250,7 @@ class StartOutside:
                 raise NotFound("Message not found")
             asked_by = parent.sender_id if parent.sender_type == "user" else None
         if self.message_id is not None and (tx.message(self.message_id) or tx.run(self.message_id)):
-            raise Conflict("There is a message of this id")
+            raise _taken()
         self.run_limits.check(tx, asked_by, 1)
         run = Run(
             self.message_id or uuid7(tx.now),
@@ -262,3 +267,7 @@ class StartOutside:
         event = asking.start(tx, session, run, client_id=self.client_id)
         assert event.message is not None
         return event.message, event
+
+
+def _taken() -> Conflict:
+    return Conflict("There is a message of this id")

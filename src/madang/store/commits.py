@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from madang.model.nouns import Batch
 from madang.ports.store import Needs, Write
@@ -34,7 +34,8 @@ def commit_batch(
 
     A write that raises `MadangError` is refused alone. If the batch breaks otherwise, it is rolled
     back and committed in halves, so that only the write that breaks it fails, with `INTERNAL`;
-    unless it is the storage (`is_storage`), which is `Unavailable` for all of them.
+    unless it is the storage (`is_storage`), which is `Unavailable` for all of them. One that may
+    write an id that is there already, unseen, says what it then fails with as `taken`.
     """
     try:
         return transact(lambda connection: _apply(connection, org_id, writes, now))
@@ -43,6 +44,10 @@ def commit_batch(
             _log.warning("the store refused a commit", error=_reason(error), writes=len(writes))
             return Committed([(None, Unavailable())] * len(writes), ())
         if len(writes) == 1:
+            # An id that the client chose may be another org's, which no read here shows.
+            taken: MadangError | None = getattr(writes[0], "taken", None)
+            if taken is not None and isinstance(error, IntegrityError):
+                return Committed([(None, taken)], ())
             trace = _trace(error)
             _log.error("a write failed", write=type(writes[0]).__name__, org=org_id, trace=trace)
             return Committed([(None, InternalError())], ())

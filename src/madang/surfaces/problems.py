@@ -24,6 +24,7 @@ _CODE_OF_STATUS = {
     403: ErrorCode.FORBIDDEN,
     404: ErrorCode.NOT_FOUND,
     405: ErrorCode.VALIDATION,
+    408: ErrorCode.UNAVAILABLE,
     413: ErrorCode.TOO_LARGE,
 }
 
@@ -63,7 +64,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> Response:
         code = _CODE_OF_STATUS.get(error.status_code, ErrorCode.INTERNAL)
-        return problem(error.status_code, code, str(error.detail))
+        answer = problem(error.status_code, code, str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:

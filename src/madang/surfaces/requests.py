@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Coroutine
@@ -62,13 +63,21 @@ class JsonResponse(Response):
 
 
 class BodyLimit:
-    """Refuses bodies above `limit` bytes with 413, also those whose length nobody announced; but
-    for paths that match `streamed`, whose routes read what they bound themselves."""
+    """Refuses bodies above `limit` bytes with 413, also those whose length nobody announced, and
+    with 408 those that are not there after `seconds`, or of which nothing more comes for a third of
+    that; but for paths that match `streamed`, whose routes read what they bound themselves."""
 
     def __init__(
-        self, app: ASGIApp, limit: int = MAX_BODY, streamed: re.Pattern[str] | None = None
+        self,
+        app: ASGIApp,
+        clock: Clock,
+        seconds: float,
+        limit: int = MAX_BODY,
+        streamed: re.Pattern[str] | None = None,
     ) -> None:
         self._app = app
+        self._clock = clock
+        self._seconds = seconds
         self._limit = limit
         self._streamed = streamed
 
@@ -82,16 +91,37 @@ class BodyLimit:
             await refused(scope, receive, send)
             return
         read = 0
+        whole = answered = False
+        until = self._clock.monotonic() + self._seconds
+
+        async def next_piece() -> Message:
+            if whole or answered:
+                return await receive()  # What is waited for is that the client goes away.
+            left = until - self._clock.monotonic()
+            try:
+                async with asyncio.timeout(min(left, self._seconds / 3)):
+                    return await receive()
+            except TimeoutError:
+                # Whatever still comes of it is not read: the connection is of no more use.
+                raise HTTPException(
+                    408, "Request body took too long", {"Connection": "close"}
+                ) from None
 
         async def count() -> Message:
-            nonlocal read
-            message = await receive()
+            nonlocal read, whole
+            message = await next_piece()
+            whole = not message.get("more_body", False)
             read += len(message.get("body", b""))
             if read > self._limit:
                 raise HTTPException(413, "Request body too large")
             return message
 
-        await self._app(scope, count, send)
+        async def answer(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        await self._app(scope, count, answer)
 
 
 class CountAnswers:

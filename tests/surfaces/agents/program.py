@@ -81,6 +81,17 @@ def offer(app: Madang) -> Madang:
         yield "A person will help you."
         yield AskPerson("too hard")
 
+    @app.agent("deep")
+    async def deep(run: AgentRun) -> AsyncIterator[Said]:
+        """Nests what it says as deep as JSON can be, and asks about it where that is wanted."""
+        value: object = 7
+        for _ in range(251):
+            value = [value]
+        yield Step("s", input=value, output={"found": value}, status="complete")
+        yield "That was deep."
+        if run.question == "ask":
+            await run.approve("Deeper?", details={"how": value})
+
     @app.agent("numbers")
     async def numbers(run: AgentRun) -> AsyncIterator[Said]:
         """Counts to what it is asked, a number each millisecond: `COUNT`."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.surfaces.agents.conftest import HERE
+from tests.surfaces.agents.conftest import HERE, Program
 from tests.surfaces.agents.sessions import LONG, Chat, Events
-from tests.surfaces.people import problem
+from tests.surfaces.people import House, problem
 
 
 class AgUi:
@@ -72,6 +72,17 @@ async def client_of(chat: Chat, home: Path) -> AsyncIterator[AgUi]:
 
 def user_says(text: str) -> dict[str, str]:
     return {"id": str(uuid.uuid4()), "role": "user", "content": text}
+
+
+async def posted(
+    chat: Chat, agent: str, thread: str, user: str = "ann", **asked: Any
+) -> tuple[httpx.Response, list[Any]]:
+    """Run an agent without the client: the answer, and its events."""
+    body = {"threadId": thread, "runId": "r", "messages": [], **asked}
+    async with chat.house.server.rest(user, org=chat.house.org) as client:
+        answer = await client.post(f"/api/agui/{agent}", json=body, timeout=LONG)
+    lines = answer.text.splitlines() if answer.is_success else []
+    return answer, [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
 
 
 def types(made: Any) -> list[str]:
@@ -162,6 +173,46 @@ async def test_what_a_run_asks_is_an_interrupt_and_its_answer_resumes(agui: AgUi
     assert made["events"][-1]["outcome"] == {"type": "success"}
 
 
+@pytest.mark.parametrize(
+    ("resume", "answer"),
+    [
+        ({"payload": True}, "approve"),
+        ({"payload": {"approved": True}}, "approve"),
+        ({"payload": {"answer": True}}, "approve"),
+        ({"payload": "later"}, "later"),
+        ({"payload": {"answer": "later"}}, "later"),
+        ({"payload": False}, "deny"),
+        ({"payload": {"approved": False}}, "deny"),
+        ({"payload": {"answer": False}}, "deny"),
+        ({"status": "cancelled"}, "deny"),
+        ({"status": "cancelled", "payload": True}, "deny"),
+        ({}, None),
+        ({"payload": 0}, None),
+        ({"payload": 1}, None),
+        ({"payload": []}, None),
+        ({"payload": {}}, None),
+        ({"payload": "no"}, None),
+        ({"payload": {"approved": None}}, None),
+        ({"payload": {"approved": False, "answer": "approve"}}, None),
+        ({"status": "rejected", "payload": True}, None),
+    ],
+)
+async def test_only_a_yes_is_a_yes(
+    program: Chat, resume: dict[str, Any], answer: str | None
+) -> None:
+    thread = str(uuid.uuid4())
+    _, told = await posted(program, "careful", thread, messages=[user_says("clean up")])
+    (interrupt,) = told[-1]["outcome"]["interrupts"]
+    entry = {"interruptId": interrupt["id"], "status": "resolved", **resume}
+    given, told = await posted(program, "careful", thread, resume=[entry])
+    if answer is None:
+        problem(given, 422, "VALIDATION")
+        entry = {"interruptId": interrupt["id"], "payload": "later"}
+        given, told = await posted(program, "careful", thread, resume=[entry])
+    said = "".join(event.get("delta", "") for event in told)
+    assert said == f"ann says {answer or 'later'}", given.text
+
+
 async def test_what_fails_is_an_error(agui: AgUi) -> None:
     made = await agui.run("broken", "t", messages=[user_says("public")])
     assert made["error"] == "The printer is on fire"
@@ -206,7 +257,7 @@ async def test_whom_it_is_not_for(program: Chat) -> None:
         answer = await client.post("/api/agui/nobody", json=body)
         problem(answer, 404, "NOT_FOUND", "Agent not found")
         problem(await client.post("/api/agui/echo", json=body), 422, "VALIDATION")
-        resume = [{"interruptId": "x:1:y", "status": "resolved"}]
+        resume = [{"interruptId": "x:1:y", "status": "resolved", "payload": "deny"}]
         answer = await client.post("/api/agui/echo", json={**body, "resume": resume})
         problem(answer, 404, "NOT_FOUND", "Interrupt not found")
     async with httpx.AsyncClient(base_url=house.server.url) as client:
@@ -225,3 +276,54 @@ async def test_whom_it_is_not_for(program: Chat) -> None:
         answer = await client.post("/api/agui/echo", json=body, timeout=LONG)
         assert answer.status_code == 200
     assert await program.rest("ann").messages(session) == []
+
+
+async def test_what_is_refused_makes_no_session_and_what_makes_one_is_counted(
+    make_program: Callable[..., Program],
+) -> None:
+    server = make_program(rate_limit_enabled="true", rate_limit_messages_per_minute="3")
+    async with House(server) as house:
+        chat = Chat(house)
+
+        async def sessions() -> int:
+            return int((await chat.rest("ann").get("/sessions")).json()["total"])
+
+        resume = [{"interruptId": f"{uuid.uuid4()}:0:x", "payload": "approve"}]
+        for asked, status, code in (
+            ({"messages": []}, 422, "VALIDATION"),
+            ({"messages": [user_says("a\0b")]}, 422, "VALIDATION"),
+            ({"messages": [user_says(" ")]}, 422, "VALIDATION"),
+            ({"messages": [{**user_says(""), "content": 7}]}, 422, "VALIDATION"),
+            ({"messages": [user_says("x" * 70_000)]}, 413, "TOO_LARGE"),
+            ({"resume": resume}, 404, "NOT_FOUND"),
+        ):
+            answer, _ = await posted(chat, "echo", str(uuid.uuid4()), **asked)
+            problem(answer, status, code)
+        assert await sessions() == 0
+        for number in range(3):
+            answer, _ = await posted(chat, "echo", f"t{number}", messages=[user_says("hi")])
+            assert answer.status_code == 200
+        answer, _ = await posted(chat, "echo", "t3", messages=[user_says("hi")])
+        problem(answer, 429, "RATE_LIMIT")
+        assert await sessions() == 3
+
+
+async def test_a_resume_is_of_its_own_thread(program: Chat) -> None:
+    _, told = await posted(program, "careful", "one", messages=[user_says("clean up")])
+    (interrupt,) = told[-1]["outcome"]["interrupts"]
+    resume = [{"interruptId": interrupt["id"], "payload": "later"}]
+    for agent, thread in (("careful", "two"), ("echo", "one")):
+        answer, _ = await posted(program, agent, thread, resume=resume)
+        problem(answer, 404, "NOT_FOUND", "Interrupt not found")
+    answer, told = await posted(program, "careful", "one", resume=resume)
+    assert "".join(event.get("delta", "") for event in told) == "ann says later"
+
+
+async def test_long_ids_of_messages_are_told_apart(program: Chat) -> None:
+    for last in "AB":
+        message = {**user_says(last), "id": "x" * 199 + last}
+        for _ in range(2):  # Once by its id.
+            _, told = await posted(program, "echo", "t", messages=[message])
+            assert "".join(event.get("delta", "") for event in told) == last
+    sessions = (await program.rest("ann").get("/sessions")).json()["sessions"]
+    assert len(await program.rest("ann").messages(sessions[0]["session_id"])) == 4

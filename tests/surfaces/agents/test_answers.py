@@ -165,6 +165,12 @@ async def test_events_of_several_answers_go_on_each_from_its_own_place(program: 
             headers={"Last-Event-ID": wrong},
         )
         problem(answer, 422, "VALIDATION")
+    # Where the message is new, it does not matter where its sender was before.
+    async with api.stream(
+        "POST", path, {"content": "new", "client_id": "n"}, last_event_id=f"{question['id']}:0"
+    ) as events:
+        new = [one.get("content", "") for _, one in await events.all()]
+    assert "".join(new) == "new"
     answer = await api.post(path, {"content": "not sent"}, headers={"Last-Event-ID": "x"})
     problem(answer, 422, "VALIDATION", "Last-Event-ID: not one that was given out")
     assert "not sent" not in [message["content"] for message in await api.messages(session)]

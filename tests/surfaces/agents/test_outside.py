@@ -258,3 +258,16 @@ async def test_its_steps_count_as_signals(make_program: Callable[..., Program]) 
             await bot.send("stream_chunk", message_id=run, content="x", index=index)
         await bot.send("stream_end", message_id=run)
         assert (await answer_of(ann))[1] == "x" * 200
+
+
+async def test_an_id_that_is_there_is_refused_in_whatever_org(program: Chat) -> None:
+    _, _, bot = await two(program)
+    run = str(uuid.uuid4())
+    await bot.ask("stream_start", message_id=run)
+    async with House(program.house.server) as house:
+        for chat in (program, Chat(house)):
+            _, _, other = await two(chat)
+            told = await other.ask("stream_start", message_id=run)
+            assert (told["code"], told["message"]) == ("CONFLICT", "There is a message of this id")
+            told = await other.ask("stream_start", message_id=str(uuid.uuid4()))
+            assert told["type"] == "stream_started"

@@ -118,7 +118,10 @@ async def test_the_server_says_what_the_page_says(program: Chat) -> None:
     thinking = await program.session("ann", "thinker")
     steps = recorded(await program.join("ann", thinking), heard)
     await steps.send("message", content="life")
-    await answer_of(steps)
+    run, _, _ = await answer_of(steps)
+    # Whole, as whoever comes late gets them: on the way they may come in parts.
+    async with program.rest("ann").stream("GET", f"/runs/{run}/stream") as events:
+        heard += [frame for _, frame in await events.all()]
     await bob.close()
     await ann.next("system", event="user_left", patience=LONG)
     shown = frames(PAGE, "json told")

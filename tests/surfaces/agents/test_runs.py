@@ -85,6 +85,7 @@ async def test_a_repeat_asks_nobody_again(program: Chat) -> None:
     assert (again["message_id"], again["reply_to"]) == (first["message_id"], 2)
     answer = await api.post(path, {"content": "once", "client_id": "c1"})
     assert (answer.status_code, answer.json()["message_id"]) == (200, first["message_id"])
+    assert answer.json()["runs"] == [run]
     # Whoever asks for the stream again watches the first answer.
     async with api.stream(
         "POST", f"{path}/stream", {"content": "once"}, idempotency_key="c1"
@@ -534,3 +535,38 @@ async def test_what_waits_is_begun_by_another_node(
             assert end["status"] == "complete"
     finally:
         cluster.stop()
+
+
+async def test_what_an_agent_nests_too_deep_harms_no_history(program: Chat) -> None:
+    session = await program.session("ann", "deep")
+    ann = await program.join("ann", session)
+    await ann.send("message", content="step")
+    _, text, _ = await answer_of(ann)
+    assert text == "That was deep."
+    await ann.send("message", content="ask")
+    asked = await ann.next("approval_request", patience=LONG)
+    assert str(asked["details"]["how"]).count("[") == 30
+    history = await program.rest("ann").messages(session)
+    assert str(history[1]["metadata"]["steps"][0]["input"]).count("[") == 31
+    found = await program.rest("ann").get("/search", q="deep")
+    assert found.status_code == 200, found.text
+
+
+async def test_an_answer_beyond_the_output_limit_is_read_to_its_end(
+    make_program: Callable[..., Program],
+) -> None:
+    async with House(make_program(output_limit_bytes=str(64 * 1024))) as house:
+        chat = Chat(house)
+        session = await chat.session("ann")
+        question = "\x01" * 20_000  # Six bytes each, as JSON.
+        api = chat.rest("ann")
+        sent = await api.post(f"/sessions/{session}/messages", {"content": question})
+        (run,) = sent.json()["runs"]
+        async with asyncio.timeout(LONG):
+            while (await api.get(f"/runs/{run}")).json()["status"] == "streaming":
+                pass
+        for place in ({}, {"Last_Event_ID": f"{run}:-1"}):
+            async with api.stream("GET", f"/runs/{run}/stream", **place) as events:
+                told = await events.all()
+            assert "".join(one.get("content", "") for _, one in told) == question
+            assert told[-1][1]["type"] == "stream_end"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import orjson
@@ -9,18 +10,19 @@ import orjson
 from madang.clock import SystemClock
 from madang.gateways.entrance import Entrance
 from madang.hub.frame import Frame
-from madang.surfaces.agents.viewing import RunViewer, numbered
+from madang.surfaces.agents.seats import PIECE
+from madang.surfaces.agents.viewing import RunViewer, numbered, pieces
 
 
 def frame(kind: str, message_id: str = "a", **fields: Any) -> Frame:
     return Frame(orjson.dumps({"type": kind, "message_id": message_id, **fields}))
 
 
-def viewer(*runs: str) -> RunViewer:
+def viewer(*runs: str, limit: int = 2**20) -> RunViewer:
     entrance = Entrance(
         lambda _: None, SystemClock(), origins=(), dev=False, most=10, heartbeat=25, timeout=60
     )
-    return RunViewer(entrance, 2**20, runs)
+    return RunViewer(entrance, limit, runs)
 
 
 async def told(watching: RunViewer) -> list[Frame]:
@@ -64,3 +66,48 @@ async def test_what_was_had_is_cut_off_and_what_is_not_of_its_runs_left_out() ->
     assert [event.id for event in events] == ["a:2", "b:0", "a:3", "b:1"]
     first = orjson.loads(str(events[0].data))
     assert (first["content"], first["offset"]) == ("two 안녕", 4)
+
+
+async def test_what_was_told_before_it_came_comes_first_and_makes_nobody_slow() -> None:
+    watching = viewer("a", limit=1_000)
+    begun = [frame("stream_start")]
+    begun += [frame("stream_chunk", content="x" * 500, index=n, offset=n * 500) for n in range(9)]
+    for one in begun:
+        watching.begin(one)
+    rest = frame("stream_chunk", content="y", index=9, offset=4_500)
+    watching.write(rest)
+    watching.begin(frame("approval_request"))
+    watching.write(frame("stream_end"))
+    assert watching.open
+    kinds = [one.content["type"] for one in await told(watching)]
+    assert kinds[:-3] == [one.content["type"] for one in begun]
+    assert kinds[-3:] == ["approval_request", "stream_chunk", "stream_end"]
+    # Whoever does not read what comes then is.
+    watching = viewer("a", limit=1_000)
+    watching.begin(begun[0])
+    for one in begun[1:]:
+        watching.write(one)
+    assert not watching.open
+    assert [one.content["type"] for one in await told(watching)] == [
+        one.content["type"] for one in begun[:3]
+    ]
+
+
+def test_a_text_in_pieces_can_be_come_back_to_after_each() -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    for _ in range(200):
+        ends: list[int] = []
+        for _ in range(rng.randrange(12)):
+            size = rng.choice((0, 1, 10, PIECE // 3, PIECE, PIECE + 1, PIECE * 2))
+            ends.append((ends[-1] if ends else 0) + size)
+        text = "".join(rng.choices("ab", k=ends[-1] if ends else rng.randrange(3)))
+        offset = rng.choice([0, *ends])
+        for one in pieces("a", text, ends, offset):
+            content = one.content
+            assert content["offset"] == offset
+            assert content["content"] == text[offset : offset + len(content["content"])]
+            offset += len(content["content"])
+            assert offset == len(text) or offset == ends[content["index"]]
+        assert offset == len(text)

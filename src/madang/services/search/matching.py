@@ -199,7 +199,7 @@ def _highlight(field: str, text: str, query: Query) -> Highlight:
         # At a word, where one begins near.
         space = text.find(" ", start, ranges[0][0])
         start = start if space < 0 else space + 1
-    end = min(len(text), max(start + SNIPPET, ranges[0][1] if ranges else 0))
+    end = min(len(text), start + SNIPPET)
     shown = [(a - start, min(b, end) - start) for a, b in ranges[:_MOST_RANGES] if a < end]
     part = text[start:end]
     return Highlight(field, part, _in_utf16(part, shown), _utf16_length(text[:start]))

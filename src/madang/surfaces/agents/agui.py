@@ -9,12 +9,13 @@ taken, once by its id. What a run asks people is an interrupt, answered by the `
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from madang.gateways.sse import SSE_PING_SECONDS, EventStream
@@ -27,9 +28,11 @@ from madang.services.approvals import AnswerApproval
 from madang.services.sessions import CreateSession
 from madang.surfaces.agents import bodies
 from madang.surfaces.agents.rest import Parts
-from madang.surfaces.fields import Text
+from madang.surfaces.fields import Text, error_of
 from madang.surfaces.requests import Caller
 
+MOST_PLAIN_ID = 160
+"""Characters of a message's id that stands in a `client_id` as it is."""
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 
 
@@ -47,7 +50,7 @@ class Said(_Given):
 
 class Resume(_Given):
     interruptId: Annotated[str, Field(max_length=300)]
-    status: str = "resolved"
+    status: Literal["resolved", "cancelled"] = "resolved"
     payload: Any = None
 
 
@@ -68,52 +71,92 @@ def add_agui(routes: APIRouter, parts: Parts) -> None:
         if offered is None or not is_own_agent(offered.user_id):
             raise NotFound("Agent not found")
         user = await parts.watching.ready(caller)
-        session_id = await _session(parts, caller, agent, offered.user_id, body.threadId)
         run: Run | None
         place: int | None = None
+        thread = _Thread(parts, caller, offered.user_id, body.threadId, agent)
         if body.resume:
-            run, place = await _resumed(parts, caller, session_id, body.resume)
+            run, place = await _resumed(thread, body.resume)
         else:
-            run = await _asked(parts, caller, session_id, body)
+            run = await _asked(thread, body.messages)
         told = _events(parts, caller, user, body, run, place)
         # The protocol's clients part events at plain line feeds.
         return EventStream(told, ping=SSE_PING_SECONDS, send_timeout=parts.send_timeout, sep="\n")
 
 
-async def _session(
-    parts: Parts, caller: Identity, agent: str, agent_user: str, thread_id: str
-) -> str:
-    known = parse_uuid(thread_id)
-    if known is not None:
-        seen = await parts.store.session(caller.org, known, caller.user_id)
-        if seen is not None:
-            if seen.session.agent_id != agent_user:
-                raise Conflict("The thread is a session of another agent")
-            return known
-    told = orjson.dumps([agent, caller.user_id, thread_id])
-    key = f"agui:{hashlib.sha256(told).hexdigest()}"
-    opened = await parts.writer.write(
-        CreateSession(
-            caller.org,
-            caller.user_id,
-            agent_user,
-            metadata={"thread_id": thread_id},
-            when_busy=parts.when_busy,
-            key=key,
+@dataclass(frozen=True, slots=True)
+class _Thread:
+    """What the caller calls a thread, with an agent that is on offer as `agent`."""
+
+    parts: Parts
+    caller: Identity
+    agent_user: str
+    thread_id: str
+    agent: str
+
+    @property
+    def key(self) -> str:
+        """That of the session that the caller's first run makes."""
+        told = orjson.dumps([self.agent, self.caller.user_id, self.thread_id])
+        return f"agui:{hashlib.sha256(told).hexdigest()}"
+
+    async def session(self) -> str:
+        """Its session: the one of that id, else the caller's own, made where there is none."""
+        parts, caller = self.parts, self.caller
+        known = parse_uuid(self.thread_id)
+        if known is not None:
+            seen = await parts.store.session(caller.org, known, caller.user_id)
+            if seen is not None:
+                if seen.session.agent_id != self.agent_user:
+                    raise Conflict("The thread is a session of another agent")
+                return known
+        opened = await parts.writer.write(
+            CreateSession(
+                caller.org,
+                caller.user_id,
+                self.agent_user,
+                metadata={"thread_id": self.thread_id},
+                when_busy=parts.when_busy,
+                key=self.key,
+            )
         )
-    )
-    return str(opened.conversation.id)
+        return str(opened.conversation.id)
+
+    async def run(self, message_id: str) -> Run | None:
+        """A run of it."""
+        caller, store = self.caller, self.parts.store
+        run = await store.run(caller.org, message_id, caller.user_id)
+        if run is None:
+            return None
+        seen = await store.session(caller.org, run.conversation_id, caller.user_id)
+        if seen is None or seen.session.agent_id != self.agent_user:
+            return None
+        own = run.conversation_id == parse_uuid(self.thread_id)
+        return run if own or seen.view.conversation.direct_key == self.key else None
 
 
-async def _asked(parts: Parts, caller: Identity, session_id: str, body: RunInput) -> Run | None:
-    """The run that answers the last message of the user."""
-    said = next((one for one in reversed(body.messages) if one.role == "user"), None)
+async def _asked(thread: _Thread, messages: Sequence[Said]) -> Run | None:
+    """The run that answers the last message of the user. What is no message, or one too many,
+    makes no session."""
+    said = next((one for one in reversed(messages) if one.role == "user"), None)
     if said is None:
         raise Invalid("messages: there is none of the user")
-    message = bodies.NewMessage(content=_text(said.content), client_id=f"agui:{said.id}"[:200])
-    done = await parts.send(caller, session_id, message, None)
+    try:
+        message = bodies.NewMessage(content=_text(said.content), client_id=_client_id(said.id))
+    except ValidationError as error:
+        raise error_of(error.errors(include_url=False)) from None
+    parts, caller = thread.parts, thread.caller
+    parts.admit(caller, message)
+    session_id = await thread.session()
+    done = await parts.send_admitted(caller, session_id, message, None)
     runs = await parts.store.runs_answering(caller.org, session_id, done.message.id)
     return runs[-1] if runs else None
+
+
+def _client_id(message_id: str) -> str:
+    """One for each of the client's ids, however long."""
+    if len(message_id) > MOST_PLAIN_ID:
+        message_id = f"sha256:{hashlib.sha256(message_id.encode()).hexdigest()}"
+    return f"agui:{message_id}"
 
 
 def _text(content: Any) -> str:
@@ -126,28 +169,45 @@ def _text(content: Any) -> str:
     raise Invalid("messages: the content is no text")
 
 
-async def _resumed(
-    parts: Parts, caller: Identity, session_id: str, entries: list[Resume]
-) -> tuple[Run, int]:
+async def _resumed(thread: _Thread, entries: Sequence[Resume]) -> tuple[Run, int]:
     """The run that waited for these answers, and the number of the last chunk that was told."""
+    parts, caller = thread.parts, thread.caller
+    answers: list[AnswerApproval] = []
     found: tuple[Run, int] | None = None
+    # All of them are understood before the first one counts.
     for entry in entries:
         message_id, place, request_id = _interrupt(entry.interruptId)
-        run = await parts.store.run(caller.org, message_id, caller.user_id)
-        if run is None or run.conversation_id != session_id:
+        answer = _answer(entry)
+        run = await thread.run(message_id)
+        if run is None:
             raise NotFound("Interrupt not found")
-        payload = entry.payload
-        if isinstance(payload, Mapping):
-            payload = payload.get("answer")
-        if not isinstance(payload, str):
-            payload = "deny" if entry.status == "cancelled" or payload is False else "approve"
-        await parts.writer.write(
-            AnswerApproval(caller.org, message_id, request_id, caller.user_id, payload[:100])
-        )
+        answers.append(AnswerApproval(caller.org, message_id, request_id, caller.user_id, answer))
         found = (run, place)
     if found is None:
         raise Invalid("resume: there is nothing to resume")
+    for answered in answers:
+        await parts.writer.write(answered)
     return found
+
+
+def _answer(entry: Resume) -> str:
+    """The option that was meant: the one that is named, or what yes and no stand for. Nothing else
+    is taken for a yes.
+
+    Raises:
+        Invalid: it says neither.
+    """
+    if entry.status == "cancelled":
+        return "deny"
+    said = entry.payload
+    if isinstance(said, Mapping):
+        named = [said[name] for name in ("answer", "approved") if name in said]
+        said = named[0] if len(named) == 1 else None
+    if isinstance(said, str) and said and len(said) <= 100:
+        return said
+    if isinstance(said, bool):
+        return "approve" if said else "deny"
+    raise Invalid("resume: the payload must be an option, true or false")
 
 
 def _interrupt(given: str) -> tuple[str, int, str]:
@@ -203,6 +263,8 @@ class Telling:
         """How much of each thought was told."""
         self._calls: dict[str, int] = {}
         """How much of each call's arguments was told; -1: it has ended."""
+        self._outputs: dict[str, Any] = {}
+        """What came of calls that have not ended."""
 
     def started(self) -> dict[str, Any]:
         return {"type": "RUN_STARTED", **self.place}
@@ -296,11 +358,13 @@ class Telling:
         if isinstance(arguments, str) and len(arguments) > had:
             told.append({"type": "TOOL_CALL_ARGS", **about, "delta": arguments[had:]})
             self._calls[call] = len(arguments)
+        if content.get("output") is not None:
+            self._outputs[call] = content["output"]
         if content["status"] != "running":
             self._calls[call] = -1
             told.append({"type": "TOOL_CALL_END", **about})
-            if content.get("output") is not None:
-                output = content["output"]
+            output = self._outputs.pop(call, None)
+            if output is not None:
                 text = output if isinstance(output, str) else orjson.dumps(output).decode()
                 result = {"type": "TOOL_CALL_RESULT", **about, "content": text, "role": "tool"}
                 told.append({**result, "messageId": f"{call}:result"})

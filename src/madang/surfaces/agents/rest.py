@@ -89,6 +89,11 @@ class Parts:
         self, caller: Identity, session_id: str, body: bodies.NewMessage, key: str | None
     ) -> Done:
         """Send a message. Raises `MadangError`."""
+        self.admit(caller, body)
+        return await self.send_admitted(caller, session_id, body, key)
+
+    def admit(self, caller: Identity, body: bodies.NewMessage) -> None:
+        """Check a message, and count it. Raises `MadangError`."""
         check_content(
             body.content,
             body.message_type,
@@ -98,6 +103,11 @@ class Parts:
             body.metadata,
         )
         self.count(caller)
+
+    async def send_admitted(
+        self, caller: Identity, session_id: str, body: bodies.NewMessage, key: str | None
+    ) -> Done:
+        """Send one that was checked and counted. Raises `MadangError`."""
         try:
             done: Done = await self.writer.write(
                 SendMessage(
@@ -270,12 +280,16 @@ def _add_history(routes: APIRouter, parts: Parts) -> None:
         """Send a message; the agent answers over the WebSocket. A repeat (same `client_id` or
         `Idempotency-Key`) answers 200 with the first one, and asks nobody again."""
         done = await parts.send(caller, session_id, body, idempotency_key)
+        runs = done.runs
+        if done.event is None:
+            found = await store.runs_answering(caller.org, session_id, done.message.id)
+            runs = tuple(run.message_id for run in found if is_own_agent(run.agent_id))
         told = {
             "message_id": done.message.id,
             "status": "sent",
             "created_at": iso(done.message.created_at),
             "seq": done.message.seq,
-            "runs": list(done.runs),
+            "runs": list(runs),
         }
         return JsonResponse(told, 201 if done.event else 200)
 

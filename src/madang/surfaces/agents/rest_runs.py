@@ -40,7 +40,8 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
         user = await parts.watching.ready(caller)
         done = await parts.send(caller, session_id, body, idempotency_key)
         runs = await store.runs_answering(caller.org, session_id, done.message.id)
-        places = places_in(runs, place) if runs else {}
+        # Whoever asks something new has seen nothing of its answer, wherever they were before.
+        places = places_in(runs, place) if runs and done.event is None else {}
         return _stream(parts, caller, user, runs, places, done.message.id)
 
     @routes.get("/runs/{message_id}/stream")

@@ -3,9 +3,10 @@ is about certain runs, each from where its client left off, until they have ende
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from bisect import bisect_right
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 import structlog
@@ -14,7 +15,7 @@ from sse_starlette import ServerSentEvent
 from madang.clock import Clock
 from madang.delivery.catchup import ToldLog
 from madang.delivery.members import Members
-from madang.delivery.stream import so_far
+from madang.delivery.stream import chunk_frame, steps_so_far
 from madang.delivery.streams import Streams
 from madang.gateways.entrance import Entrance
 from madang.gateways.sse import SseConnection
@@ -28,6 +29,7 @@ from madang.protocol.errors import Invalid, MadangError, NotFound, Unavailable
 from madang.services.approvals import approvals_of
 from madang.surfaces.admission import Admission
 from madang.surfaces.agents import frames
+from madang.surfaces.agents.seats import PIECE
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +41,7 @@ BEFORE_ALL = -1
 class RunViewer(SseConnection):
     """Takes what is about its runs, and of their text what its client has not had."""
 
-    __slots__ = ("_had", "_started", "left", "runs")
+    __slots__ = ("_begun_with", "_had", "_started", "left", "runs")
 
     def __init__(self, entrance: Entrance, limit: int, runs: Sequence[str]) -> None:
         super().__init__(entrance, limit)
@@ -47,6 +49,7 @@ class RunViewer(SseConnection):
         self.runs = frozenset(runs)
         self.left = set(runs)
         """Those that have not ended."""
+        self._begun_with: deque[Frame] = deque()
         self._had: dict[str, int] = {}
         self._started: set[str] = set()
 
@@ -55,36 +58,50 @@ class RunViewer(SseConnection):
         self._had[message_id] = offset
         self._started.add(message_id)
 
+    def begin(self, frame: Frame) -> None:
+        """Something of what was told before it came, which comes before all that is written to it.
+        It is as long as answers may be and counts towards no limit: nobody who reads it is slow."""
+        taken = self._take(frame)
+        if taken is not None:
+            self._begun_with.append(taken)
+            self._wake.set()
+
     def write(self, frame: Frame) -> None:
+        taken = self._take(frame)
+        if taken is not None:
+            super().write(taken)
+
+    def _take(self, frame: Frame) -> Frame | None:
+        """What of it is for this client."""
         content = frame.content
         message_id = content.get("message_id")
-        if message_id in self.runs and content.get("type") in TOLD:
-            self._take(frame, content, message_id)
-
-    def _take(self, frame: Frame, content: Mapping[str, Any], message_id: str) -> None:
+        if not self.open or message_id not in self.runs or content.get("type") not in TOLD:
+            return None
         match content["type"]:
             case "stream_start":
                 if message_id in self._started:
-                    return
+                    return None
                 self._started.add(message_id)
             case "stream_chunk":
                 offset, had = content["offset"], self._had.get(message_id, 0)
                 text = content["content"][max(0, had - offset) :]
                 if not text or offset > had:
-                    return
+                    return None
                 if offset < had:
                     frame = Frame(orjson.dumps({**content, "content": text, "offset": had}))
                 self._had[message_id] = had + len(text)
             case "stream_end":
                 if message_id not in self.left:
-                    return  # It was told from disk, before its event came here.
+                    return None  # It was told from disk, before its event came here.
                 self.left.discard(message_id)
-        super().write(frame)
+        return frame
 
     async def told(self) -> AsyncIterator[Frame]:
         """Frames, as they came wherever nothing of them was had, until the last run has ended or
         the connection was closed."""
         while True:
+            while self._begun_with:
+                yield self._begun_with.popleft()
             while self._outbox:
                 frame = self._outbox.popleft()
                 self._unsent -= len(frame.text)
@@ -158,6 +175,19 @@ def _offset(ends: Sequence[int], place: int | None, length: int) -> int | None:
     if place < 0:
         return 0
     return min(ends[place], length) if place < len(ends) else length
+
+
+def pieces(message_id: str, text: str, ends: Sequence[int], offset: int) -> Iterator[Frame]:
+    """A text from `offset` on. Each piece ends where a chunk did, so that its number is a place to
+    come back to: `PIECE` characters at most, or one chunk; the last is all the rest."""
+    while offset < len(text):
+        number = max(bisect_right(ends, offset + PIECE) - 1, bisect_right(ends, offset))
+        if number >= len(ends) - 1:
+            number, end = max(0, len(ends) - 1), len(text)
+        else:
+            end = ends[number]
+        yield Frame(chunk_frame(message_id, text[offset:end], number, offset))
+        offset = end
 
 
 class Watching:
@@ -252,11 +282,14 @@ class Watching:
             if offset is not None:
                 viewer.had(run.message_id, offset)
             start = frames.start_of(stream.message_id, stream.agent_id, stream.question_id)
-            viewer.write(Frame(orjson.dumps(start)))
-            for frame in so_far(stream, offset or 0):
-                viewer.write(frame)
+            viewer.begin(Frame(orjson.dumps(start)))
+            if not offset:
+                for frame in steps_so_far(stream):
+                    viewer.begin(frame)
+            for frame in pieces(run.message_id, stream.text, stream.ends, offset or 0):
+                viewer.begin(frame)
         for frame in asked:
-            viewer.write(frame)
+            viewer.begin(frame)
         if left:
             self._hub.join(viewer.member, room)
 
@@ -280,25 +313,17 @@ class Watching:
         if not self._hub.is_in(user, run.conversation_id):
             raise NotFound("Message not found")
         if message is None:
-            viewer.write(Frame(orjson.dumps(frames.end_of(run, None))))  # It never began.
+            viewer.begin(Frame(orjson.dumps(frames.end_of(run, None))))  # It never began.
             return
         text = message.content
         offset = _offset(run.ends, place, len(text))
         start = frames.stream_start(message)
         if offset is not None:
             viewer.had(run.message_id, offset)
-        viewer.write(Frame(orjson.dumps(start)))
+        viewer.begin(Frame(orjson.dumps(start)))
         for step in message.metadata.get("steps", ()):
             told = {"type": "run_step", "message_id": run.message_id, **step, "so_far": True}
-            viewer.write(Frame(orjson.dumps(told)))
-        index = max(0, len(run.ends) - 1)
-        if text[offset or 0 :]:
-            chunk = {
-                "type": "stream_chunk",
-                "message_id": run.message_id,
-                "content": text[offset or 0 :],
-                "index": index,
-                "offset": offset or 0,
-            }
-            viewer.write(Frame(orjson.dumps(chunk)))
-        viewer.write(Frame(orjson.dumps(frames.end_of(run, message))))
+            viewer.begin(Frame(orjson.dumps(told)))
+        for frame in pieces(run.message_id, text, run.ends, offset or 0):
+            viewer.begin(frame)
+        viewer.begin(Frame(orjson.dumps(frames.end_of(run, message))))
