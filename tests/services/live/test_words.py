@@ -87,3 +87,11 @@ def test_new_words_take_no_time() -> None:
 def test_what_is_kept_of_a_message(text: str, kept: str) -> None:
     assert content.chat(text) == kept
     assert content.chat(kept) == kept
+
+
+def test_a_pile_of_marks_takes_no_time() -> None:
+    """It is looked at within a commit: all others wait for it."""
+    begun = time.process_time()
+    shown = content.visible("a" + "\u0316\u0301" * 16_000 + "!")
+    assert time.process_time() - begun < 0.3
+    assert (shown[0], shown[-1], len(shown)) == ("a", "!", 10)

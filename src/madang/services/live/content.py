@@ -26,7 +26,9 @@ def visible(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
     if not text.isascii() or not text.isprintable():
         text = "".join(sign for sign in text if _is_seen(sign))
-    return signs.without_piles(unicodedata.normalize("NFC", text)).strip()
+    # Before it is composed, too: that takes the square of how many marks stand on one letter.
+    composed = unicodedata.normalize("NFC", signs.without_piles(text))
+    return signs.without_piles(composed).strip()
 
 
 def _is_seen(sign: str) -> bool:
