@@ -55,8 +55,12 @@ class TwoNodes(Server):
         return self._next().url
 
     @property
+    def logs(self) -> list[str]:
+        return [node.log for node in self.nodes]
+
+    @property
     def log(self) -> str:
-        return "".join(node.log for node in self.nodes)
+        return "".join(self.logs)
 
     def start(self) -> None:
         for node in self.nodes:

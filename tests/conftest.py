@@ -50,6 +50,16 @@ class Server:
     def log(self) -> str:
         return (self.directory / "server.log").read_text("utf-8", "replace")
 
+    @property
+    def logs(self) -> list[str]:
+        """Of each of its nodes."""
+        return [self.log]
+
+    def log_from_here(self) -> Callable[[], str]:
+        """What is logged from now on, whenever that is asked."""
+        before = [len(log) for log in self.logs]
+        return lambda: "".join(log[at:] for log, at in zip(self.logs, before, strict=True))
+
     def token(
         self,
         user_id: str,

@@ -283,15 +283,17 @@ OpenHouse = Callable[..., House]
 @asynccontextmanager
 async def house_on(server: Server) -> AsyncIterator[House]:
     """A house, and afterwards proof that the server took no harm."""
-    before = len(server.log)
+    log = server.log_from_here()
     async with House(server) as house:
         yield house
-    unharmed(server, before)
+    unharmed(server, log())
 
 
-def unharmed(server: Server, since: int = 0) -> None:
-    """Nothing of ours failed. A stock uvicorn logs the broken frames of clients as failures of its
-    own: on it, only tracebacks that lead through Madang count."""
-    for failure in server.log[since:].split("Traceback")[1:]:
+def unharmed(server: Server, log: str | None = None) -> None:
+    """Nothing of ours failed, as its log says, or this part of it. A stock uvicorn logs the broken
+    frames of clients as failures of its own: on it, only tracebacks that lead through Madang
+    count."""
+    logged = server.log if log is None else log
+    for failure in logged.split("Traceback")[1:]:
         stock = isinstance(server, AsgiServer)
         assert stock and "src/madang/" not in failure, f"Traceback{failure}"
