@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 
+from tests.conftest import select_a_moment
 from tests.ports import free_port
 
 T = TypeVar("T")
@@ -136,7 +137,7 @@ class Postgres:
                     if self._process.poll() is not None:
                         log = (self._directory / "log").read_text()
                         raise RuntimeError(f"PostgreSQL did not start:\n{log}") from None
-                    await asyncio.sleep(0.02)  # nothing tells when it will be there
+                    select_a_moment()  # This loop has nothing else to do.
                 else:
                     await connection.close()
                     return

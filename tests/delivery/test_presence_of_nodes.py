@@ -44,13 +44,19 @@ async def hears(connection: Recorder, *expected: tuple[str, str]) -> None:
     await eventually(lambda: told(connection) == list(expected))
 
 
-async def test_coming_and_going_is_heard_on_the_other_node(rooms: tuple[Room, Room]) -> None:
-    here, there = rooms
+async def both_come(here: Room, there: Room) -> tuple[Recorder, Recorder]:
+    """Ann here and Ben there, who has heard of her."""
     ben = there.come("ben")
     there.clock.jump(2)
     ann = here.come("ann")
     here.clock.jump(0.1)
     await hears(ben, ("user.online", "ann"))
+    return ann, ben
+
+
+async def test_coming_and_going_is_heard_on_the_other_node(rooms: tuple[Room, Room]) -> None:
+    here, there = rooms
+    ann, ben = await both_come(here, there)
     here.go(ann)
     here.clock.jump(GRACE - 1)
     here.clock.jump(2)
@@ -103,11 +109,7 @@ async def test_the_last_turn_is_told_last(
 ) -> None:
     """Ann left one node and came to the other; of the two words the second came first."""
     here, there = rooms
-    ben = there.come("ben")
-    there.clock.jump(2)
-    ann = here.come("ann")
-    here.clock.jump(0.1)
-    await hears(ben, ("user.online", "ann"))
+    ann, ben = await both_come(here, there)
     words: list[tuple[str, Sequence[PresenceTold]]] = []
     bus = here.presence._bus
     tell = bus.tell_presence

@@ -38,7 +38,8 @@ Apply = Callable[..., Committed]
 
 
 def _wait(connection: Connection, seconds: float) -> None:
-    """In the writer's thread on SQLite, in a greenlet of the loop on PostgreSQL."""
+    """Be as late as the bug is: in the writer's thread on SQLite, in a greenlet of the loop on
+    PostgreSQL."""
     if connection.dialect.name == "sqlite":
         time.sleep(seconds)
     else:

@@ -98,6 +98,20 @@ class Talk:
             self.acks.setdefault(("ann", client_id), []).append(place)
         return answer
 
+    async def until_refused(self, phone: Phone) -> Frame:
+        """Send until there is no more room: the error."""
+        for _ in range(5000):
+            answer = await self.send(phone)
+            if answer["type"] == "error":
+                return answer
+        raise AssertionError("nothing was refused")
+
+    async def go_on(self, phone: Phone) -> None:
+        """What was refused last goes through, and more."""
+        assert (await self.send(phone, self.tried[-1]))["type"] == "message.sent"
+        for _ in range(5):
+            assert (await self.send(phone))["type"] == "message.sent"
+
     async def check(self, seen: list[Listed]) -> None:
         """Nothing is lost, doubled or out of order, on the server and at a listener."""
         there = await history_of(self.server, "ann", self.room)
@@ -163,11 +177,7 @@ async def test_a_full_disk(ordinary: OrdinaryServer) -> None:
         for _ in range(20):
             assert (await talk.send(ann))["type"] == "message.sent"
         ordinary.fill_the_disk()
-        answer: Frame = {}
-        for _ in range(1000):
-            answer = await talk.send(ann)
-            if answer["type"] == "error":
-                break
+        answer = await talk.until_refused(ann)
         await refused(ordinary, room, answer)
         async with calling(ordinary.ws, ben_token) as late:
             await late.until("system")
@@ -175,10 +185,7 @@ async def test_a_full_disk(ordinary: OrdinaryServer) -> None:
             resumed = await late.until("resumed")
             assert (resumed["recovered"], resumed["events"]) == (True, len(talk.acks))
         ordinary.make_room()
-        for client_id in talk.tried[-1:]:
-            assert (await talk.send(ann, client_id))["type"] == "message.sent"
-        for _ in range(5):
-            assert (await talk.send(ann))["type"] == "message.sent"
+        await talk.go_on(ann)
         await ben.rest()
         await talk.check(new_messages(ben))
         ordinary.kill()
@@ -217,17 +224,11 @@ async def test_a_full_postgresql(small_postgres: Postgres, on_postgres: Server) 
         for _ in range(20):
             assert (await talk.send(ann))["type"] == "message.sent"
         small_postgres.limit_files(TABLE_BYTES)
-        answer: Frame = {}
-        for _ in range(5000):
-            answer = await talk.send(ann)
-            if answer["type"] == "error":
-                break
+        answer = await talk.until_refused(ann)
         says_nothing_of_the_disk(answer)
         await reading_goes_on(server, room)
         small_postgres.limit_files(None)
-        assert (await talk.send(ann, talk.tried[-1]))["type"] == "message.sent"
-        for _ in range(5):
-            assert (await talk.send(ann))["type"] == "message.sent"
+        await talk.go_on(ann)
         await ben.rest()
         await talk.check(new_messages(ben))
         small_postgres.stop()
@@ -257,9 +258,7 @@ async def test_a_read_only_database(ordinary: OrdinaryServer) -> None:
         await ben.send("resume", cursor=cursor)
         assert (await ben.until("resumed"))["events"] == 20
         ordinary.make_writable(True)
-        assert (await talk.send(ann, talk.tried[-1]))["type"] == "message.sent"
-        for _ in range(5):
-            assert (await talk.send(ann))["type"] == "message.sent"
+        await talk.go_on(ann)
         await ben.rest()
         seen = new_messages(ben)
         await talk.check(seen)

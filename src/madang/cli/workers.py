@@ -93,6 +93,7 @@ class _Workers:
         else:
             sentence = f"Worker {place} ended with {code}; another begins."
             words.warn(self._settings, sentence, loud=True)
+            # The pause itself is wanted. Signals are heard in it, other ends after it.
             time.sleep(RESTART_SECONDS)
             if not self._stopping:
                 self._start(place)

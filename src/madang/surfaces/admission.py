@@ -159,11 +159,8 @@ class Admission:
         async def known() -> None:
             try:
                 identity = await identify
-            except (Unavailable, RateLimited) as error:
-                self._early.pop(connection, None)
-                connection.close(CloseCode.TRY_LATER, error.text)
             except MadangError as error:
-                self._refuse(connection, error.text)
+                self._turn_away(connection, error)
             else:
                 if connection.open:
                     self._identified(connection, identity, welcome, received)
@@ -268,16 +265,21 @@ class Admission:
         except Exception:
             failed(connection, "work for a connection failed")
 
+    def _turn_away(self, connection: Connection, error: MadangError) -> None:
+        """For good, or until it may try again."""
+        if isinstance(error, (Unavailable, RateLimited)):
+            self._early.pop(connection, None)
+            connection.close(CloseCode.TRY_LATER, error.text)
+        else:
+            self._refuse(connection, error.text)
+
     async def _no_impostor(
         self, connection: Connection, identity: Identity, known: Callable[[], None]
     ) -> None:
         try:
             await self._impostors.check(identity.org, identity.user_id)
-        except Unavailable as error:
-            self._early.pop(connection, None)
-            connection.close(CloseCode.TRY_LATER, error.text)
         except MadangError as error:
-            self._refuse(connection, error.text)
+            self._turn_away(connection, error)
         else:
             if connection.open:
                 known()
