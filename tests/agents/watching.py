@@ -51,6 +51,10 @@ class Viewer(Recorder):
     def chunks(self) -> list[dict[str, Any]]:
         return [frame for frame in self.told() if frame["type"] == "stream_chunk"]
 
+    def frames_of(self, run: str) -> list[str]:
+        """What kinds of frames told of this run."""
+        return [frame["type"] for frame in self.told() if frame.get("message_id") == run]
+
     @property
     def steps(self) -> dict[str, dict[str, Any]]:
         """The steps so far, as a client puts them together. Of no text anything was left out."""

@@ -4,8 +4,9 @@ whenever somebody comes."""
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,10 +18,11 @@ from madang.bus.memory import MemoryBus, MemoryEnd
 from madang.clock import SystemClock
 from madang.compose import Madang
 from madang.delivery.how_far import RUN_TEXT
+from madang.model.nouns import Batch, Event
 from madang.model.runs import own_agent
 from madang.ports.bus import Bus, Note, RunTold
 from madang.protocol.errors import NotFound
-from madang.services.messages import SendMessage
+from madang.services.messages import DeleteMessage, SendMessage
 from madang.services.sessions import CreateSession
 from madang.settings import Settings
 from madang.testing import JumpingClock
@@ -36,12 +38,18 @@ class Lossy:
         self._end = end
         self._loses = loses
         self.lost = 0
+        self.dumb = False
+        """Whether it tells of no commit either."""
 
     def tell_run(self, org_id: str, told: RunTold) -> None:
         if self._loses(told):
             self.lost += 1
         else:
             self._end.tell_run(org_id, told)
+
+    def tell_commit(self, batch: Batch, named: Sequence[tuple[str, Event]]) -> None:
+        if not self.dumb:
+            self._end.tell_commit(batch, named)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._end, name)
@@ -262,6 +270,30 @@ async def test_where_nothing_arrives_the_end_brings_it_all(cluster: Callable[...
     assert kinds[-3:] == ["stream_start", "stream_chunk", "stream_end"]
 
 
+async def test_what_is_read_from_the_log_after_its_end_begins_all_the_same(
+    cluster: Callable[..., Any],
+) -> None:
+    """The log refers to the message as it is now: over, or deleted."""
+    here, there = await cluster(lambda told: True)
+    typed, room = Typed(here), await session(here)
+    viewer, other = await watch(there, room), await watch(here, room)
+    here.bus.dumb = True
+    runs = [await ask(here, room), await ask(here, room)]
+    typed.type("all ", "of ", "it", None, "gone", None)
+    await eventually(lambda: ends_of(other) == runs, PATIENCE)
+    await here.writer.write(DeleteMessage(ORG, runs[1], "ann"))
+    assert not viewer.told()
+    await there.delivery.check_heads()
+    await eventually(lambda: ends_of(viewer) == runs, PATIENCE)
+    assert viewer.frames_of(runs[0]) == ["stream_start", "stream_chunk", "stream_end"]
+    assert viewer.frames_of(runs[1])[:2] == ["stream_start", "stream_end"]
+    assert [chunk["content"] for chunk in viewer.chunks()] == ["all of it"]
+
+
+def ends_of(viewer: Viewer) -> list[str]:
+    return [frame["message_id"] for frame in viewer.told() if frame["type"] == "stream_end"]
+
+
 def silent(_: Any) -> Any:
     """A node that does not answer how far a run is."""
     raise NotFound("Not now")
@@ -402,10 +434,11 @@ class Counting(JumpingClock):
     """Counts the timers that are set."""
 
     timers = 0
+    most = 10_000.0
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
         self.timers += 1
-        assert self.timers < 10_000, "it spins"
+        assert self.timers < self.most, "it spins"
         return super().call_later(seconds, callback)
 
 
@@ -430,6 +463,7 @@ async def test_without_a_delay_a_log_that_is_behind_is_waited_for_in_peace(
     clock.jump(0.04)
     assert viewer.text == "one " and clock.timers - before <= 5
     typed.type(None)
+    clock.most = math.inf  # Time rushes until it has stopped.
     await stopped(app, clock)
 
 

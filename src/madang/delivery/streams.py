@@ -269,7 +269,7 @@ class Streams:
         message = event.message
         if message is None or message.message_type != "stream":
             return
-        if event.type == "message.new" and message.metadata.get("status") == "streaming":
+        if event.type == "message.new":  # Where the log is read late, it may be over by now.
             self._begin(event)
         elif event.type == "run.ended":
             self._end(event)

@@ -57,7 +57,9 @@ def _told(event: Event) -> dict[str, Any] | None:
     match event.type:
         case "message.new":
             assert message is not None
-            if is_streaming(message):
+            if message.message_type == "stream":
+                # Its beginning, however far it is by now: where the log is read late it refers to
+                # the message as it is then.
                 return stream_start(message)
             return message_fields(message)
         case "run.ended":
@@ -149,10 +151,6 @@ def approval_request(message: Message, request_id: str, asked: Mapping[str, Any]
         "options": asked.get("options", []),
         "details": asked.get("details", {}),
     }
-
-
-def is_streaming(message: Message) -> bool:
-    return message.message_type == "stream" and message.metadata.get("status") == "streaming"
 
 
 def stream_start(message: Message) -> dict[str, Any]:
