@@ -442,6 +442,35 @@ async def test_the_client_of_the_readme_runs(server: Server, tmp_path: Path) -> 
     assert "안녕, courtyard!" in lines[1]
 
 
+def test_agents_and_files_as_the_readme_tells_them(server: Server, tmp_path: Path) -> None:
+    page = (ROOT / "README.md").read_text("utf-8")
+    said, sent = (block for block in blocks(page, "sh") if "$CHAT" in block)
+    # In one shell, as somebody would; the search is asked until the index has followed.
+    sent, search = sent.rsplit("\n", 2)[:2]
+    until = f"until {search} | tee found | grep -q relevance; do :; done"
+    script = f"{said}\necho ---\n{sent}\n{until}".replace("http://127.0.0.1:8000", server.url)
+    script = script.replace("$(madang token alice)", server.token("alice"))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        cwd=tmp_path,
+        env={"PATH": path, "PYTHONUTF8": "1"},
+        stdout=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=True,
+        text=True,
+        encoding="utf-8",
+    )
+    stream, _, file = done.stdout.partition("---")
+    told = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith("data: ")]
+    (asked,) = re.findall(r'"content": "(.*?)"', said)
+    assert "".join(frame.get("content", "") for frame in told) == asked
+    assert (told[0]["type"], told[-1]["status"]) == ("stream_start", "complete")
+    assert json.loads(file)["file_info"]["name"] == "plan.txt"
+    found = json.loads((tmp_path / "found").read_text("utf-8"))["results"]
+    assert found and all("courtyard" in message["content"].lower() for message in found)
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[int]:
     """The app of the README under uvicorn; its port."""
