@@ -31,6 +31,7 @@ class Stream:
         "agent_id",
         "ahead",
         "ahead_steps",
+        "alternative_of",
         "asking",
         "begun",
         "conversation_id",
@@ -57,11 +58,13 @@ class Stream:
         message_id: str,
         agent_id: str,
         question_id: str | None,
+        alternative_of: str | None,
         *,
         own: bool,
     ) -> None:
         self.org_id = org_id
         self.question_id = question_id
+        self.alternative_of = alternative_of
         self.conversation_id = conversation_id
         self.message_id = message_id
         self.agent_id = agent_id
@@ -123,6 +126,7 @@ def stream_of(message: Message, *, own: bool) -> Stream:
         message.id,
         message.sender_id,
         message.reply_to_id,
+        message.metadata.get("alternative_of"),
         own=own,
     )
 
@@ -135,6 +139,7 @@ def stream_of_run(run: Run) -> Stream:
         run.message_id,
         run.agent_id,
         run.question_id,
+        run.alternative_of,
         own=False,
     )
 

@@ -308,6 +308,12 @@ async def test_an_answer_is_made_again_while_the_agent_is_busy(program: Chat) ->
     third = (await api.post(f"/runs/{again['message_id']}/regenerate")).json()["message_id"]
     start = await ann.next("stream_start", patience=LONG, message_id=third)
     assert start["alternative_of"] == first
+    # Whoever comes while it is written is told so, too.
+    late = await program.join("ann", session)
+    start = await late.next("stream_start", patience=LONG, message_id=third)
+    assert start["alternative_of"] == first
+    async with api.stream("GET", f"/runs/{third}/stream") as events:
+        assert (await events.next())[1]["alternative_of"] == first
     # Whoever repeats the question watches what it asked for, and none of the others.
     async with api.stream(
         "POST", f"{path}/stream", {"content": "x"}, idempotency_key="x"

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from madang.agents.catalog import Catalog, Offered
+from madang.delivery.stream import Stream
 from madang.model.ids import wire_user_id
 from madang.model.nouns import Event, Message
 from madang.model.runs import Run, Session, SessionView, agent_name
@@ -155,15 +156,20 @@ def approval_request(message: Message, request_id: str, asked: Mapping[str, Any]
 
 def stream_start(message: Message) -> dict[str, Any]:
     """The beginning of an answer."""
-    start = start_of(message.id, message.sender_id, message.reply_to_id)
-    if message.client_id is not None:
-        start["client_id"] = message.client_id
-    return {**start, **_alternative(message)}
+    first = message.metadata.get("alternative_of")
+    start = _start(message.id, message.sender_id, message.reply_to_id, first)
+    return start if message.client_id is None else {**start, "client_id": message.client_id}
 
 
-def start_of(message_id: str, agent_id: str, question_id: str | None) -> dict[str, Any]:
-    """The same, of which no more is known."""
-    return {
+def start_so_far(stream: Stream) -> dict[str, Any]:
+    """The same, for somebody who comes while it is written."""
+    return _start(stream.message_id, stream.agent_id, stream.question_id, stream.alternative_of)
+
+
+def _start(
+    message_id: str, agent_id: str, question_id: str | None, alternative_of: str | None
+) -> dict[str, Any]:
+    start = {
         "type": "stream_start",
         "message_id": message_id,
         "sender_type": "agent",
@@ -171,6 +177,7 @@ def start_of(message_id: str, agent_id: str, question_id: str | None) -> dict[st
         "agent_id": agent_name(agent_id),
         "reply_to_id": question_id,
     }
+    return start if alternative_of is None else {**start, "alternative_of": alternative_of}
 
 
 def end_of(run: Run, message: Message | None) -> dict[str, Any]:
@@ -195,11 +202,6 @@ def _stream_end(
     }
     error = None if message is None else message.metadata.get("error")
     return end if error is None else {**end, "error": error}
-
-
-def _alternative(message: Message) -> dict[str, Any]:
-    first = message.metadata.get("alternative_of")
-    return {} if first is None else {"alternative_of": first}
 
 
 def message_fields(message: Message) -> dict[str, Any]:

@@ -137,7 +137,7 @@ class Seats:
                 continue
             if stream.message_id not in had:
                 had[stream.message_id] = 0
-                start = frames.start_of(stream.message_id, stream.agent_id, stream.question_id)
+                start = frames.start_so_far(stream)
                 seat.connection.write(Frame(orjson.dumps(start)))
                 for frame in steps_so_far(stream):
                     seat.connection.write(frame)

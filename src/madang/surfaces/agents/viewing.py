@@ -281,7 +281,7 @@ class Watching:
             offset = _offset(stream.ends, places.get(run.message_id), stream.length)
             if offset is not None:
                 viewer.had(run.message_id, offset)
-            start = frames.start_of(stream.message_id, stream.agent_id, stream.question_id)
+            start = frames.start_so_far(stream)
             viewer.begin(Frame(orjson.dumps(start)))
             if not offset:
                 for frame in steps_so_far(stream):
