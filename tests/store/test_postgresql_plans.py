@@ -34,7 +34,7 @@ FILL = """
         FROM generate_series(0, 999) AS n;
     INSERT INTO files SELECT 'file-' || n, 'default', 'room-' || n % 100, 'user-' || n / 10,
         'message-' || n, 'a', 'text/plain', 1, 1, 'ready', NULL, '{}', n,
-        CASE WHEN n % 100 = 0 THEN n END FROM generate_series(0, 9999) AS n;
+        CASE WHEN n % 100 = 0 THEN n END, 1 FROM generate_series(0, 9999) AS n;
 """
 
 

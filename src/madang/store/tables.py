@@ -404,6 +404,7 @@ files = Table(
     Column("metadata", Words, nullable=False),
     Column("created_at", Micros, nullable=False),
     Column("expires_at", Micros),
+    Column("messages", BigInteger, nullable=False),
 )
 # Only what is unfinished, unsent or deleted is in these: few rows, however many files there are.
 Index(

@@ -10,7 +10,6 @@ import orjson
 
 from madang.agents.catalog import Catalog, Offered
 from madang.delivery.stream import Stream
-from madang.model.ids import wire_user_id
 from madang.model.nouns import Event, Message
 from madang.model.runs import Run, Session, SessionView, agent_name
 from madang.model.times import iso
@@ -77,22 +76,22 @@ def _told(event: Event) -> dict[str, Any] | None:
                 return {
                     "type": "read",
                     "message_id": message.id,
-                    "user_id": wire_user_id(event.user_id or ""),
+                    "user_id": event.user_id or "",
                 }
             kind = "message_edited" if event.type == "message.edited" else "message_deleted"
             return {
                 "type": kind,
                 "message_id": message.id,
                 "content": message.content,
-                "user_id": wire_user_id(event.actor_id),
+                "user_id": event.actor_id,
             }
         case "reaction.added" | "reaction.removed":
-            return {"type": event.type.replace(".", "_"), **objects.event_fields(event)}
+            return {"type": event.type.replace(".", "_"), **objects.event_fields(event, str)}
         case "participant.joined" | "participant.left":
             return {
                 "type": "system",
                 "event": event.type.replace(".", "_"),
-                **objects.event_fields(event),
+                **objects.event_fields(event, str),
             }
         case "conversation.updated" | "conversation.archived":
             assert event.conversation is not None
@@ -117,14 +116,14 @@ def _told(event: Event) -> dict[str, Any] | None:
                 "message_id": message.id,
                 "answer": asked.get("answer"),
                 "note": asked.get("note"),
-                "user_id": wire_user_id(event.actor_id),
+                "user_id": event.actor_id,
             }
         case "handover":
             to = event.data.get("to")
             return {
                 "type": "handover",
-                "to": None if to is None else wire_user_id(to),
-                "by": wire_user_id(event.actor_id),
+                "to": to,
+                "by": event.actor_id,
                 "note": event.data.get("note"),
             }
         case "run.chosen":
@@ -133,12 +132,12 @@ def _told(event: Event) -> dict[str, Any] | None:
                 "type": "answer_chosen",
                 "message_id": message.id,
                 "question_id": event.data.get("question_id"),
-                "user_id": wire_user_id(event.actor_id),
+                "user_id": event.actor_id,
             }
         case "conversation.created":
             return None
         case _:
-            return {"type": event.type, **objects.event_fields(event)}
+            return {"type": event.type, **objects.event_fields(event, str)}
 
 
 def approval_request(message: Message, request_id: str, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,7 +172,7 @@ def _start(
         "type": "stream_start",
         "message_id": message_id,
         "sender_type": "agent",
-        "sender_id": wire_user_id(agent_id),
+        "sender_id": agent_id,
         "agent_id": agent_name(agent_id),
         "reply_to_id": question_id,
     }
@@ -210,7 +209,7 @@ def message_fields(message: Message) -> dict[str, Any]:
         "type": "message",
         "message_id": message.id,
         "sender_type": message.sender_type,
-        "sender_id": wire_user_id(message.sender_id),
+        "sender_id": message.sender_id,
         "content": message.content,
         "timestamp": iso(message.created_at),
         "message_type": message.message_type,
@@ -226,7 +225,7 @@ def history(message: Message) -> dict[str, Any]:
     """A message in a session's history."""
     kind = HISTORY_TYPES.get((message.sender_type, message.message_type), "system_message")
     return {
-        **objects.message(message),
+        **objects.message(message, str),
         "message_id": message.id,
         "session_id": message.conversation_id,
         "kind": kind,
@@ -241,7 +240,7 @@ def agent(offered: Offered) -> dict[str, Any]:
         "name": offered.title,
         "description": offered.description,
         "avatar_url": offered.avatar_url,
-        "user_id": wire_user_id(offered.user_id),
+        "user_id": offered.user_id,
     }
 
 
@@ -277,17 +276,17 @@ def session(seen: SessionView, catalog: Catalog, message_count: int) -> dict[str
     row, own = seen.view.conversation, seen.session
     offered = agent_of(own, catalog)
     participants: list[Mapping[str, Any]] = [
-        objects.participant(person) for person in seen.view.participants
+        objects.participant(person, str) for person in seen.view.participants
     ]
     return {
         **session_line(seen, catalog),
         "trace_id": own.trace_id,
-        "user_id": wire_user_id(row.created_by),
+        "user_id": row.created_by,
         "agent": agent(offered),
         "metadata": row.metadata,
         "participants": participants,
         "message_count": message_count,
-        "handler": None if own.handler is None else wire_user_id(own.handler),
+        "handler": own.handler,
         "when_busy": own.when_busy,
         "answers": own.answers,
         "last_seq": row.last_seq,

@@ -13,7 +13,6 @@ from madang.clock import Clock
 from madang.delivery.delivery import Delivery
 from madang.hub.connection import Connection
 from madang.hub.frame import Dialect, Frame
-from madang.model.ids import wire_user_id
 from madang.model.nouns import Event, MessageType
 from madang.ports.bus import SignalTold
 from madang.ports.store import Store, Write, Writer
@@ -146,7 +145,7 @@ class People:
             self.typing.stop(key)
 
     def _tell_typing(self, org_id: str, session_id: str, user_id: str, is_typing: bool) -> None:
-        text = objects.frame("typing", user_id=wire_user_id(user_id), is_typing=is_typing)
+        text = objects.frame("typing", user_id=user_id, is_typing=is_typing)
         signal = SignalTold(session_id, text, user_id, dialect=Dialect.AGENT)
         self._delivery.signal(org_id, signal)
 
@@ -177,7 +176,7 @@ class People:
 
         def again(_: Done) -> bytes:
             told = {"type": "read", "message_id": command.message_id}
-            told["user_id"] = wire_user_id(user.user_id)  # type: ignore[assignment]
+            told["user_id"] = user.user_id
             return orjson.dumps(_replied(told, command.id))
 
         self._submit(seat, write, command.id, lambda done: done.event, again)
@@ -213,7 +212,7 @@ class People:
         write = HandOver(user.org_id, seat.session_id, user.user_id, command.to, command.note)
 
         def again(_: Any) -> bytes:
-            told = {"type": "handover", "to": command.to, "by": wire_user_id(user.user_id)}
+            told = {"type": "handover", "to": command.to, "by": user.user_id}
             return orjson.dumps(_replied(told, command.id))
 
         self._submit(seat, write, command.id, lambda event: event, again)

@@ -11,7 +11,7 @@ from madang.agents.catalog import Catalog
 from madang.agents.runner import Runner
 from madang.clock import Clock
 from madang.model.identity import Identity
-from madang.model.ids import is_user_id, parse_uuid, wire_user_id
+from madang.model.ids import is_user_id, parse_uuid
 from madang.model.nouns import Message
 from madang.model.runs import SessionView, WhenBusy, is_own_agent
 from madang.model.times import iso, parse_iso
@@ -358,8 +358,8 @@ def _add_people(routes: APIRouter, parts: Parts) -> None:
         return JsonResponse(
             {
                 "session_id": session_id,
-                "user_id": wire_user_id(user_id),
-                "by": wire_user_id(caller.user_id),
+                "user_id": user_id,
+                "by": caller.user_id,
                 "seq": event.seq,
             }
         )

@@ -18,7 +18,7 @@ from madang.gateways.entrance import Upgrade
 from madang.hub.connection import Connection
 from madang.hub.frame import Dialect, Form, Frame
 from madang.hub.hub import Hub, Member
-from madang.model.ids import parse_uuid, wire_user_id
+from madang.model.ids import parse_uuid
 from madang.model.runs import SessionView
 from madang.model.times import iso
 from madang.ports.bus import Bus, SignalTold
@@ -152,7 +152,7 @@ class SessionSocket:
                     "system",
                     event="connected",
                     session_id=seat.session_id,
-                    user_id=wire_user_id(seat.user.user_id),
+                    user_id=seat.user.user_id,
                     trace_id=seen.session.trace_id,
                     seq=seq,
                     recovered=recovered,
@@ -180,7 +180,7 @@ class SessionSocket:
         text = objects.frame(
             "system",
             event="user_joined" if here else "user_left",
-            user_id=wire_user_id(place.user_id),
+            user_id=place.user_id,
             timestamp=iso(self._clock.now()),
         )
         signal = SignalTold(
