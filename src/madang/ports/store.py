@@ -67,7 +67,14 @@ class Transaction(Protocol):
 
     org_id: str
     now: int
-    """Microseconds; the `created_at` of everything in this commit."""
+    """Microseconds; when this commit was begun."""
+
+    @property
+    def moment(self) -> int:
+        """The cursor of the event that is appended next. It tells the time in microseconds: `now`,
+        or a moment later, for no two events of an org have the same. The `created_at` of a message
+        that the event tells of."""
+        ...
 
     @property
     def live(self) -> LiveTransaction:

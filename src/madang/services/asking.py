@@ -231,7 +231,7 @@ def start(
         run.question_id,
         (),
         client_id,
-        tx.now,
+        tx.moment,
     )
     tx.add_message(message)
     return tx.append(run.conversation_id, "message.new", run.agent_id, message=message)

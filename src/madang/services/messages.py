@@ -107,7 +107,7 @@ class SendMessage:
             self.reply_to_id,
             attachments,
             self.client_id,
-            tx.now,
+            tx.moment,
         )
         tx.add_message(message)
         if planned is None:

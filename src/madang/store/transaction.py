@@ -183,7 +183,7 @@ class SqlTransaction(Flushing):
         now = dict(self._current(message).reactions)
         now[emoji] = (*now.get(emoji, ()), user_id)
         # Every reaction is followed by its event, so this is that event's cursor.
-        self._new_reactions[message.id, user_id, emoji] = self._next_cursor()
+        self._new_reactions[message.id, user_id, emoji] = self.moment
         return self._react(message, now)
 
     def remove_reaction(self, message: Message, user_id: str, emoji: str) -> Message:
@@ -205,7 +205,8 @@ class SqlTransaction(Flushing):
         self._messages[message.id] = changed
         return changed
 
-    def _next_cursor(self) -> int:
+    @property
+    def moment(self) -> int:
         return max(self._cursor + 1, self.now)
 
     def add_file(self, file: File) -> None:
@@ -245,14 +246,13 @@ class SqlTransaction(Flushing):
         state = self._known(conversation_id)
         # Encoded first: what cannot be written must not have moved a number.
         text = rows.to_json(data)
-        cursor = self._cursor = self._next_cursor()
+        cursor = self._cursor = self.moment
         seq = state.last_seq = state.last_seq + 1
         state.last_cursor = cursor
         if type == "message.new" or not type.startswith(_QUIET):
             state.updated_at = max(state.updated_at, self.now)
         self._moved.add(conversation_id)
         message_id = None if message is None else message.id
-        now = self.now
         event = Event(
             self.org_id,
             cursor,
@@ -263,7 +263,7 @@ class SqlTransaction(Flushing):
             user_id,
             message,
             data or {},
-            now,
+            cursor,
             conversation,
         )
         self._event_rows.append(
@@ -278,7 +278,7 @@ class SqlTransaction(Flushing):
                 message_id,
                 text,
                 idempotency_key,
-                now,
+                cursor,
             )
         )
         self.appended.append(event)

@@ -15,7 +15,7 @@ from tests.postgres import Postgres
 from tests.surfaces.agents.conftest import Program, TwoPrograms
 from tests.surfaces.agents.sessions import LONG, Api, Chat, answer_of, words
 from tests.surfaces.conftest import SHORT
-from tests.surfaces.people import House, problem
+from tests.surfaces.people import Frame, House, Socket, problem
 from tests.valkey import Valkey
 
 
@@ -237,7 +237,17 @@ async def test_stopping_what_waits_over_the_socket(program: Chat) -> None:
     told = await ann.ask("stop", message_id=runs[2])
     assert (told["type"], told["message_id"]) == ("stream_end", runs[2])
     assert (told["status"], told["length"]) == ("cancelled", 0)
+    # One who asks gets the end as the reply, and once; it stands at its place in the log.
+    (running,) = await ends_after(ann, runs[0])
+    assert running["seq"] > told["seq"] and running["reply_to"]
     assert (await other.next("stream_end", patience=LONG, message_id=runs[2]))["seq"]
+
+
+async def ends_after(socket: Socket, run: str) -> list[Frame]:
+    """The ends that a device is told which asks to stop this run."""
+    first = await socket.ask("stop", message_id=run)
+    others = [frame for frame in await socket.so_far() if frame.get("message_id") == run]
+    return [first, *(frame for frame in others if frame["type"] == "stream_end")]
 
 
 async def test_what_waits_is_ended_by_the_next_question(program: Chat) -> None:

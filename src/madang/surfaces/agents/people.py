@@ -153,21 +153,27 @@ class People:
         self._start(seat.connection, self._stop_run(seat, command))
 
     async def _stop_run(self, seat: Seat, command: commands.OnMessage) -> None:
-        """Everybody hears of the end; who asked is answered where there was none to come."""
-        connection = seat.connection
+        """Everybody hears of the end, who asked as the reply; they are answered alone where there
+        is none to come."""
+        connection, user = seat.connection, seat.user
+        stopping = (user.org_id, command.message_id, connection)
+        replies = self._delivery.replies
         try:
-            run = await self._store.run(seat.user.org_id, command.message_id, seat.user.user_id)
+            if command.id is not None:
+                encode = partial(frames.encode_reply, reply_to=command.id)
+                # Before it is looked whether it has ended: an end that comes later is heard.
+                replies.to_end(*stopping, encode)
+            run = await self._store.run(user.org_id, command.message_id, user.user_id)
             if run is None or run.conversation_id != seat.session_id:
                 raise NotFound("Message not found")
             if not run.over:
                 await self._runner.stop(run.org_id, run.message_id)
-                if command.id is None:
-                    return
-                run = await self._store.run(run.org_id, run.message_id, seat.user.user_id) or run
-            message = await self._store.message(run.org_id, run.message_id, seat.user.user_id)
-            end = frames.end_of(run, message)
-            connection.write(Frame(orjson.dumps(_replied(end, command.id))))
+            elif command.id is None or replies.withdraw(*stopping):
+                message = await self._store.message(run.org_id, run.message_id, user.user_id)
+                end = frames.end_of(run, message)
+                connection.write(Frame(orjson.dumps(_replied(end, command.id))))
         except MadangError as error:
+            replies.withdraw(*stopping)
             connection.write(Frame(objects.error(error, command.id)))
 
     def read(self, seat: Seat, command: commands.OnMessage) -> None:

@@ -308,8 +308,8 @@ def _add_history(routes: APIRouter, parts: Parts) -> None:
 async def _seq(
     store: Store, caller: Identity, session_id: str, name: str, place: str | None, beyond: int
 ) -> int | None:
-    """A place in a session's history as a seq. `beyond` is added where it is a time, so that
-    `before` includes what was said at the last moment before it."""
+    """A place in a session's history as a seq. `beyond` is 1 for `before`: what was said a
+    microsecond before a time is in."""
     if place is None:
         return None
     if place.isascii() and place.isdecimal() and len(place) < 19:
@@ -329,7 +329,7 @@ async def _seq(
         time = parse_iso(place)
     if time is None:
         raise Invalid(f"{name}: must be a seq, a message id or a time")
-    found = await store.seq_of(caller.org, session_id, message_id=None, time=time)
+    found = await store.seq_of(caller.org, session_id, message_id=None, time=time - beyond)
     return (found or 0) + beyond
 
 
