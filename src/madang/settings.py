@@ -10,6 +10,7 @@ prefixed one wins. `HOST` and the like are not: too many other things set them.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -36,6 +38,8 @@ Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 TextList = Annotated[tuple[str, ...], NoDecode]
 """Several texts; in the environment separated by commas."""
+_JSON_LIST = TypeAdapter(list[str])
+_ORIGIN = re.compile(r"(?:[a-z][a-z0-9+.-]*://[\w.:\[\]-]+|null)", re.IGNORECASE)
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -463,9 +467,20 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part for part in (part.strip() for part in value.split(",")) if part)
-        return value
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):  # As other settings libraries write lists.
+            return tuple(_JSON_LIST.validate_json(value))
+        return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+
+    @field_validator("cors_origins", "allowed_origins")
+    @classmethod
+    def _as_browsers_say_them(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        origins = tuple(each.rstrip("/") for each in value)
+        for each in origins:
+            if each != "*" and not _ORIGIN.fullmatch(each):
+                raise ValueError("an origin is written like https://app.example.com, or * for all")
+        return origins
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -481,7 +496,8 @@ class Settings(BaseSettings):
     @classmethod
     def _file_in_data_dir(cls, value: str, info: ValidationInfo) -> str:
         if value or "data_dir" not in info.data:
-            return value
+            # Which driver it names is ours to choose.
+            return re.sub(r"^sqlite\+\w+:", "sqlite:", value)
         return f"sqlite:///{info.data['data_dir'] / 'madang.sqlite3'}"
 
     @field_validator("file_storage_path")

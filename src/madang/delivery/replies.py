@@ -8,9 +8,8 @@ from madang.hub.connection import Connection
 from madang.hub.frame import Reply
 from madang.model.nouns import Event
 
-
 MOST_ENDS = 10_000
-"""Runs whose end is waited for; of one that was not told here, for nobody is left, nothing tells."""
+"""Runs whose end is waited for: where nobody is left to be told of one, it stays."""
 
 
 class Replies:

@@ -18,7 +18,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from madang.gateways.sse import SSE_PING_SECONDS, EventStream
+from madang.gateways.sse import SSE_PING_SECONDS, EventStream, data_of
 from madang.hub.hub import Member
 from madang.model.identity import Identity
 from madang.model.ids import parse_uuid
@@ -246,7 +246,7 @@ async def _events(
 
 
 def _event(told: Mapping[str, Any]) -> ServerSentEvent:
-    return ServerSentEvent(orjson.dumps(told).decode(), sep="\n")
+    return ServerSentEvent(data_of(orjson.dumps(told)), sep="\n")
 
 
 class Telling:

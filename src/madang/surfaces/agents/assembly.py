@@ -57,6 +57,7 @@ class Agents:
         admission: Admission,
         entrance: Entrance,
         messages_limit: RateLimit,
+        changes_limit: RateLimit,
         signals_limit: RateLimit,
     ) -> None:
         self.catalog: Catalog = open_catalog(
@@ -129,6 +130,7 @@ class Agents:
                 settings.output_limit_bytes,
             ),
             messages_limit,
+            changes_limit,
             self.run_limits,
             settings.ws_message_size_limit,
             settings.agents_when_busy,

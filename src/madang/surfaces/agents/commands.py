@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from madang.surfaces.agents.bodies import Note
+from madang.surfaces.agents.bodies import Kind, Note
 from madang.surfaces.fields import (
     Attachments,
     ClientId,
@@ -36,7 +36,7 @@ class Message(Command):
     content: Text = ""
     timestamp: Any = None
     client_id: ClientId | None = None
-    message_type: Literal["text", "file", "question"] = "text"
+    message_type: Kind = "text"
     reply_to_id: Uuid | None = None
     attachments: Attachments | None = None
     metadata: JsonObject | None = None

@@ -52,6 +52,7 @@ class Parts:
     runner: Runner
     watching: Watching
     messages_limit: RateLimit
+    changes_limit: RateLimit
     run_limits: RunLimits
     max_content: int
     when_busy: WhenBusy
@@ -61,6 +62,10 @@ class Parts:
     def count(self, caller: Identity) -> None:
         """Count a message. Raises `RateLimited`."""
         self.messages_limit.check(caller.org, caller.user_id, self.clock.monotonic())
+
+    def count_change(self, caller: Identity) -> None:
+        """Count what is neither a message nor asks an agent. Raises `RateLimited`."""
+        self.changes_limit.check(caller.org, caller.user_id, self.clock.monotonic())
 
     def agent_user(self, agent_id: str) -> str:
         """Who an agent is as a participant. Raises `NotFound`."""
@@ -128,6 +133,21 @@ class Parts:
             raise NotFound("Session not found") from None
         return done
 
+    async def sent(self, caller: Identity, session_id: str, done: Done) -> JsonResponse:
+        """What somebody is answered who has sent a message."""
+        runs = done.runs
+        if done.event is None:
+            found = await self.store.runs_answering(caller.org, session_id, done.message.id)
+            runs = tuple(run.message_id for run in found if is_own_agent(run.agent_id))
+        told = {
+            "message_id": done.message.id,
+            "status": "sent",
+            "created_at": iso(done.message.created_at),
+            "seq": done.message.seq,
+            "runs": list(runs),
+        }
+        return JsonResponse(told, 201 if done.event else 200)
+
 
 def add_sessions(routes: APIRouter, parts: Parts) -> None:
     """`/sessions` and below."""
@@ -145,7 +165,7 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
         agent = parts.agent_user(body.agent_id)
         if any(map(is_own_agent, body.participant_ids or ())):
             raise Invalid("participant_ids: agents come in by agent_ids of /participants")
-        parts.count(caller)
+        parts.count_change(caller)
         opened = await writer.write(
             CreateSession(
                 caller.org,
@@ -280,18 +300,7 @@ def _add_history(routes: APIRouter, parts: Parts) -> None:
         """Send a message; the agent answers over the WebSocket. A repeat (same `client_id` or
         `Idempotency-Key`) answers 200 with the first one, and asks nobody again."""
         done = await parts.send(caller, session_id, body, idempotency_key)
-        runs = done.runs
-        if done.event is None:
-            found = await store.runs_answering(caller.org, session_id, done.message.id)
-            runs = tuple(run.message_id for run in found if is_own_agent(run.agent_id))
-        told = {
-            "message_id": done.message.id,
-            "status": "sent",
-            "created_at": iso(done.message.created_at),
-            "seq": done.message.seq,
-            "runs": list(runs),
-        }
-        return JsonResponse(told, 201 if done.event else 200)
+        return await parts.sent(caller, session_id, done)
 
     @routes.post("/sessions/{session_id}/read")
     async def read(caller: Caller, session_id: SessionPath, body: bodies.ReadUpTo) -> Any:
@@ -343,7 +352,7 @@ def _add_people(routes: APIRouter, parts: Parts) -> None:
         agents = [parts.agent_user(name) for name in body.agent_ids]
         if any(is_own_agent(user) for user in body.user_ids):
             raise Invalid("user_ids: agents come in by agent_ids")
-        parts.count(caller)
+        parts.count_change(caller)
         joining = (*body.user_ids, *agents)
         await writer.write(LetIn(caller.org, session_id, caller.user_id, joining))
         return JsonResponse(await parts.whole(caller, session_id))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from madang.gateways.sse import SSE_PING_SECONDS, EventStream
@@ -18,7 +18,7 @@ from madang.services.alternatives import ChooseAnswer, Regenerate, Regenerated
 from madang.services.approvals import AnswerApproval
 from madang.surfaces.agents import bodies
 from madang.surfaces.agents.rest import Key, Parts, SessionPath
-from madang.surfaces.agents.viewing import numbered, place_of, places_in
+from madang.surfaces.agents.viewing import has_had_all, numbered, place_of, places_in
 from madang.surfaces.requests import Caller, JsonResponse, MessagePath
 
 
@@ -26,33 +26,38 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
     """`/sessions/{session_id}/messages/stream`, and `/runs` and below."""
     store, writer = parts.store, parts.writer
 
-    @routes.post("/sessions/{session_id}/messages/stream")
+    @routes.post("/sessions/{session_id}/messages/stream", response_model=None)
     async def ask(
         caller: Caller,
         session_id: SessionPath,
         body: bodies.NewMessage,
         idempotency_key: Key = None,
         last_event_id: Annotated[str | None, Header()] = None,
-    ) -> EventSourceResponse:
+    ) -> Response:
         """Send a message, and watch the answer. Whoever leaves stops nothing; a repeat (same
         `client_id` or `Idempotency-Key`) watches the first answer."""
         place = place_of(last_event_id)
         user = await parts.watching.ready(caller)
         done = await parts.send(caller, session_id, body, idempotency_key)
+        if body.stream is False:
+            return await parts.sent(caller, session_id, done)
         runs = await store.runs_answering(caller.org, session_id, done.message.id)
         # Whoever asks something new has seen nothing of its answer, wherever they were before.
         places = places_in(runs, place) if runs and done.event is None else {}
         return _stream(parts, caller, user, runs, places, done.message.id)
 
-    @routes.get("/runs/{message_id}/stream")
+    @routes.get("/runs/{message_id}/stream", response_model=None)
     async def watch(
         caller: Caller,
         message_id: MessagePath,
         last_event_id: Annotated[str | None, Header()] = None,
-    ) -> EventSourceResponse:
-        """An answer under way or done: what came after `Last-Event-ID`, else from the start."""
+    ) -> Response:
+        """An answer under way or done: what came after `Last-Event-ID`, else from the start; 204
+        where that was all of it, so that a browser's `EventSource` does not ask again."""
         run = await _run(parts, caller, message_id)
         places = places_in([run], place_of(last_event_id))
+        if has_had_all(run, places):
+            return Response(None, 204)
         user = await parts.watching.ready(caller)
         return _stream(parts, caller, user, [run], places)
 

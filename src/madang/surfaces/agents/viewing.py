@@ -18,7 +18,7 @@ from madang.delivery.members import Members
 from madang.delivery.stream import chunk_frame, steps_so_far
 from madang.delivery.streams import Streams
 from madang.gateways.entrance import Entrance
-from madang.gateways.sse import SseConnection
+from madang.gateways.sse import SseConnection, data_of
 from madang.hub.frame import Form, Frame
 from madang.hub.hub import Hub, Member
 from madang.model.identity import Identity
@@ -125,7 +125,7 @@ def numbered(frame: Frame, last: dict[str, int]) -> ServerSentEvent:
             index = last.get(message_id, BEFORE_ALL) + 1
         case _:
             index = last.get(message_id, BEFORE_ALL)
-    return ServerSentEvent(frame.text.decode(), id=f"{message_id}:{index}")
+    return ServerSentEvent(data_of(frame.text), id=f"{message_id}:{index}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +166,12 @@ def places_in(runs: Sequence[Run], place: Place | None) -> dict[str, int]:
     if all(run.message_id != place.message_id for run in runs):
         raise Invalid("Last-Event-ID: not of this run")
     return {place.message_id: place.index}
+
+
+def has_had_all(run: Run, places: Mapping[str, int]) -> bool:
+    """Whether a client in this place has had the end. Of a run that was interrupted nobody knows:
+    chunks may have been told that are not kept, and have such numbers."""
+    return run.over and run.status != "interrupted" and places.get(run.message_id) == len(run.ends)
 
 
 def _offset(ends: Sequence[int], place: int | None, length: int) -> int | None:

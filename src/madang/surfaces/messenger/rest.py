@@ -60,6 +60,7 @@ class Parts:
     presence: Presence
     entrance: Entrance
     messages_limit: RateLimit
+    changes_limit: RateLimit
     run_limits: RunLimits
     max_content: int
 
@@ -86,7 +87,7 @@ def _add_conversations(routes: APIRouter, parts: Parts) -> None:
     async def create_conversation(caller: Caller, body: bodies.NewConversation) -> Any:
         """Open a direct conversation or a group. The same two people have one direct one: the
         second time answers 200 with the first."""
-        parts.messages_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
+        parts.changes_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
         opened = await writer.write(
             CreateConversation(
                 caller.org,
@@ -336,7 +337,7 @@ def _add_participants(routes: APIRouter, parts: Parts) -> None:
         caller: Caller, conversation_id: ConversationPath, body: bodies.NewParticipants
     ) -> Any:
         """Take people into a group (admins)."""
-        parts.messages_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
+        parts.changes_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
         await writer.write(
             AddParticipants(
                 caller.org, conversation_id, caller.user_id, tuple(body.user_ids), body.role
