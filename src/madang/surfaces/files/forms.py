@@ -22,6 +22,8 @@ from madang.protocol.errors import (
     Conflict,
     Invalid,
     MadangError,
+    NotAParticipant,
+    NotFound,
     RateLimited,
     TooLarge,
     Unavailable,
@@ -67,7 +69,10 @@ def add_to_sessions(routes: APIRouter, work: Work) -> None:
     ) -> Response:
         """Upload a file and send it as a message. A repeat (same `client_id` or
         `Idempotency-Key`) answers 200 with the first one."""
-        return await _upload(work, request, caller, session_id, idempotency_key)
+        try:
+            return await _upload(work, request, caller, session_id, idempotency_key)
+        except NotAParticipant:
+            raise NotFound("Session not found") from None
 
 
 def add_to_conversations(routes: APIRouter, work: Work) -> None:
