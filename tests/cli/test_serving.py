@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from websockets.sync.client import connect
 
 from madang.cli import app
-from madang.cli.courtyard import API, PEOPLE, SCENES
+from madang.cli.courtyard import AGENTS, API, ECHO, PEOPLE, SCENES
 from madang.clock import SystemClock
 from madang.services.keys import dev_secret
 from madang.services.trust import token_verifier
@@ -24,8 +24,10 @@ from madang.settings import load
 from tests.cli.conftest import Running
 
 Start = Callable[..., Running]
-EVENTS = sum(1 + len(scene.lines) for scene in SCENES)
-"""In the demo's log: each conversation's making, and its lines."""
+EVENTS = sum(1 + len(scene.lines) for scene in SCENES) + sum(
+    sender == ECHO for scene in SCENES for sender, _ in scene.lines
+)
+"""In the demo's log: each conversation's making, its lines, and the end of each agent's answer."""
 
 
 def token(user: str, data_dir: str, *more: str) -> str:
@@ -42,16 +44,17 @@ def get(base: str, path: str, bearer: str) -> Any:
 
 
 def contents(base: str, bearer: str) -> dict[str, list[str]]:
-    """What every conversation of someone holds, by the demo's name of it."""
-    return {
-        each["metadata"]["demo"]: [
-            message["content"]
-            for message in get(base, f"{API}/conversations/{each['id']}/messages", bearer)[
-                "messages"
-            ]
-        ]
-        for each in get(base, f"{API}/conversations", bearer)["conversations"]
-    }
+    """What every conversation and session of someone holds, by the demo's name of it."""
+    conversations = get(base, f"{API}/conversations", bearer)["conversations"]
+    sessions = get(base, f"{AGENTS}/sessions", bearer)["sessions"]
+    ids = [each["id"] for each in conversations] + [each["session_id"] for each in sessions]
+    held = {}
+    for each in ids:
+        path = f"{API}/conversations/{each}"
+        name = get(base, path, bearer)["metadata"]["demo"]
+        messages = get(base, f"{path}/messages", bearer)["messages"]
+        held[name] = [message["content"] for message in messages]
+    return held
 
 
 def test_demo_twice_holds_everything_once(start: Start, port: int) -> None:
