@@ -9,6 +9,10 @@ import { t } from './i18n.js';
 
 /** @typedef {import('./session.js').Session} Session */
 
+/** What was drawn into an element last: the steps of an answer change more rarely than its text.
+ * @type {WeakMap<HTMLElement, any[]>} */
+const drawnSteps = new WeakMap();
+
 /** The parts of an answer: inside the bubble, and under it.
  * @param {Session} session @param {any} message @param {any} about  its conversation */
 export function answerParts(session, message, about) {
@@ -16,7 +20,7 @@ export function answerParts(session, message, about) {
   if (!underWay(message)) return { inside: [stepLines(message.metadata?.steps ?? []), textOf(message.content), asked], below: ending(message) };
   const steps = h('div', {});
   const words = document.createTextNode('');
-  const text = h('p', { class: 'text', dir: 'auto' }, words);
+  const text = h('p', { class: 'text growing', dir: 'auto' }, words);
   const waiting = h('p', { class: 'answering' }, t('answering'));
   const draw = () => {
     const answer = session.runs.answer(message.id);
@@ -26,7 +30,7 @@ export function answerParts(session, message, about) {
     else words.data = said;
     text.hidden = !said;
     waiting.hidden = Boolean(said);
-    drawSteps(steps, answer?.steps ?? message.metadata?.steps ?? []);
+    drawSteps(steps, answer?.steps ?? message.metadata?.steps ?? [], true);
   };
   session.runs.show(message.id, draw);
   draw();
@@ -59,26 +63,22 @@ function ending(message) {
 }
 
 /** @param {any[]} steps */
-function stepLines(steps) {
-  const element = h('div', {});
-  drawSteps(element, steps);
-  return steps.length ? element : null;
-}
+const stepLines = (steps) => (steps.length ? drawSteps(h('div', {}), steps, false) : null);
 
-/** One quiet line each. @param {HTMLElement} element @param {any[]} steps */
-function drawSteps(element, steps) {
-  const shown = JSON.stringify(steps);
-  if (element.dataset.shown === shown) return;
-  element.dataset.shown = shown;
+/** One quiet line each. @param {HTMLElement} element @param {any[]} steps @param {boolean} live */
+function drawSteps(element, steps, live) {
+  if (drawnSteps.get(element) === steps) return element;
+  drawnSteps.set(element, steps);
   element.className = steps.length ? 'steps' : '';
   fill(element, steps.map((step) => {
     const thinking = step.kind === 'thinking';
     const said = thinking || step.input === undefined || step.input === null ? step.content ?? '' : JSON.stringify(step.input);
-    return h('p', { class: `step ${step.status ?? ''}`, title: said || null },
-      h('strong', {}, thinking ? t(step.status === 'running' ? 'thinking' : 'thought') : step.name ?? step.kind),
+    return h('p', { class: `step ${live || step.status !== 'running' ? step.status ?? '' : ''}`, title: said || null },
+      h('strong', {}, thinking ? t(live && step.status === 'running' ? 'thinking' : 'thought') : step.name ?? step.kind),
       said ? h('span', { class: 'step-said' }, said) : null,
       step.status === 'failed' ? h('span', {}, t('stepFailed')) : null);
   }));
+  return element;
 }
 
 /** What the run asks people, with the options as long as nobody has answered.

@@ -1,6 +1,7 @@
 /** The open conversation: its head, the timeline, who is typing, and the composer. */
+import { isAnswer } from './answers.js';
 import { composer } from './composer.js';
-import { isAgent, nameOf, titleOf, uid } from './conversations.js';
+import { nameOf, titleOf, uid } from './conversations.js';
 import { avatar, fill, h, iconButton, oncePerFrame, place, setText } from './dom.js';
 import { attachments, uploadLine } from './file-view.js';
 import { dayName, nameList, shortWhen, t } from './i18n.js';
@@ -28,7 +29,7 @@ export function chatView(session, on) {
   const jump = h('button', { type: 'button', class: 'jump', hidden: true, onclick: () => toEnd() }, t('newMessages'));
   const typing = h('p', { class: 'typing', role: 'status', 'aria-live': 'polite' });
   const writer = composer(session);
-  const files = attachments(session);
+  const files = attachments(session, scroller);
   const start = h('button', { type: 'button', class: 'button primary', onclick: () => on.onNew() }, t('startOne'));
   const emptyTitle = h('h2', {});
   const empty = h('div', { class: 'chat-empty' }, h('img', { src: 'mark.svg', alt: '', width: '56', height: '56' }), emptyTitle, h('p', {}, t('pickHint')), start);
@@ -176,9 +177,10 @@ export function chatView(session, on) {
         above = null;
         nodes.push(keep(`day ${day}`, [day], () => h('li', { class: 'day' }, h('span', {}, day))));
       }
-      const follows = Boolean(above && item.message && uid(above.sender_id) === uid(item.message.sender_id) && Date.parse(item.message.created_at) - Date.parse(above.created_at) < TOGETHER_MS);
+      const follows = Boolean(above && item.message && !item.message.metadata?.alternative_of && uid(above.sender_id) === uid(item.message.sender_id) && Date.parse(item.message.created_at) - Date.parse(above.created_at) < TOGETHER_MS);
+      const answersAbove = Boolean(above && isAnswer(item.message) && item.message.reply_to_id === above.id);
       above = item.message && item.message.sender_type !== 'system' ? item.message : null;
-      const node = keep(item.id, [item.message ?? item.event, follows, quotedOf(item.message), session.state.agents], () => messageLine(session, item, follows, handlers));
+      const node = keep(item.id, [item.message ?? item.event, follows, quotedOf(item.message), answersAbove, session.state.agents], () => messageLine(session, item, follows, handlers, answersAbove));
       node.classList.toggle('chosen', Boolean(session.message && session.message.id === item.id));
       nodes.push(node);
       const names = readers.get(item.id);

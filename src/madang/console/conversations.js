@@ -314,9 +314,6 @@ export function listed(state) {
 /** The user id of an agent that the server itself runs begins with this. */
 const AGENT_PREFIX = /^agent:/;
 
-/** Whether somebody is an agent, as far as can be told. @param {State} state @param {unknown} userId */
-export const isAgent = (state, userId) => AGENT_PREFIX.test(uid(userId)) || state.agents.has(uid(userId));
-
 /** @param {State} state @param {string} userId @param {Conversation} [about] */
 export function nameOf(state, userId, about) {
   const seat = about?.participants?.find((p) => uid(p.user_id) === uid(userId));

@@ -4,15 +4,17 @@ import { fileSize, t } from './i18n.js';
 
 /** Before a thumbnail comes into sight, so that it is there when it does. */
 const NEAR = '400px 0px';
+/** What is refused with these is refused again. */
+const FOR_GOOD = new Set([403, 404, 413, 422]);
 /** A browser has begun to save by then. */
 const KEPT_MS = 60000;
 
 /**
  * The attachments of the open conversation: one picture element for each thumbnail, however often its
  * message is drawn. Pictures are fetched with the token when they come into sight.
- * @param {import('./session.js').Session} session
+ * @param {import('./session.js').Session} session @param {HTMLElement} root  what they are scrolled in
  */
-export function attachments(session) {
+export function attachments(session, root) {
   /** @type {Map<string, HTMLImageElement>} */
   const pictures = new Map();
   let given = new AbortController();
@@ -22,7 +24,7 @@ export function attachments(session) {
       inSight.unobserve(target);
       load(/** @type {HTMLImageElement} */ (target), given.signal);
     }
-  }, { rootMargin: NEAR });
+  }, { root, rootMargin: NEAR });
 
   /** @param {HTMLImageElement} picture @param {AbortSignal} signal */
   async function load(picture, signal) {
@@ -101,7 +103,7 @@ export function uploadLine(session, upload) {
           failed ? null : bar)),
       h('div', { class: 'letter-tools' },
         h('span', { class: failed ? 'problem' : 'upload-note', role: failed ? 'alert' : null }, note),
-        failed ? h('button', { type: 'button', class: 'link', onclick: () => session.files.tryAgain(id) }, t('tryAgain')) : null,
+        failed && !FOR_GOOD.has(upload.problem?.status ?? 0) ? h('button', { type: 'button', class: 'link', onclick: () => session.files.tryAgain(id) }, t('tryAgain')) : null,
         h('button', { type: 'button', class: 'link', onclick: () => session.files.discard(id) }, t(failed ? 'discard' : 'cancel')))));
 }
 

@@ -56,9 +56,10 @@ export function shortWhen(iso) {
 
 /** A number of bytes as people say it: 1024 make a kilobyte. @param {number} bytes */
 export function fileSize(bytes) {
-  const step = bytes < 1024 ? 0 : bytes < 1024 * 1024 ? 1 : 2;
-  const unit = ['byte', 'kilobyte', 'megabyte'][step];
-  return new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: step ? 'short' : 'narrow', maximumFractionDigits: bytes < 10 * 1024 ** step ? 1 : 0 }).format(bytes / 1024 ** step);
+  if (bytes < 1024) return t('bytes', { n: bytes });
+  const step = bytes < 1024 * 1024 ? 1 : 2;
+  const maximumFractionDigits = bytes < 10 * 1024 ** step ? 1 : 0;
+  return `${new Intl.NumberFormat(language, { maximumFractionDigits }).format(bytes / 1024 ** step)} ${['', 'KB', 'MB'][step]}`;
 }
 
 /** Names joined as the language does. @param {string[]} names */

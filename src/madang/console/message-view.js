@@ -19,8 +19,8 @@ import { previewOf } from './preview.js';
 export const EMOJI = ['👍', '❤️', '😂', '🎉', '👀', '🙏'];
 
 /** @param {Session} session @param {Item} item @param {boolean} follows  same sender just above
- * @param {Handlers} handlers */
-export function messageLine(session, item, follows, handlers) {
+ * @param {Handlers} handlers @param {boolean} [answersAbove]  the question stands just above */
+export function messageLine(session, item, follows, handlers, answersAbove = false) {
   if (!item.message) return eventLine(session, item);
   const message = item.message;
   const about = session.state.conversations.get(message.conversation_id)?.about;
@@ -41,7 +41,7 @@ export function messageLine(session, item, follows, handlers) {
       follows ? null : h('div', { class: 'by' }, own ? null : h('span', { class: 'name' }, name), agent ? h('span', { class: 'tag' }, t('agent')) : null, message.metadata?.alternative_of ? h('span', { class: 'tag' }, t('anotherAnswer')) : null),
       h('div', { class: 'bubble-row' },
         h('div', { class: `bubble ${gone ? 'gone' : ''}` },
-          message.reply_to_id ? quoted(session, message.reply_to_id, about, handlers) : null,
+          message.reply_to_id && !answersAbove ? quoted(session, message.reply_to_id, about, handlers) : null,
           gone ? h('p', { class: 'text' }, t('deleted')) : answer ? answer.inside : message.content ? h('p', { class: 'text', dir: 'auto' }, message.content) : null,
           (message.attachments ?? []).map((file) => handlers.file(file)),
         ),
