@@ -30,9 +30,7 @@ class Talk:
     async def say(self, run: str, *words: str) -> None:
         """More of it, a chunk each."""
         for word in words:
-            await self.bot.send(
-                "stream_chunk", message_id=run, content=word, index=self.said[run]
-            )
+            await self.bot.send("stream_chunk", message_id=run, content=word, index=self.said[run])
             self.said[run] += 1
 
     async def step(self, run: str, step: str, **fields: Any) -> None:

@@ -1,4 +1,4 @@
-"""Sessions with agents: an answer grows in front of everybody, survives a reload, and can be stopped."""
+"""Sessions with agents: an answer grows before everybody, survives a reload, and can be stopped."""
 
 from __future__ import annotations
 
@@ -263,3 +263,26 @@ async def test_another_answer_is_marked_and_the_choice_told(
     await alice.post(f"/runs/{first}/choose")
     notice = console.panel("alice").locator(".timeline .notice")
     await expect(notice).to_have_text("alice chose the answer that counts")
+
+
+async def test_many_answers_at_once_leave_a_way_for_everything_else(
+    open_console: OpenConsole, open_talk: OpenTalk
+) -> None:
+    # A browser opens six connections to a host: with each of them watching, nothing else goes.
+    talk = await open_talk("Many", "alice")
+    console = await open_console("alice")
+    requests = watched(console.page)
+    await console.open("alice", "Many")
+    runs = [await talk.begin() for _ in range(7)]
+    for number, run in enumerate(runs):
+        await talk.say(run, f"answer {number}")
+    alice = console.panel("alice")
+    growing = alice.locator(".growing").locator("visible=true")
+    await expect(growing).to_have_text([f"answer {number}" for number in range(4)])
+    assert len(requests) == 4
+    # What people do goes on.
+    await console.answer("alice").get_by_role("button", name="Stop").click()
+    await expect(console.answer("alice").locator(".ended")).to_have_text("Stopped")
+    await talk.end(runs[0])
+    await talk.end(runs[1])
+    await expect(growing).to_have_text([f"answer {number}" for number in range(2, 6)])

@@ -7,16 +7,17 @@
 export class EventLines {
   #rest = '';
   #id = '';
+  #cut = false;
   /** @type {string[]} */ #data = [];
 
   /** The events that `text`, the next piece of the stream, has completed.
    * @param {string} text @returns {ServerEvent[]} */
   take(text) {
-    const whole = this.#rest + text;
-    // A CR at the very end may be the first half of a CRLF.
-    const end = whole.endsWith('\r') ? whole.length - 1 : whole.length;
-    const lines = whole.slice(0, end).split(/\r\n|\n|\r/);
-    this.#rest = (lines.pop() ?? '') + whole.slice(end);
+    if (!text) return [];
+    // The CR that the last piece ended with has ended a line, also as the first half of a CRLF.
+    const lines = (this.#rest + (this.#cut && text.startsWith('\n') ? text.slice(1) : text)).split(/\r\n|\n|\r/);
+    this.#cut = text.endsWith('\r');
+    this.#rest = lines.pop() ?? '';
     return lines.flatMap((line) => this.#line(line));
   }
 
