@@ -69,6 +69,21 @@ def test_demo_twice_holds_everything_once(start: Start, port: int) -> None:
         assert demo.interrupt() == 0
 
 
+def test_the_demo_shows_people_and_an_agent_and_opens_where_all_of_them_talk(
+    start: Start, port: int
+) -> None:
+    start("demo", "--port", str(port), "--data-dir", "kept").wait_for("/docs")
+    base, minji = f"http://127.0.0.1:{port}", token("minji", "kept")
+    (session,) = get(base, f"{AGENTS}/sessions", minji)["sessions"]
+    path = f"{AGENTS}/sessions/{session['session_id']}/messages"
+    said = get(base, path, minji)["messages"]
+    assert [message["sender_id"] for message in said] == ["minji", ECHO, "jisoo"]
+    assert said[1]["metadata"]["status"] == "complete"
+    newest = get(base, f"{API}/conversations", minji)["conversations"][0]
+    assert newest["metadata"]["demo"] == "launch"
+    assert newest["last_message"]["created_at"] > session["last_message_at"]
+
+
 def test_the_links_of_the_demo_open(start: Start, port: int) -> None:
     demo = start("demo", "--port", str(port), "--fresh")
     demo.wait_for("/docs")
