@@ -33,8 +33,6 @@ from madang.guarded import NotAllowed, guarded_client
 
 LIMIT = 16 * 1024 * 1024
 """Bytes of an answer, its framing included."""
-MOST_TEXT = 500
-"""Characters of a service's error that people see."""
 _STATUSES = ("running", "complete", "failed")
 
 
@@ -147,12 +145,12 @@ async def _said(answer: httpx.Response) -> AsyncIterator[Said]:
                 case "run_step":
                     yield _step(content)
                 case "usage" if type(content.get("tokens_used")) is int:
-                    yield Usage(max(0, content["tokens_used"]))
+                    yield Usage(content["tokens_used"])
                 case "handover":
                     note = content.get("note")
-                    yield AskPerson(None if note is None else _text(note)[:MOST_TEXT])
+                    yield AskPerson(None if note is None else _text(note))
                 case "error":
-                    raise AgentFailed(_text(content.get("message", "The agent failed"))[:MOST_TEXT])
+                    raise AgentFailed(_text(content.get("message", "The agent failed")))
                 case _:
                     pass  # A newer service may say more.
     except SSEError as error:

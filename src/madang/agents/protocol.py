@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 TurnRole = Literal["user", "assistant", "system"]
 StepStatus = Literal["running", "complete", "failed"]
+STEP_STATUSES = get_args(StepStatus)
 
 
 class AgentFailed(Exception):

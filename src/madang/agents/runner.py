@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from madang.agents.catalog import Catalog
+from madang.agents.fit import MOST_ERROR, MOST_NOTE, fit_count, fit_text
 from madang.agents.given import given
 from madang.agents.keeping import Keeping
 from madang.agents.patience import Patience
@@ -216,9 +217,10 @@ class Runner:
                         return await self._listen(running, said)
                 except AgentFailed as failure:
                     wait = failure.retry_after
-                    if wait is None or wait > LONGEST_RETRY or running.told or tries == MOST_TRIES:
+                    soon = wait is not None and 0 <= wait <= LONGEST_RETRY
+                    if not soon or running.told or tries == MOST_TRIES:
                         return self._fail(running, failure.text)
-                    await self._clock.sleep(wait)
+                    await self._clock.sleep(wait or 0.0)
         except TooLong:
             return self._fail(running, "The answer is too long")
         except TimeoutError:
@@ -256,11 +258,15 @@ class Runner:
             case Step():
                 self.step(running, one)
             case Usage():
-                running.tokens = one.tokens
+                running.tokens = fit_count(one.tokens)
             case AskPerson():
                 running.told = True
                 write = HandOver(
-                    running.org_id, running.session_id, running.agent_id, ANYBODY, one.note
+                    running.org_id,
+                    running.session_id,
+                    running.agent_id,
+                    ANYBODY,
+                    None if one.note is None else fit_text(one.note)[:MOST_NOTE],
                 )
                 with nullcontext() if running.patience is None else running.patience.paused():
                     await self._writer.write(write)
@@ -302,7 +308,7 @@ class Runner:
             self._streams.step(running.stream, news)
 
     def _fail(self, running: Running, text: str) -> RunEnd:
-        running.metadata["error"] = text
+        running.metadata["error"] = fit_text(str(text))[:MOST_ERROR]
         return "failed"
 
     # Ends.
