@@ -218,7 +218,8 @@ ODD: dict[str, Sequence[Any]] = {
     "an unknown state": [Step("s", status="\0")],  # type: ignore[arg-type]
     "no texts": [Step(7, Odd(), 7, content=7)],  # type: ignore[arg-type]
     "no JSON": [Step("s", input=object(), output={1: {2, 3}})],
-    "a handover": [AskPerson("\0\ud83c" * 100_000)],
+    "a note": [AskPerson("\0")],
+    "a long note": [AskPerson("\0\ud83c" * 100_000)],
     "a reason": [AgentFailed("\0\ud83c" * 100_000)],
     "a reason that is none": [AgentFailed(7, math.nan)],  # type: ignore[arg-type]
     "a later time": [AgentFailed("busy", -math.inf)],
