@@ -75,8 +75,14 @@ def http_agent(url: str, secret: str, clock: Clock, *, private: bool, idle: floa
                 "user_id": run.user_id,
                 "trace_id": run.trace_id,
                 "question": run.question,
+                "attachments": run.attachments,
                 "messages": [
-                    {"role": turn.role, "content": turn.content, "user_id": turn.user_id}
+                    {
+                        "role": turn.role,
+                        "content": turn.content,
+                        "user_id": turn.user_id,
+                        "attachments": turn.attachments,
+                    }
                     for turn in run.turns
                 ],
                 "metadata": run.metadata,

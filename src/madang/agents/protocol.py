@@ -32,13 +32,27 @@ class AgentFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file in a message: its name as people see it, what its bytes are, and how many. `file_url`
+    is its path below the server's address, for whoever has a token of somebody in the session."""
+
+    file_id: str
+    name: str
+    type: str
+    size: int
+    file_url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
-    """One message of the session before the run: who said it, to the agent, and what."""
+    """One message of the session before the run: who said it, to the agent, and what. A message
+    may be its files alone: its `content` is empty then."""
 
     role: TurnRole
     content: str
     user_id: str
     message_id: str
+    attachments: Sequence[Attachment] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +108,8 @@ class Asking(Protocol):
 class AgentRun:
     """What an agent is given: the question, what was said before it, and where it is.
 
-    `turns` end with the question. `trace_id` are 32 hexadecimal digits (W3C Trace Context), the
-    same for all of a session. `metadata` is the session's.
+    `turns` end with the question, whose files are `attachments`. `trace_id` are 32 hexadecimal
+    digits (W3C Trace Context), the same for all of a session. `metadata` is the session's.
     """
 
     message_id: str
@@ -110,6 +124,7 @@ class AgentRun:
     asking: Asking | None = None
     span_id: str = ""
     """Of the run's span, where one is recorded: 16 hexadecimal digits."""
+    attachments: Sequence[Attachment] = ()
 
     async def approve(
         self,

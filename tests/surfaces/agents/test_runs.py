@@ -286,6 +286,19 @@ async def test_an_answer_is_made_again_and_chosen(program: Chat) -> None:
     problem(await api.post(f"/runs/{history[0]['id']}/regenerate"), 404, "NOT_FOUND")
 
 
+async def test_an_answer_that_is_deleted_leaves_its_place_to_the_other(program: Chat) -> None:
+    session = await program.session("ann", "historian")
+    ann, api = await program.join("ann", session), program.rest("ann")
+    await ann.send("message", content="one")
+    first, text, _ = await answer_of(ann)
+    second = (await api.post(f"/runs/{first}/regenerate")).json()["message_id"]
+    await answer_of(ann, second)
+    deleted = await program.house.rest("ann").delete(f"/messages/{second}")
+    assert deleted.is_success
+    await ann.send("message", content="two")
+    assert (await answer_of(ann))[1] == f"user:one | assistant:{text} | user:two"
+
+
 async def test_an_answer_is_made_again_while_the_agent_is_busy(program: Chat) -> None:
     """It waits, and is another answer to its question all the same."""
     session = await program.session("ann", "forever")
