@@ -6,9 +6,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 Writer = asyncio.StreamWriter
@@ -165,6 +167,15 @@ async def _busy(service: Service, out: Speaking, reader: asyncio.StreamReader) -
         await _works(service, out, reader)
 
 
+async def _busy_until(service: Service, out: Speaking, reader: asyncio.StreamReader) -> None:
+    """Busy the first time, until a second from now, by its date."""
+    if sum(one.path.startswith("/busy-until/") for one in service.asked) == 1:
+        date = formatdate(time.time() + 1, usegmt=True).encode()
+        await out.raw(b"HTTP/1.1 503 No\r\nretry-after: %b\r\ncontent-length: 0\r\n\r\n" % date)
+    else:
+        await _works(service, out, reader)
+
+
 async def _very_busy(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
     await out.raw(b"HTTP/1.1 429 No\r\nretry-after: 3600\r\ncontent-length: 0\r\n\r\n")
 
@@ -252,6 +263,69 @@ async def _inside(service: Service, out: Speaking, _: asyncio.StreamReader) -> N
     )
 
 
+async def _large_count(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    """Counts more tokens than a database can hold."""
+    await out.begin()
+    await out.say("counted")
+    if out.openai:
+        usage = {"total_tokens": 2**63}
+        last = {**completion({}, "stop"), "usage": usage}
+        await out.piece(b"data: %b\n\ndata: [DONE]\n\n" % json.dumps(last).encode())
+    else:
+        await out.piece(b'data: {"type":"usage","tokens_used":9223372036854775808}\n\n')
+        await out.piece(b'data: {"type":"stream_end","tokens_used":18446744073709551615}\n\n')
+    await out.raw(b"0\r\n\r\n")
+
+
+async def _calls(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    """A model that calls what it is offered: all tools at once, until each has answered; with
+    `again` in the question, the first one for ever. Its ids are the same in every round."""
+    asked = service.asked[-1].json
+    names = [tool["function"]["name"] for tool in asked["tools"]]
+    results = [one["content"] for one in asked["messages"] if one["role"] == "tool"]
+    await out.begin()
+    question = asked["messages"][1]["content"]
+    if results and question != "again":
+        await out.say(" | ".join(results))
+        return await out.end()
+    said = question.partition(" ")[2] or json.dumps({"q": question})
+    await out.say("I look. ")
+    for index, name in enumerate(names):
+        call = {"index": index, "id": f"c{index}", "function": {"name": name, "arguments": ""}}
+        await out.piece(b"data: %b\n\n" % json.dumps(completion({"tool_calls": [call]})).encode())
+        for part in (said[:3], said[3:]):
+            more = {"tool_calls": [{"index": index, "function": {"arguments": part}}]}
+            await out.piece(b"data: %b\n\n" % json.dumps(completion(more)).encode())
+    await out.end()
+
+
+async def _tool(service: Service, out: Speaking, reader: asyncio.StreamReader) -> None:
+    """A tool behind HTTP; the rest of its path is how it answers."""
+    how = service.asked[-1].path.split("/")[2]
+    kind, body, status = b"application/json", b'{"found": ["it"]}', b"200 OK"
+    match how:
+        case "text":
+            kind, body = b"text/plain; charset=utf-8", "찾았다\0".encode()
+        case "refuses":
+            body, status = b"a secret of the inside", b"500 Oh"
+        case "no-json":
+            body = b"{no"
+        case "no-text":
+            kind, body = b"text/plain", b"\xff"
+        case "large":
+            kind, body = b"text/plain", b"x" * (256 * 1024 + 1)
+        case "inside":
+            return await _inside(service, out, reader)
+        case "stalls":
+            if not await reader.read():
+                service.hung_up.set()
+            return
+    await out.raw(
+        b"HTTP/1.1 %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
+        % (status, kind, len(body), body)
+    )
+
+
 async def _steps(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
     """Thinks and calls a tool."""
     await out.begin()
@@ -285,6 +359,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "cut": _cut,
     "cut-character": _cut_character,
     "busy": _busy,
+    "busy-until": _busy_until,
     "very-busy": _very_busy,
     "malformed": _malformed,
     "error": _error,
@@ -297,6 +372,9 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "many-lines": _many_lines,
     "inside": _inside,
     "steps": _steps,
+    "large-count": _large_count,
+    "calls": _calls,
+    "tool": _tool,
 }
 
 

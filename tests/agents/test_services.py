@@ -138,6 +138,21 @@ async def test_one_that_is_busy_is_asked_again(make_chat: Make, service: Service
     assert len(service.asked) == 2
 
 
+async def test_one_that_says_until_when_it_is_busy_is_asked_then(
+    make_chat: Make, service: Service
+) -> None:
+    chat = make_chat()
+    text, metadata = await ask(chat, "busy-until")
+    assert (text, metadata["status"]) == ("안녕 🌊 hello", "complete")
+    assert len(service.asked) == 2
+
+
+async def test_no_count_is_too_large_to_be_kept(make_chat: Make) -> None:
+    text, metadata = await ask(make_chat(), "large-count")
+    assert (text, metadata["status"]) == ("counted", "complete")
+    assert metadata["tokens_used"] == 2**53 - 1
+
+
 async def test_a_slow_first_token_is_waited_for(make_chat: Make, service: Service) -> None:
     chat = make_chat()
     session = await chat.session("ann", "slow")

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
 TurnRole = Literal["user", "assistant", "system"]
 StepStatus = Literal["running", "complete", "failed"]
-STEP_STATUSES = get_args(StepStatus)
+STEP_STATUSES: tuple[StepStatus, ...] = ("running", "complete", "failed")
 
 
 class AgentFailed(Exception):
@@ -142,6 +142,36 @@ class AgentRun:
         """The header that passes the trace on (W3C Trace Context, 3.2)."""
         parent = self.span_id or self.message_id.replace("-", "")[-16:]
         return f"00-{self.trace_id}-{parent}-01"
+
+
+class ToolFailed(Exception):
+    """The tool has no result; the model, and people, are told `text`."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What a model calls a tool with, and where: the session, the answer that it is called for, and
+    who has asked. `id` is the call's own."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+    session_id: str
+    message_id: str
+    user_id: str
+    org: str
+    traceparent: str
+
+
+class Tool(Protocol):
+    """An async function does. It returns the result, as text or as what JSON can be made of, or
+    raises `ToolFailed`."""
+
+    async def __call__(self, call: ToolCall, /) -> Any: ...
 
 
 class Agent(Protocol):
