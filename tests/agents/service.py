@@ -7,11 +7,16 @@ import asyncio
 import gzip
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
+
+import httpx
+import pytest
+
+from madang.guarded import GuardedTransport
 
 Writer = asyncio.StreamWriter
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n%b\r\n"
@@ -287,7 +292,10 @@ async def _calls(service: Service, out: Speaking, _: asyncio.StreamReader) -> No
     question = asked["messages"][1]["content"]
     if results and question != "again":
         await out.say(" | ".join(results))
-        return await out.end()
+        await out.end()
+        return
+    if question == "other":
+        names = ["other"]
     said = question.partition(" ")[2] or json.dumps({"q": question})
     await out.say("I look. ")
     for index, name in enumerate(names):
@@ -315,7 +323,8 @@ async def _tool(service: Service, out: Speaking, reader: asyncio.StreamReader) -
         case "large":
             kind, body = b"text/plain", b"x" * (256 * 1024 + 1)
         case "inside":
-            return await _inside(service, out, reader)
+            await _inside(service, out, reader)
+            return
         case "stalls":
             if not await reader.read():
                 service.hung_up.set()
@@ -391,6 +400,21 @@ async def serving() -> AsyncIterator[Service]:
         for writer in list(service.writers):
             writer.transport.abort()
         await server.wait_closed()
+
+
+def public_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the name `public.example` lead to this machine, as if that were a public address. All
+    other names and addresses are looked at as ever."""
+    looked_at = GuardedTransport._resolve
+
+    async def resolve(
+        self: GuardedTransport, host: str, port: int, request: httpx.Request
+    ) -> Sequence[str]:
+        if host == "public.example":
+            return ["127.0.0.1"]
+        return await looked_at(self, host, port, request)
+
+    monkeypatch.setattr(GuardedTransport, "_resolve", resolve)
 
 
 def configured(url: str, kind: str) -> dict[str, Any]:

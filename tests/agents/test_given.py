@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,9 @@ async def say(app: Madang, room: str, *texts: str) -> list[str]:
     return runs
 
 
-def ends(viewer: Viewer) -> int:
-    return sum(frame["type"] == "stream_end" for frame in viewer.told())
+def ended(viewer: Viewer, count: int) -> bool:
+    """Whether so many answers have."""
+    return [frame["type"] for frame in viewer.told()].count("stream_end") == count
 
 
 async def test_who_waits_is_given_all_that_was_answered_before(app: Madang) -> None:
@@ -64,7 +66,7 @@ async def test_who_waits_is_given_all_that_was_answered_before(app: Madang) -> N
     viewer = await watch(app, room)
     await say(app, room, "Q1", "Q2", "Q3", "Q4")
     asked.let(4)
-    await eventually(lambda: ends(viewer) == 4, PATIENCE)
+    await eventually(lambda: ended(viewer, 4), PATIENCE)
     assert asked.given == ["Q1", "Q1 A1 Q2", "Q1 A1 Q2 A2 Q3", "A1 Q2 A2 Q3 A3 Q4"]
 
 
@@ -77,10 +79,10 @@ async def test_an_answer_that_is_made_again_is_given_what_was_said_until_its_que
     runs = []
     for number, question in enumerate(("Q1", "Q2", "Q3"), 1):
         runs += await say(app, room, question)
-        await eventually(lambda count=number: ends(viewer) == count, PATIENCE)
+        await eventually(partial(ended, viewer, number), PATIENCE)
     for number, again in enumerate((runs[0], runs[1]), 4):
         await app.writer.write(Regenerate(ORG, again, "ann"))
-        await eventually(lambda count=number: ends(viewer) == count, PATIENCE)
+        await eventually(partial(ended, viewer, number), PATIENCE)
     assert asked.given[3:] == ["Q1", "Q1 A1 Q2"]
 
 
@@ -97,7 +99,7 @@ async def test_no_later_question_is_given(app: Madang) -> None:
         running = app.agents.runner.adopt(message)
         app.agents.runner.say(running, said)
         app.agents.runner.cancel(running, "complete")
-    await eventually(lambda: ends(viewer) == 2, PATIENCE)
+    await eventually(lambda: ended(viewer, 2), PATIENCE)
     asked.let(2)
-    await eventually(lambda: ends(viewer) == 4, PATIENCE)
+    await eventually(lambda: ended(viewer, 4), PATIENCE)
     assert asked.given == ["Q1", "Q1 A1 yes Q2"]

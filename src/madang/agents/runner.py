@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, nullcontext
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any
 
 import structlog
@@ -24,7 +24,7 @@ from madang.agents.protocol import AgentFailed, AskPerson, Said, Step, Usage
 from madang.agents.running import SILENT, Running
 from madang.agents.speech import Speech, TooLong
 from madang.agents.stopping import STOP_SECONDS, Stopping
-from madang.agents.tracing import span
+from madang.agents.tracing import Told, opened, span
 from madang.clock import Clock
 from madang.delivery.streams import Streams
 from madang.metrics import SECONDS, Histogram, Tally
@@ -47,6 +47,7 @@ SAYS_A_TURN = 64
 END_SECONDS = 60.0
 """How long it is tried to write an end while the store is away."""
 RETRY_SECONDS = 0.5
+SPAN = "agent run"
 
 
 class Runner:
@@ -172,23 +173,14 @@ class Runner:
         running = self._running.get(message.id)
         if running is None:
             running = self._hold(message)
+            running.traced = opened(SPAN, running.trace_id, running.attributes)
             self._tasks.start(self.keeping.hold(running))
         return running
 
     # One run.
 
     async def _run(self, running: Running, message: Message) -> None:
-        about = {"trace_id": running.trace_id, "run": running.message_id}
-        traced = {
-            "madang.org": running.org_id,
-            "madang.session_id": running.session_id,
-            "madang.message_id": running.message_id,
-            "gen_ai.agent.name": agent_name(running.agent_id),
-        }
-        with (
-            structlog.contextvars.bound_contextvars(**about),
-            span("agent run", running.trace_id, traced) as told,
-        ):
+        with _logged(running), span(SPAN, running.trace_id, running.attributes) as told:
             running.entered = True
             lease = self._tasks.start(self.keeping.hold(running))
             status: RunEnd
@@ -199,8 +191,7 @@ class Runner:
                 if task is not None:
                     task.uncancel()
                 status = running.end or "interrupted"
-            log.info("run ended", status=status, tokens=running.tokens or running.said)
-            told({"madang.status": status, "gen_ai.usage.output_tokens": running.tokens or 0})
+            _tell_end(running, status, told)
             await self.finish(running, status)
             await lease
 
@@ -358,12 +349,18 @@ class Runner:
             self._tasks.start(self.keeping.let_go(running.message_id))
         return ended
 
+    async def _finish_outside(self, running: Running, end: RunEnd) -> None:
+        with _logged(running):
+            if running.traced is not None:
+                _tell_end(running, end, running.traced)
+            await self.finish(running, end)
+
     def cancel(self, running: Running, end: RunEnd) -> None:
         """End it soon, so."""
         if running.end is None:
             running.end = end
             if running.task is None:
-                self._tasks.start(self.finish(running, end))
+                self._tasks.start(self._finish_outside(running, end))
             elif running.entered:
                 running.task.cancel()
             # Else it finds its end when it begins: a task that is cancelled before is never run.
@@ -377,6 +374,20 @@ class Runner:
         if running:
             await asyncio.wait([one.done for one in running], timeout=STOP_SECONDS)
         await self._tasks.close()
+
+
+def _logged(running: Running) -> AbstractContextManager[Any]:
+    """Log lines say which run they are about."""
+    return structlog.contextvars.bound_contextvars(
+        trace_id=running.trace_id, run=running.message_id
+    )
+
+
+def _tell_end(running: Running, status: RunEnd, told: Told) -> None:
+    """In the log, and to the run's span."""
+    tokens = running.said if running.tokens is None else running.tokens
+    log.info("run ended", agent=agent_name(running.agent_id), status=status, tokens=tokens)
+    told({"madang.status": status, "gen_ai.usage.output_tokens": running.tokens or 0})
 
 
 def _left(_: Any, error: MadangError | None) -> None:
