@@ -233,8 +233,8 @@ async def test_nul_is_in_nothing_that_is_said(program: Chat) -> None:
         assert told["code"] in ("VALIDATION", "INVALID_ID"), told
         assert name in told["message"]
     body = {"to": "ann", "note": "a\0"}
-    told = await program.rest("ann").post(f"/sessions/{session}/handover", body)
-    problem(told, 422, "VALIDATION", "note: must not contain NUL")
+    refused = await program.rest("ann").post(f"/sessions/{session}/handover", body)
+    problem(refused, 422, "VALIDATION", "note: must not contain NUL")
     asked = {"message_id": run, "request_id": "r1", "question": "May I?"}
     await bot.send("approval_request", **asked, details={"a\0": ["b\0"]})
     assert (await ann.next("approval_request"))["details"] == {"a\ufffd": ["b\ufffd"]}
