@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 
+from madang.model.nouns import Message
 from madang.store.writer import GroupWriter
 from tests.store.conftest import AnyStore, SteppedClock
 from tests.store.writes import ChangeRun, CountRuns, Create, Send, StartRun
@@ -89,7 +90,7 @@ async def test_who_nobody_goes_on_with_is_found(
 
 async def test_answers_that_came_late(store: AnyStore, writer: GroupWriter) -> None:
     await room(writer)
-    said = []
+    said: list[Message] = []
     for content, answers in (
         ("Q1", None),
         ("Q2", None),
