@@ -261,10 +261,10 @@ async def _many_lines(service: Service, out: Speaking, _: asyncio.StreamReader) 
 
 
 async def _inside(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
-    """Leads to an address inside."""
+    """Leads to an address inside: its own, so that whoever follows is seen here."""
     await out.raw(
-        b"HTTP/1.1 307 Temporary Redirect\r\nlocation: http://169.254.169.254/latest\r\n"
-        b"content-length: 0\r\n\r\n"
+        b"HTTP/1.1 307 Temporary Redirect\r\nlocation: %b/works/v1/chat/completions\r\n"
+        b"content-length: 0\r\n\r\n" % service.url.encode()
     )
 
 
