@@ -263,6 +263,7 @@ class Madang(Library):
             signals_limit=signals_limit,
         )
         self.agent = self.agents.agent
+        self.tool = self.agents.tool
         self._anyone = MessengerPath(self.messenger, None)
         self._websocket = AsgiGateway(
             self.entrance,

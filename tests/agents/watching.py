@@ -12,15 +12,19 @@ from madang.agents.protocol import AgentRun, Said
 from madang.compose import Madang
 from madang.hub.frame import Form
 from madang.model.identity import Identity
+from madang.model.nouns import Message
 from madang.model.runs import own_agent
 from madang.services.messages import SendMessage
 from madang.services.sessions import CreateSession
 from madang.surfaces.agents.seats import Seat, Seats
 from madang.testing import JumpingClock
+from tests.conftest import eventually
 from tests.delivery.conftest import PATIENCE
 from tests.hub.recording import Recorder
 
 ORG = "default"
+LONG = 30.0
+"""Seconds that an answer may take on a slow machine."""
 
 
 class Typed:
@@ -97,6 +101,17 @@ async def ask(app: Madang, room: str) -> str:
     done = await app.writer.write(SendMessage(ORG, room, "ann", "well?"))
     (run,) = done.runs
     return str(run)
+
+
+async def answered(app: Madang, room: str, question: str) -> Message:
+    """An answer, once it is over."""
+    viewer = await watch(app, room)
+    done = await app.writer.write(SendMessage(ORG, room, "ann", question))
+    (run,) = done.runs
+    await eventually(lambda: viewer.ended, LONG)
+    found = await app.store.message(ORG, run, "ann")
+    assert found is not None and viewer.text == found.content
+    return found
 
 
 async def watch(app: Madang, room: str) -> Viewer:

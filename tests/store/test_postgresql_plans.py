@@ -90,6 +90,7 @@ QUERIES: dict[str, Any] = {
     "messages_after": messages._AFTER,
     "messages_around": messages._AROUND,
     "message": messages._ONE_MESSAGE,
+    "late_answers": messages._LATE_ANSWERS,
     "file": files._READY,
     "own_file": files._OWN,
     "due_files": files._DUE,

@@ -356,6 +356,22 @@ class Store(Protocol):
         """None where it does not exist or the user is not in its conversation."""
         ...
 
+    async def late_answers(
+        self,
+        org_id: str,
+        conversation_id: str,
+        user_id: str,
+        *,
+        oldest_seq: int,
+        question_seq: int,
+        before_seq: int,
+        limit: int,
+    ) -> Sequence[Message]:
+        """The agents' answers that came after a question although they answer what was said before
+        it, from `oldest_seq` on: those before `before_seq`, the latest so many, newest last. None
+        where the user is not in the conversation."""
+        ...
+
     async def seq_of(
         self, org_id: str, conversation_id: str, *, message_id: str | None, time: int | None
     ) -> int | None:

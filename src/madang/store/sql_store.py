@@ -222,6 +222,29 @@ class SqlStore(ABC):
             Scope(org_id, user_id), messages.message, org_id, message_id, user_id
         )
 
+    async def late_answers(
+        self,
+        org_id: str,
+        conversation_id: str,
+        user_id: str,
+        *,
+        oldest_seq: int,
+        question_seq: int,
+        before_seq: int,
+        limit: int,
+    ) -> list[Message]:
+        return await self.read(
+            Scope(org_id, user_id),
+            messages.late_answers,
+            org_id,
+            conversation_id,
+            user_id,
+            oldest_seq,
+            question_seq,
+            before_seq,
+            limit,
+        )
+
     async def seq_of(
         self, org_id: str, conversation_id: str, *, message_id: str | None, time: int | None
     ) -> int | None:

@@ -93,6 +93,13 @@ _ONE_MESSAGE = rows_query(
     "ON p.conversation_id = m.conversation_id AND p.user_id = :user "
     "WHERE m.id = :message AND m.org_id = :org",
 )
+_LATE_ANSWERS = rows_query(
+    MESSAGE,
+    "FROM messages AS m JOIN messages AS q ON q.id = m.reply_to_id "
+    f"AND q.conversation_id = m.conversation_id WHERE {_IN} AND m.seq > :question "
+    "AND m.seq < :before AND m.message_type = 'stream' AND q.seq >= :oldest "
+    f"AND q.seq < :question AND {_SEEN} ORDER BY m.seq DESC LIMIT :limit",
+)
 _SEQ_OF_MESSAGE = scalar_query(f"SELECT m.seq FROM messages AS m WHERE m.id = :message AND {_IN}")
 _SEQ_AT_TIME = scalar_query(
     f"SELECT m.seq FROM messages AS m WHERE {_IN} AND m.created_at <= :time "
@@ -103,6 +110,22 @@ _SEQ_AT_TIME = scalar_query(
 def message(connection: Connection, org_id: str, message_id: str, user_id: str) -> Message | None:
     found = fetch(connection, _ONE_MESSAGE, org=org_id, message=message_id, user=user_id)
     return rows.message_of(found[0], found[0][-1]) if found else None
+
+
+def late_answers(
+    connection: Connection,
+    org_id: str,
+    conversation_id: str,
+    user_id: str,
+    oldest_seq: int,
+    question_seq: int,
+    before_seq: int,
+    limit: int,
+) -> list[Message]:
+    where = {"org": org_id, "conversation": conversation_id, "user": user_id}
+    seqs = {"oldest": oldest_seq, "question": question_seq, "before": before_seq}
+    found = fetch(connection, _LATE_ANSWERS, **where, **seqs, limit=limit)
+    return [rows.message_of(row, row[-1]) for row in found[::-1]]
 
 
 def seq_of(

@@ -28,6 +28,7 @@ from madang.services.approvals import AnswerApproval
 from madang.services.sessions import CreateSession
 from madang.surfaces.agents import bodies
 from madang.surfaces.agents.rest import Parts
+from madang.surfaces.content import sender_type
 from madang.surfaces.fields import Text, error_of
 from madang.surfaces.requests import Caller
 
@@ -181,7 +182,16 @@ async def _resumed(thread: _Thread, entries: Sequence[Resume]) -> tuple[Run, int
         run = await thread.run(message_id)
         if run is None:
             raise NotFound("Interrupt not found")
-        answers.append(AnswerApproval(caller.org, message_id, request_id, caller.user_id, answer))
+        answers.append(
+            AnswerApproval(
+                caller.org,
+                message_id,
+                request_id,
+                caller.user_id,
+                answer,
+                sender_type=sender_type(caller),
+            )
+        )
         found = (run, place)
     if found is None:
         raise Invalid("resume: there is nothing to resume")

@@ -6,9 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from madang.agents.catalog import Catalog, Register, open_catalog
+from madang.agents.catalog import Catalog, Register, RegisterTool, open_catalog
 from madang.agents.people import ANSWERED
-from madang.agents.protocol import Agent
+from madang.agents.protocol import Agent, Tool
 from madang.agents.runner import Runner
 from madang.agents.stopping import STOP
 from madang.clock import Clock
@@ -171,6 +171,15 @@ class Agents:
         def register(agent: Agent) -> Agent:
             self.catalog.add(name, agent, **fields)
             return agent
+
+        return register
+
+    def tool(self, name: str) -> RegisterTool:
+        """Have an async function answer calls of a tool that is configured: `@app.tool("look")`."""
+
+        def register(tool: Tool) -> Tool:
+            self.catalog.tools[name] = tool
+            return tool
 
         return register
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from madang.services.approvals import MOST_OPTION, MOST_OPTIONS, MOST_QUESTION
 from madang.surfaces.agents.bodies import Kind, Note
 from madang.surfaces.fields import (
     Attachments,
@@ -18,10 +19,11 @@ from madang.surfaces.fields import (
     Uuid,
 )
 
-Handle = Annotated[str, Field(min_length=1, max_length=100)]
+Handle = Annotated[Text, Field(min_length=1, max_length=100)]
 """What an agent outside calls its answer: an id, or a name of its own."""
 Options = Annotated[
-    list[Annotated[Text, Field(min_length=1, max_length=100)]], Field(min_length=1, max_length=20)
+    list[Annotated[Text, Field(min_length=1, max_length=MOST_OPTION)]],
+    Field(min_length=1, max_length=MOST_OPTIONS),
 ]
 
 
@@ -124,6 +126,6 @@ class RunStep(Command):
 class ApprovalRequest(Command):
     message_id: Handle
     request_id: Handle | None = None
-    question: Annotated[Text, Field(min_length=1, max_length=2000)]
+    question: Annotated[Text, Field(min_length=1, max_length=MOST_QUESTION)]
     options: Options = Field(default_factory=lambda: ["approve", "deny"])
     details: JsonObject | None = None

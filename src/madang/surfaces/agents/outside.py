@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from madang.agents.fit import shallow
 from madang.agents.protocol import Step
 from madang.agents.runner import Runner
 from madang.agents.running import Running
@@ -209,7 +210,7 @@ class Outside:
                 request_id,
                 command.question,
                 tuple(command.options),
-                command.details,
+                None if command.details is None else shallow(command.details),
             )
 
             def done(_: Any, error: MadangError | None) -> None:

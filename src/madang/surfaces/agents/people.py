@@ -232,6 +232,7 @@ class People:
             user.user_id,
             command.answer,
             command.note,
+            sender_type(seat.connection.identity),
         )
 
         def again(_: Any) -> bytes:

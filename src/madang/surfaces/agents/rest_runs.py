@@ -19,6 +19,7 @@ from madang.services.approvals import AnswerApproval
 from madang.surfaces.agents import bodies
 from madang.surfaces.agents.rest import Key, Parts, SessionPath
 from madang.surfaces.agents.viewing import has_had_all, numbered, place_of, places_in
+from madang.surfaces.content import sender_type
 from madang.surfaces.requests import Caller, JsonResponse, MessagePath
 
 
@@ -110,6 +111,7 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
                 caller.user_id,
                 body.answer,
                 body.note,
+                sender_type(caller),
             )
         )
         told = {"message_id": message_id, "request_id": request_id, "answer": body.answer}
