@@ -32,7 +32,13 @@ from madang.surfaces.admission import Admission, failed
 from madang.surfaces.agents import commands
 from madang.surfaces.agents.outside import Outside
 from madang.surfaces.agents.people import People
-from madang.surfaces.agents.seats import MOST_EARLY, NO_SESSION, Seat, Seats
+from madang.surfaces.agents.seats import (
+    MOST_EARLY,
+    MOST_EARLY_CHARACTERS,
+    NO_SESSION,
+    Seat,
+    Seats,
+)
 from madang.surfaces.fields import error_of, reply_to_of
 
 Handler = Callable[[Seat, Any], None]
@@ -200,7 +206,10 @@ class SessionSocket:
             self._admission.wait(connection, text)
         elif seat.ready and not seat.early:
             self._handle(seat, text)
-        elif len(seat.early) < MOST_EARLY:
+        elif (
+            len(seat.early) < MOST_EARLY
+            and sum(map(len, seat.early)) + len(text) <= MOST_EARLY_CHARACTERS
+        ):
             seat.early.append(text)
         else:
             connection.close(CloseCode.NOT_ALLOWED, "Too many frames before connected")
