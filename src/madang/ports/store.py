@@ -100,6 +100,11 @@ class Transaction(Protocol):
         """The message that this sender sent here under this `client_id` before."""
         ...
 
+    def said_after(self, conversation_id: str, seq: int) -> Sequence[Message]:
+        """What people said with words after this place and is not deleted, in order: the first
+        few, and none that is far."""
+        ...
+
     def keyed(self, direct_key: str) -> Conversation | None:
         """The direct conversation or inbox with this key."""
         ...

@@ -113,23 +113,25 @@ class Agents:
             max_content=settings.ws_message_size_limit,
             typing_seconds=settings.typing_timeout,
         )
+        watching = Watching(
+            hub,
+            delivery,
+            store,
+            self.streams,
+            members,
+            admission,
+            entrance,
+            clock,
+            settings.output_limit_bytes,
+        )
+        delivery.watch(watching.watched)
         self.parts = rest.Parts(
             store,
             writer,
             clock,
             self.catalog,
             self.runner,
-            Watching(
-                hub,
-                delivery,
-                store,
-                self.streams,
-                members,
-                admission,
-                entrance,
-                clock,
-                settings.output_limit_bytes,
-            ),
+            watching,
             messages_limit,
             self.run_limits,
             settings.ws_message_size_limit,

@@ -71,6 +71,7 @@ class SessionSocket:
         self._delivery = delivery
         self._clock = clock
         self._seats = seats
+        self._messages_limit = messages_limit
         self._signals_limit = signals_limit
         people = People(
             start=admission.start,
@@ -98,11 +99,14 @@ class SessionSocket:
             "stop": (_model(commands.OnMessage), self._limited(people.stop)),
             "read": (_model(commands.OnMessage), self._limited(people.read)),
             "regenerate": (_model(commands.Regenerate), people.regenerate),
-            "choose": (_model(commands.OnMessage), self._limited(people.choose)),
-            "handover": (_model(commands.HandOver), self._limited(people.hand_over)),
-            "approval_answer": (_model(commands.ApprovalAnswer), self._limited(people.answer)),
+            "choose": (_model(commands.OnMessage), self._counted(people.choose)),
+            "handover": (_model(commands.HandOver), self._counted(people.hand_over)),
+            "approval_answer": (_model(commands.ApprovalAnswer), self._counted(people.answer)),
             "ping": (_model(commands.Ping), self._ping),
-            "stream_start": (_model(commands.StreamStart), self._agents(self._outside.start)),
+            "stream_start": (
+                _model(commands.StreamStart),
+                self._agents(self._counted(self._outside.start)),
+            ),
             "stream_chunk": (_model(commands.StreamChunk), self._agents(self._outside.chunk)),
             "stream_end": (_model(commands.StreamEnd), self._agents(self._outside.end)),
             "run_step": (
@@ -247,6 +251,15 @@ class SessionSocket:
 
         def handle_some(seat: Seat, command: Any) -> None:
             self._signals_limit.check(seat.user.org_id, seat.user.user_id, self._clock.monotonic())
+            handle(seat, command)
+
+        return handle_some
+
+    def _counted(self, handle: Handler) -> Handler:
+        """What is told to the session as a message is, and kept, counts as one."""
+
+        def handle_some(seat: Seat, command: Any) -> None:
+            self._messages_limit.check(seat.user.org_id, seat.user.user_id, self._clock.monotonic())
             handle(seat, command)
 
         return handle_some
