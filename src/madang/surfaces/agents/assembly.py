@@ -94,8 +94,10 @@ class Agents:
         delivery.answer(RUN_TEXT, self.streams.text_of)
         delivery.answer(STOP, self.runner.stopping.stop_here)
         delivery.answer(ANSWERED, self.runner.people.answered_here)
-        seats = Seats(hub, delivery, store, self.streams, clock, limit=settings.output_limit_bytes)
-        delivery.watch(seats.watched)
+        self.seats = Seats(
+            hub, delivery, store, self.streams, clock, limit=settings.output_limit_bytes
+        )
+        delivery.watch(self.seats.watched)
         self.socket = SessionSocket(
             admission=admission,
             hub=hub,
@@ -105,7 +107,7 @@ class Agents:
             store=store,
             writer=writer,
             clock=clock,
-            seats=seats,
+            seats=self.seats,
             runner=self.runner,
             messages_limit=messages_limit,
             signals_limit=signals_limit,
