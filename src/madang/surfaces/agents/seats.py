@@ -33,7 +33,7 @@ FIRST_PAGE = 16
 PAGE = 500
 """Events that are read at once, beginning with a few: how large they are is not known before."""
 PAGE_BYTES = 128 * 1024
-AT_ONCE = 8
+AT_ONCE = 4
 """Who come in and are served in the same turn of the loop; the others wait for theirs."""
 MOST_MISSED = 5_000
 """Events that a connection is sent when it comes back; a longer gap is the history's to fill."""
