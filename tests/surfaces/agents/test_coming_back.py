@@ -12,6 +12,7 @@ import orjson
 import pytest
 from websockets.asyncio.client import connect
 
+from madang.agents.protocol import AgentRun, Said, Step
 from madang.compose import Madang
 from madang.hub.frame import Form, Frame
 from madang.protocol.codes import CloseCode
@@ -205,6 +206,37 @@ async def test_an_answer_that_ends_meanwhile_is_told_once(app: Madang) -> None:
             text += frame["content"]
     assert text == "y" * 150_000 + "the end"
     assert told[-1]["type"] == "stream_end"
+
+
+async def test_a_step_that_goes_on_meanwhile_is_told_as_it_is(app: Madang) -> None:
+    said: asyncio.Queue[Said | None] = asyncio.Queue()
+
+    @app.agent("typed")
+    async def typed(_: AgentRun) -> AsyncIterator[Said]:
+        while (one := await said.get()) is not None:
+            yield one
+
+    room = await session(app)
+    viewer = await watch(app, room)
+    await ask(app, room)
+    for one in (Step("t", "thinking", content="one"), "z" * 150_000):
+        said.put_nowait(one)
+    await eventually(lambda: len(viewer.text) == 150_000, PATIENCE)
+    back = Reader(stuck=True)
+    coming = asyncio.ensure_future(come_in(app, back, room))
+    await eventually(lambda: back.unsent > PIECE, PATIENCE)
+    said.put_nowait(Step("t", "thinking", status="complete", content=" and two"))
+    await eventually(lambda: viewer.steps["t"]["content"] == "one and two", PATIENCE)
+    assert not coming.done()
+    back.stuck = False
+    back.take()
+    async with asyncio.timeout(PATIENCE):
+        assert await coming
+    steps = [frame for frame in back.told() if frame["type"] == "run_step"]
+    assert [step["content"] for step in steps] == ["one", "one and two"]
+    assert all(step["so_far"] for step in steps) and steps[-1]["status"] == "complete"
+    said.put_nowait(None)
+    await eventually(lambda: viewer.ended, PATIENCE)
 
 
 async def test_who_takes_nothing_is_sent_away_and_who_takes_little_is_not(tmp_path: Path) -> None:
