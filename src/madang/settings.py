@@ -172,7 +172,7 @@ class Settings(BaseSettings):
         50_000,
         ge=1,
         validation_alias=_shared("WS_MAX_CONNECTIONS"),
-        description="WebSocket connections one node holds; one more is asked to try again later.",
+        description="Connections and event streams one node holds; one more is to try again later.",
     )
     ws_heartbeat_interval: Seconds = Field(
         25.0,

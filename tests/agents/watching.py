@@ -10,13 +10,14 @@ from sqlalchemy import event
 
 from madang.agents.protocol import AgentRun, Said
 from madang.compose import Madang
+from madang.hub.connection import Connection
 from madang.hub.frame import Form
 from madang.model.identity import Identity
 from madang.model.nouns import Message
 from madang.model.runs import own_agent
 from madang.services.messages import SendMessage
 from madang.services.sessions import CreateSession
-from madang.surfaces.agents.seats import Seat, Seats
+from madang.surfaces.agents.seats import Seat
 from madang.testing import JumpingClock
 from tests.conftest import eventually
 from tests.delivery.conftest import PATIENCE
@@ -116,16 +117,21 @@ async def answered(app: Madang, room: str, question: str) -> Message:
 
 async def watch(app: Madang, room: str) -> Viewer:
     """A viewer who comes in as the WebSocket brings them in."""
-    user = await app.members.get(ORG, "ann")
     viewer = Viewer()
-    viewer.identity = Identity("ann", ORG, None, None, frozenset(), 2**62)
-    app.hub.attach_beside(user, viewer)
-    assert viewer.member is not None
-    seat = Seat(viewer, room, user, viewer.member, None)
-    seats = Seats(app.hub, app.delivery, app.store, app.agents.streams, app.clock)
     async with asyncio.timeout(PATIENCE):
-        assert await seats.enter(seat, lambda *_: None)
+        assert await come_in(app, viewer, room)
     return viewer
+
+
+async def come_in(
+    app: Madang, connection: Connection, room: str, user: str = "ann", after: int | None = None
+) -> bool:
+    """Whether it is seated in the end."""
+    member = await app.members.get(ORG, user)
+    connection.identity = Identity(user, ORG, None, None, frozenset(), 2**62)
+    own = app.hub.attach_beside(member, connection)
+    seat = Seat(connection, room, member, own, after)
+    return await app.agents.seats.enter(seat, lambda *_: None)
 
 
 async def turns(count: int = 50) -> None:

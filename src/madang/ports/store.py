@@ -107,6 +107,11 @@ class Transaction(Protocol):
         """The message that this sender sent here under this `client_id` before."""
         ...
 
+    def said_after(self, conversation_id: str, seq: int) -> Sequence[Message]:
+        """What people said with words after this place and is not deleted, in order: the first
+        few, and none that is far."""
+        ...
+
     def keyed(self, direct_key: str) -> Conversation | None:
         """The direct conversation or inbox with this key."""
         ...
@@ -302,8 +307,16 @@ class Store(Protocol):
     ) -> list[Event]: ...
 
     async def events_of_conversation(
-        self, org_id: str, conversation_id: str, after_seq: int, until_seq: int | None, limit: int
-    ) -> list[Event]: ...
+        self,
+        org_id: str,
+        conversation_id: str,
+        after_seq: int,
+        until_seq: int | None,
+        limit: int,
+        most_bytes: int | None = None,
+    ) -> list[Event]:
+        """With `most_bytes`, no more after those whose messages have so many: one at least."""
+        ...
 
     async def seq_at(self, org_id: str, conversation_id: str, cursor: int) -> int:
         """The seq of the conversation's last event with a cursor up to `cursor`, or 0."""
@@ -345,9 +358,11 @@ class Store(Protocol):
         after_seq: int | None = None,
         around_seq: int | None = None,
         limit: int = 50,
+        most_bytes: int | None = None,
     ) -> Page | None:
         """Messages newest last; the newest ones where nothing is asked for. `before` and `after`
-        exclude, `around` puts the seq in the middle. Tombstones included.
+        exclude, `around` puts the seq in the middle. Tombstones included. With `most_bytes` (not
+        for `around`), no more beyond those that have so many: one at least.
 
         None where the conversation does not exist or the user is not in it."""
         ...

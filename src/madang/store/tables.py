@@ -434,6 +434,8 @@ sessions = Table(
     Column("when_busy", _by_bytes(String, 16), nullable=False),
     Column("answers", _by_bytes(String, 16), nullable=False),
     Column("choices", Words, nullable=False),
+    # The message that the title was made of, which goes with it.
+    Column("titled_by", Id),
     sqlite_with_rowid=False,
 )
 

@@ -27,7 +27,7 @@ from madang.store import rows
 from madang.store.flushing import Flushing
 from madang.store.live_rows import LiveRows
 from madang.store.loading import Counters, Place
-from madang.store.tables import orgs, participants
+from madang.store.tables import messages, orgs, participants
 
 # The org's lock, held until the end: whoever commits for it next waits here, and then sees all
 # that this commit has written. (SQLite has one writer at a time anyway, and no such words.)
@@ -51,6 +51,23 @@ _IN_ORDER = (
 )
 _LONGEST_THERE = _IN_ORDER.limit(bindparam("most"))
 _ADMINS = _IN_ORDER.where(participants.c.role == "admin")
+
+_FAR = 1_000
+_FEW = 20
+_SAID_AFTER = (
+    select(messages.c.id)
+    .where(
+        messages.c.conversation_id == bindparam("conversation"),
+        messages.c.org_id == bindparam("org"),
+        messages.c.seq > bindparam("after"),
+        messages.c.seq <= bindparam("until"),
+        messages.c.sender_type == "user",
+        messages.c.content != "",
+        messages.c.deleted_at.is_(None),
+    )
+    .order_by(messages.c.seq)
+    .limit(_FEW)
+)
 
 _QUIET = ("message.", "reaction.", "participant.", "conversation.")
 """Events of these families do not make a conversation the newest, `message.new` excepted."""
@@ -112,6 +129,21 @@ class SqlTransaction(Flushing):
             if place[0] == conversation_id:
                 people[place[1]] = self._participants[place]
         return sorted(filter(None, people.values()), key=lambda p: (p.joined_at, p.user_id))
+
+    def said_after(self, conversation_id: str, seq: int) -> Sequence[Message]:
+        where = {"conversation": conversation_id, "org": self.org_id, "after": seq}
+        found = self._connection.execute(_SAID_AFTER, {**where, "until": seq + _FAR}).cursor
+        ids = {row[0] for row in found.fetchall()} | set(self._new_messages)
+        self._load_messages(ids)
+        said = [
+            message
+            for message in filter(None, map(self.message, ids))
+            if message.conversation_id == conversation_id
+            and message.seq > seq
+            and message.sender_type == "user"
+            and message.deleted_at is None
+        ]
+        return sorted(said, key=lambda message: message.seq)
 
     def add_conversation(
         self, conversation: Conversation, participants: Sequence[Participant]

@@ -95,6 +95,10 @@ class Agents:
         delivery.answer(RUN_TEXT, self.streams.text_of)
         delivery.answer(STOP, self.runner.stopping.stop_here)
         delivery.answer(ANSWERED, self.runner.people.answered_here)
+        self.seats = Seats(
+            hub, delivery, store, self.streams, clock, limit=settings.output_limit_bytes
+        )
+        delivery.watch(self.seats.watched)
         self.socket = SessionSocket(
             admission=admission,
             hub=hub,
@@ -104,31 +108,34 @@ class Agents:
             store=store,
             writer=writer,
             clock=clock,
-            seats=Seats(hub, delivery, store, self.streams, clock),
+            seats=self.seats,
             runner=self.runner,
             messages_limit=messages_limit,
+            changes_limit=changes_limit,
             signals_limit=signals_limit,
             run_limits=self.run_limits,
             max_content=settings.ws_message_size_limit,
             typing_seconds=settings.typing_timeout,
         )
+        watching = Watching(
+            hub,
+            delivery,
+            store,
+            self.streams,
+            members,
+            admission,
+            entrance,
+            clock,
+            settings.output_limit_bytes,
+        )
+        delivery.watch(watching.watched)
         self.parts = rest.Parts(
             store,
             writer,
             clock,
             self.catalog,
             self.runner,
-            Watching(
-                hub,
-                delivery,
-                store,
-                self.streams,
-                members,
-                admission,
-                entrance,
-                clock,
-                settings.output_limit_bytes,
-            ),
+            watching,
             messages_limit,
             changes_limit,
             self.run_limits,

@@ -30,7 +30,7 @@ from madang.services.sessions import (
 from madang.surfaces.agents import bodies, frames
 from madang.surfaces.agents.viewing import Watching
 from madang.surfaces.content import check_content, sender_type
-from madang.surfaces.requests import Caller, JsonResponse, Limit, uuid_named
+from madang.surfaces.requests import PAGE_BYTES, Caller, JsonResponse, Limit, uuid_named
 
 SessionPath = Annotated[str, uuid_named("session_id")]
 Key = Annotated[str | None, Header(min_length=1, max_length=200)]
@@ -60,7 +60,7 @@ class Parts:
     send_timeout: float
 
     def count(self, caller: Identity) -> None:
-        """Count a message. Raises `RateLimited`."""
+        """Count a message, or what is told to a session as one is. Raises `RateLimited`."""
         self.messages_limit.check(caller.org, caller.user_id, self.clock.monotonic())
 
     def count_change(self, caller: Identity) -> None:
@@ -220,6 +220,7 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
     ) -> Any:
         """Change it (admins). What is left out stays; a null title clears it."""
         await parts.view(caller, session_id)
+        parts.count_change(caller)
         await writer.write(
             ChangeSession(
                 caller.org,
@@ -239,6 +240,7 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
     async def restore_session(caller: Caller, session_id: SessionPath) -> Any:
         """Open an archived one again (admins)."""
         await parts.view(caller, session_id)
+        parts.count_change(caller)
         await writer.write(ChangeSession(caller.org, session_id, caller.user_id, status="active"))
         return JsonResponse(await parts.whole(caller, session_id))
 
@@ -246,6 +248,7 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
     async def archive_session(caller: Caller, session_id: SessionPath) -> Any:
         """Archive it (admins): read-only until it is restored."""
         await parts.view(caller, session_id)
+        parts.count_change(caller)
         await writer.write(ChangeSession(caller.org, session_id, caller.user_id, status="archived"))
         told = {"message": "Session archived successfully", "session_id": session_id}
         return JsonResponse(told)
@@ -266,7 +269,8 @@ def _add_history(routes: APIRouter, parts: Parts) -> None:
         after: str | None = None,
     ) -> Any:
         """Messages newest last, before or after a seq, a message id or a time: ISO 8601, or
-        microseconds since 1970. A whole number is a seq up to 1,000,000,000, and a time beyond."""
+        microseconds since 1970. A whole number is a seq up to 1,000,000,000, and a time beyond.
+        Where they are long, a page has fewer than `limit`."""
         if before is not None and after is not None:
             raise Invalid("Only one of before and after can be given")
         await parts.view(caller, session_id)
@@ -277,6 +281,7 @@ def _add_history(routes: APIRouter, parts: Parts) -> None:
             before_seq=await _seq(store, caller, session_id, "before", before, 1),
             after_seq=await _seq(store, caller, session_id, "after", after, 0),
             limit=limit,
+            most_bytes=PAGE_BYTES,
         )
         if found is None:
             raise NotFound("Session not found")
@@ -363,6 +368,7 @@ def _add_people(routes: APIRouter, parts: Parts) -> None:
         if not is_user_id(user_id):
             raise invalid_id("user_id")
         await parts.view(caller, session_id)
+        parts.count_change(caller)
         event = await writer.write(SendOut(caller.org, session_id, caller.user_id, user_id))
         return JsonResponse(
             {
@@ -378,5 +384,6 @@ def _add_people(routes: APIRouter, parts: Parts) -> None:
         """A person takes over from the agent (`to` a user id, or `*` for whoever comes first), or
         gives back (`to` null)."""
         await parts.view(caller, session_id)
+        parts.count_change(caller)
         await writer.write(HandOver(caller.org, session_id, caller.user_id, body.to, body.note))
         return JsonResponse(await parts.whole(caller, session_id))

@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Header, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from madang.gateways.sse import SSE_PING_SECONDS, EventStream
+from madang.gateways.sse import EventStream
 from madang.hub.hub import Member
 from madang.model.identity import Identity
 from madang.model.runs import Run, agent_name
@@ -95,6 +95,7 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
     @routes.post("/runs/{message_id}/choose")
     async def choose(caller: Caller, message_id: MessagePath) -> Any:
         """Of several answers to a question, this one counts."""
+        parts.count_change(caller)
         await writer.write(ChooseAnswer(caller.org, message_id, caller.user_id))
         return JsonResponse(_told(await _run(parts, caller, message_id)))
 
@@ -103,6 +104,7 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
         caller: Caller, message_id: MessagePath, request_id: str, body: bodies.ApprovalAnswered
     ) -> Any:
         """Answer what a run asks. The first answer counts."""
+        parts.count_change(caller)
         await writer.write(
             AnswerApproval(
                 caller.org,
@@ -126,17 +128,19 @@ def _stream(
     places: Mapping[str, int],
     question_id: str | None = None,
 ) -> EventSourceResponse:
+    viewer = parts.watching.viewer(caller, runs) if runs else None
+
     async def events() -> AsyncIterator[ServerSentEvent]:
-        if not runs:
+        if viewer is None:
             # A person has taken over, or somebody else was meant.
             told = {"type": "message_sent", "message_id": question_id}
             yield ServerSentEvent(orjson.dumps(told).decode())
             return
         last = dict(places)
-        async for frame in parts.watching.watch(caller, user, runs, places):
+        async for frame in parts.watching.watch(viewer, user, runs, places):
             yield numbered(frame, last)
 
-    return EventStream(events(), ping=SSE_PING_SECONDS, send_timeout=parts.send_timeout)
+    return EventStream(viewer, events(), send_timeout=parts.send_timeout)
 
 
 async def _run(parts: Parts, caller: Identity, message_id: str) -> Run:

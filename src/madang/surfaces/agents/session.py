@@ -4,6 +4,7 @@ stands in `people`, what an agent outside sends besides in `outside`."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -32,7 +33,13 @@ from madang.surfaces.admission import Admission, failed
 from madang.surfaces.agents import commands
 from madang.surfaces.agents.outside import Outside
 from madang.surfaces.agents.people import People
-from madang.surfaces.agents.seats import MOST_EARLY, NO_SESSION, Seat, Seats
+from madang.surfaces.agents.seats import (
+    MOST_EARLY,
+    MOST_EARLY_CHARACTERS,
+    NO_SESSION,
+    Seat,
+    Seats,
+)
 from madang.surfaces.fields import error_of, reply_to_of
 
 Handler = Callable[[Seat, Any], None]
@@ -55,6 +62,7 @@ class SessionSocket:
         seats: Seats,
         runner: Runner,
         messages_limit: RateLimit,
+        changes_limit: RateLimit,
         signals_limit: RateLimit,
         run_limits: RunLimits,
         max_content: int,
@@ -65,6 +73,8 @@ class SessionSocket:
         self._delivery = delivery
         self._clock = clock
         self._seats = seats
+        self._messages_limit = messages_limit
+        self._changes_limit = changes_limit
         self._signals_limit = signals_limit
         people = People(
             start=admission.start,
@@ -92,11 +102,14 @@ class SessionSocket:
             "stop": (_model(commands.OnMessage), self._limited(people.stop)),
             "read": (_model(commands.OnMessage), self._limited(people.read)),
             "regenerate": (_model(commands.Regenerate), people.regenerate),
-            "choose": (_model(commands.OnMessage), self._limited(people.choose)),
-            "handover": (_model(commands.HandOver), self._limited(people.hand_over)),
-            "approval_answer": (_model(commands.ApprovalAnswer), self._limited(people.answer)),
+            "choose": (_model(commands.OnMessage), self._arranged(people.choose)),
+            "handover": (_model(commands.HandOver), self._arranged(people.hand_over)),
+            "approval_answer": (_model(commands.ApprovalAnswer), self._arranged(people.answer)),
             "ping": (_model(commands.Ping), self._ping),
-            "stream_start": (_model(commands.StreamStart), self._agents(self._outside.start)),
+            "stream_start": (
+                _model(commands.StreamStart),
+                self._agents(self._counted(self._outside.start)),
+            ),
             "stream_chunk": (_model(commands.StreamChunk), self._agents(self._outside.chunk)),
             "stream_end": (_model(commands.StreamEnd), self._agents(self._outside.end)),
             "run_step": (
@@ -200,7 +213,10 @@ class SessionSocket:
             self._admission.wait(connection, text)
         elif seat.ready and not seat.early:
             self._handle(seat, text)
-        elif len(seat.early) < MOST_EARLY:
+        elif (
+            len(seat.early) < MOST_EARLY
+            and sum(map(len, seat.early)) + len(text) <= MOST_EARLY_CHARACTERS
+        ):
             seat.early.append(text)
         else:
             connection.close(CloseCode.NOT_ALLOWED, "Too many frames before connected")
@@ -235,12 +251,19 @@ class SessionSocket:
 
     def _limited(self, handle: Handler) -> Handler:
         """What takes work beyond the frame itself counts as a signal does."""
+        return partial(self._within, self._signals_limit, handle)
 
-        def handle_some(seat: Seat, command: Any) -> None:
-            self._signals_limit.check(seat.user.org_id, seat.user.user_id, self._clock.monotonic())
-            handle(seat, command)
+    def _counted(self, handle: Handler) -> Handler:
+        """What is told to the session as a message is, and kept, counts as one."""
+        return partial(self._within, self._messages_limit, handle)
 
-        return handle_some
+    def _arranged(self, handle: Handler) -> Handler:
+        """What is kept and is no message counts as a change."""
+        return partial(self._within, self._changes_limit, handle)
+
+    def _within(self, limit: RateLimit, handle: Handler, seat: Seat, command: Any) -> None:
+        limit.check(seat.user.org_id, seat.user.user_id, self._clock.monotonic())
+        handle(seat, command)
 
     def _agents(self, handle: Handler) -> Handler:
         """What only agents may."""

@@ -34,6 +34,7 @@ from madang.surfaces.messenger import bodies, paging
 from madang.surfaces.messenger.paging import Places
 from madang.surfaces.messenger.rest_people import add_people
 from madang.surfaces.requests import (
+    PAGE_BYTES,
     Caller,
     ConversationPath,
     JsonResponse,
@@ -133,6 +134,7 @@ def _add_conversations(routes: APIRouter, parts: Parts) -> None:
     ) -> Any:
         """Change title or metadata (admins). What is left out stays; a null title clears it."""
         if body.model_fields_set:
+            parts.messages_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
             await writer.write(
                 UpdateConversation(
                     caller.org,
@@ -195,6 +197,7 @@ def _add_messages(routes: APIRouter, parts: Parts) -> None:
             after_seq=seqs.after,
             around_seq=seqs.around,
             limit=limit,
+            most_bytes=PAGE_BYTES,
         )
         if found is None:
             raise NotAParticipant
