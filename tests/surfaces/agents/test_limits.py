@@ -1,4 +1,4 @@
-"""What is kept counts as messages do, and who listens takes a place, whichever way they come."""
+"""What is kept is counted, and who listens takes a place, whichever way they come."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLACES = 5
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterable[Program]:
-    """Ten messages a minute."""
+    """Ten messages a minute, and ten changes."""
     home = tmp_path_factory.mktemp("limited")
     running = Program(home, rate_limit_messages_per_minute="10")
     running.start()
@@ -112,17 +112,19 @@ async def test_what_is_kept_counts_over_rest(
         for number in range(MANY):
             answer = await again(number)
             if answer.status_code == 429:
-                problem(answer, 429, "RATE_LIMIT", "Too many messages")
+                problem(answer, 429, "RATE_LIMIT", "Too many changes")
                 return
             assert answer.is_success, answer.text
         raise AssertionError("all of them passed")
 
 
-async def too_many(ask: Callable[[int], Awaitable[dict[str, Any]]]) -> None:
+async def too_many(
+    ask: Callable[[int], Awaitable[dict[str, Any]]], text: str = "Too many changes"
+) -> None:
     for number in range(MANY):
         told = await ask(number)
         if told["type"] == "error":
-            assert (told["code"], told["message"]) == ("RATE_LIMIT", "Too many messages")
+            assert (told["code"], told["message"]) == ("RATE_LIMIT", text)
             assert told["retry_after"] > 0
             return
     raise AssertionError("all of them passed")
@@ -168,7 +170,7 @@ async def test_an_outside_agents_answers_count_as_its_messages(limited: Program)
                 await answer_of(ann, run)
             return started
 
-        await too_many(say)
+        await too_many(say, "Too many messages")
         # They are its own: whoever it talks with may still speak.
         assert (await ann.ask("message", content="still here"))["type"] == "message"
 

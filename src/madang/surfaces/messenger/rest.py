@@ -134,7 +134,7 @@ def _add_conversations(routes: APIRouter, parts: Parts) -> None:
     ) -> Any:
         """Change title or metadata (admins). What is left out stays; a null title clears it."""
         if body.model_fields_set:
-            parts.messages_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
+            parts.changes_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
             await writer.write(
                 UpdateConversation(
                     caller.org,
