@@ -295,6 +295,31 @@ class Settings(BaseSettings):
     upload_idle_timeout: Seconds = Field(
         30.0, gt=0, description="Seconds without a byte after which an upload is cut off."
     )
+    upload_timeout: Seconds = Field(
+        3600.0,
+        gt=0,
+        description=(
+            "Seconds that one request of an upload may take; tus goes on with the next one."
+        ),
+    )
+    upload_least_speed: int = Field(
+        8192,
+        ge=0,
+        description=(
+            "Bytes a second of an upload that may stay when all places are taken and somebody "
+            "else comes."
+        ),
+    )
+    uploads_at_once: int = Field(
+        64,
+        ge=1,
+        description=(
+            "Uploads that a node takes in at the same time; each may hold 4 MiB of memory."
+        ),
+    )
+    uploads_at_once_per_user: int = Field(
+        16, ge=1, description="Uploads that one user may have under way at the same time on a node."
+    )
     upload_expiry: Seconds = Field(
         86_400.0,
         gt=0,

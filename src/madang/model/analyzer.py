@@ -25,6 +25,9 @@ MAX_TERM = 64
 STEP = 8192
 """Characters looked through in one turn of the loop: one or two milliseconds."""
 
+STRETCH = 256
+"""Characters without a space that are cut at once: a word of a language has no more."""
+
 _PAIRED = (
     r"\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Bopomofo}"
     r"\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}ー"
@@ -65,16 +68,27 @@ def fold(text: str) -> str:
     return text
 
 
-def terms(text: str) -> set[str]:
-    """Everything the text can be found by."""
+def terms(text: str, most: int | None = None) -> set[str]:
+    """Everything the text can be found by; with `most`, by no more than about so many different
+    terms, those that come first."""
     found: set[str] = set()
     for run in _RUNS.finditer(fold(text)):
         piece = run[0]
-        if run.lastindex == _PAIRS:
+        if run.lastindex != _PAIRS:
+            found.add(piece[:MAX_TERM])
+        elif len(piece) <= STRETCH:
             found.update(piece)
             found.update(map("".join, pairwise(piece)))
         else:
-            found.add(piece[:MAX_TERM])
+            for start in range(0, len(piece), STRETCH):
+                # With the first of the next stretch, which is the second of the last pair.
+                here = piece[start : start + STRETCH + 1]
+                found.update(here)
+                found.update(map("".join, pairwise(here)))
+                if most is not None and len(found) >= most:
+                    break
+        if most is not None and len(found) >= most:
+            break
     return found
 
 

@@ -356,7 +356,8 @@ search_blocks = Table(
     sqlite_with_rowid=False,
 )
 
-# Which of a block's messages stand under a term; the form is `store.postings`'.
+# Which of a block's messages stand under a term; the form is `store.postings`'. PostgreSQL leaves
+# room on its pages and does not compress it (migration 0009).
 search_postings = Table(
     "search_postings",
     metadata,
