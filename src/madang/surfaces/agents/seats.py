@@ -8,7 +8,6 @@ turn in which that is all it joins the channel.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,11 +26,11 @@ from madang.model.runs import SessionView
 from madang.ports.store import Store
 from madang.protocol.codes import CloseCode
 from madang.surfaces.agents import frames
+from madang.surfaces.unheard import Unheard
 
 PAGE = 500
 MOST_MISSED = 5_000
 """Events that a connection is sent when it comes back; a longer gap is the history's to fill."""
-MOST_EARLY = 64
 PIECE = 64 * 1024
 """Characters of answers under way that are written before the connection has taken what was."""
 DRAIN_SECONDS = 0.01
@@ -51,7 +50,7 @@ class Seat:
     own: Member
     after: int | None
     ready: bool = False
-    early: deque[str] = field(default_factory=deque)
+    early: Unheard[str] = field(default_factory=Unheard)
     agent: bool = False
     answering: dict[str, Any] = field(default_factory=dict)
     """Of an agent outside: its answers under way, by what it calls them."""

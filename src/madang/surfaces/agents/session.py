@@ -32,7 +32,7 @@ from madang.surfaces.admission import Admission, failed
 from madang.surfaces.agents import commands
 from madang.surfaces.agents.outside import Outside
 from madang.surfaces.agents.people import People
-from madang.surfaces.agents.seats import MOST_EARLY, NO_SESSION, Seat, Seats
+from madang.surfaces.agents.seats import NO_SESSION, Seat, Seats
 from madang.surfaces.fields import error_of, reply_to_of
 
 Handler = Callable[[Seat, Any], None]
@@ -142,8 +142,10 @@ class SessionSocket:
         if not seated:
             return
         self._attending.changed(_place(seat), True)
-        while seat.early and seat.connection.open:
-            self._handle(seat, seat.early.popleft())
+        for text in seat.early.hear(seat.connection):
+            if not seat.connection.open:
+                break
+            self._handle(seat, text)
 
     def _welcome(self, seat: Seat, seen: SessionView, seq: int, recovered: bool) -> None:
         seat.connection.write(
@@ -200,10 +202,8 @@ class SessionSocket:
             self._admission.wait(connection, text)
         elif seat.ready and not seat.early:
             self._handle(seat, text)
-        elif len(seat.early) < MOST_EARLY:
-            seat.early.append(text)
         else:
-            connection.close(CloseCode.NOT_ALLOWED, "Too many frames before connected")
+            seat.early.keep(connection, text, len(text))
 
     def _handle(self, seat: Seat, text: str) -> None:
         connection = seat.connection
