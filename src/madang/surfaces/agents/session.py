@@ -79,7 +79,9 @@ class SessionSocket:
             max_content=max_content,
             typing_seconds=typing_seconds,
         )
-        self._outside = Outside(runner, writer, clock, run_limits)
+        self._outside = Outside(
+            runner, writer, clock, run_limits, start=admission.start, max_content=max_content
+        )
         self._seated: dict[Connection, Seat] = {}
         self._attending = Attending(bus, self._tell_coming)
         presence.watch_others(self._attending.turned)
@@ -167,7 +169,7 @@ class SessionSocket:
         seat = self._seated.pop(connection, None)
         self._typing.gone(connection)
         if seat is not None:
-            self._outside.gone(seat)
+            self._outside.gone(seat, stays=self._hub.is_in(seat.user, seat.session_id))
         was_here = seat is not None and seat.ready
         self._admission.leave(connection)
         if seat is None or not was_here:
@@ -248,6 +250,7 @@ class SessionSocket:
         def handle_theirs(seat: Seat, command: Any) -> None:
             if not seat.agent:
                 raise Forbidden("A token with the role agent is needed")
+            self._outside.check(seat, command)
             handle(seat, command)
 
         return handle_theirs
