@@ -215,7 +215,6 @@ class Madang(Library):
             self.presence,
             self.entrance,
             clock,
-            max_message=settings.ws_message_size_limit,
             dev=settings.dev,
         )
         self.messenger = Messenger(

@@ -422,6 +422,13 @@ class Settings(BaseSettings):
     run_idle_seconds: Seconds = Field(
         60.0, gt=0, description="Seconds an agent may say nothing while it answers."
     )
+    run_grace_seconds: Seconds = Field(
+        10.0,
+        description=(
+            "Seconds that an agent outside whose connection has ended has to come back and go on "
+            "with its answer."
+        ),
+    )
     run_text_limit: int = Field(
         200_000, ge=1, description="Characters of the longest answer; a longer one fails there."
     )

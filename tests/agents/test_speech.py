@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -117,3 +118,38 @@ def test_how_often_steps_change_is_bounded() -> None:
         speech.step(Step("a", status="complete"))
     assert speech.told["a"]["status"] == "running"
     assert speech.step(Step("b")) is not None
+
+
+def test_it_goes_on_elsewhere_as_if_it_had_not_moved() -> None:
+    """Given what was told of it, whatever it says then is taken and told alike."""
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    stays, moves = Speech(2_000), Speech(2_000)
+
+    def said(speech: Speech, number: int, kind: int) -> Any:
+        """Something, by its number: what comes of it."""
+        some = random.Random(number)
+        try:
+            if kind < 4:
+                return speech.take(some.choice(["word ", "\ud83c", "\udf0a", "안\0녕"]))
+            text = some.choice([None, "thought " * some.randrange(2_000)])
+            value = some.choice([None, {"n": number}, "x" * some.randrange(12_000)])
+            status: Any = some.choice(["running", "complete", "failed"])
+            name = f"s{some.randrange(3)}"
+            return speech.step(Step(name, status=status, content=text, input=value, output=number))
+        except TooLong as error:
+            return "too long", error.fits
+
+    length = 0
+    for number in range(500):
+        kind = rng.randrange(6)
+        seen, found = said(stays, number, kind), said(moves, number, kind)
+        assert found == seen, number
+        assert moves.told == stays.told
+        if kind < 4:
+            length += len(seen[1] if isinstance(seen, tuple) else seen)
+        if rng.random() < 0.1:
+            steps = list(moves.told.values())
+            moves = Speech.going_on(2_000, length, steps, moves.retold, moves.half)
+    assert stays.rest() == moves.rest()

@@ -86,6 +86,60 @@ async def test_a_flood_gets_its_share_of_a_turn_and_loses_nothing() -> None:
     client.close()
 
 
+class Deaf(Noting):
+    """A surface that does not listen after so many frames."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+        self.heard: list[str] = []
+
+    def received(self, connection: Connection, text: str) -> None:
+        super().received(connection, text)
+        self.heard.append(text)
+        if len(self.heard) == self.after:
+            connection.listen(False)
+
+
+@pytest.mark.parametrize("after", [1, 10, FRAMES_A_TURN + 1])
+async def test_what_is_not_listened_to_stays_where_it_is(after: int) -> None:
+    surface = Deaf(after)
+    client = await connected(surface)
+    texts = [str(number) for number in range(20_000)]
+    frames = b"".join(masked_frame(Opcode.TEXT, text.encode(), b"\1\2\3\4") for text in texts)
+    sending = asyncio.ensure_future(asyncio.get_running_loop().sock_sendall(client, frames))
+    await eventually(lambda: len(surface.heard) >= after)
+    turn = surface.turn
+    await eventually(lambda: surface.turn > turn + 1_000)
+    assert after <= len(surface.heard) < after + FRAMES_A_TURN
+    connection = surface.connection
+    assert connection is not None
+    for _ in range(3):  # As often as one likes, and with no turn between them.
+        connection.listen(False)
+        connection.listen(True)
+    await sending
+    await eventually(lambda: len(surface.heard) == len(texts))
+    assert surface.heard == texts
+    assert max(surface.turns.values()) <= 2 * FRAMES_A_TURN
+    client.close()
+
+
+async def test_one_that_is_not_listened_to_can_be_closed() -> None:
+    surface = Deaf(1)
+    client = await connected(surface)
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(client, FRAME * 1_000)
+    await eventually(lambda: len(surface.heard) >= 1)
+    connection = surface.connection
+    assert connection is not None
+    before = len(surface.heard)
+    connection.close(1008, "no")
+    await loop.sock_sendall(client, masked_frame(Opcode.CLOSE, b"\x03\xf0", b"\1\2\3\4"))
+    await eventually(lambda: surface.connection is None)
+    assert len(surface.heard) == before
+    client.close()
+
+
 async def test_who_goes_on_after_a_close_frame_is_cut_off() -> None:
     surface = Noting()
     client = await connected(surface)

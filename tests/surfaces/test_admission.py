@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from websockets.asyncio.client import connect
 
 from madang.compose import Madang
 from madang.delivery.members import KEEP_SECONDS
@@ -20,9 +22,12 @@ from madang.model.identity import Identity
 from madang.protocol.codes import CloseCode
 from madang.protocol.errors import Unavailable
 from madang.settings import Settings
+from madang.surfaces.unheard import MOST, MOST_CHARACTERS, Unheard
 from tests.gateways.hostile import Bare, frame, upgrade_request
 from tests.hub.recording import Recorder
-from tests.surfaces.people import House
+from tests.surfaces.agents.sessions import Chat
+from tests.surfaces.live.hall import open_hall
+from tests.surfaces.people import House, Socket
 
 EVENTS = "/api/v1/events/ws"
 DEEP = "[" * 300 + "]" * 300
@@ -126,24 +131,81 @@ def ask() -> Upgrade:
     return Upgrade.of_target("/", {}, ())
 
 
-@pytest.mark.parametrize(("size", "fits"), [(2000, 4), (1, 64)])
-async def test_what_comes_early_is_bounded_in_number_and_size(
+class Listening(Recorder):
+    """A connection that notes whether it is read."""
+
+    listens = True
+
+    def listen(self, wanted: bool) -> None:
+        self.listens = wanted
+
+
+@pytest.mark.parametrize(("size", "fits"), [(MOST_CHARACTERS // 4, 4), (1, MOST)])
+async def test_who_says_much_early_is_read_again_when_it_is_let_in(
     app: Madang, size: int, fits: int
 ) -> None:
-    for too_many in (False, True):
-        got: list[str] = []
-        connection = Recorder()
-        user = f"u{size}{too_many}"
+    got: list[str] = []
+    connection = Listening()
 
-        def received(_: Connection, text: str, got: list[str] = got) -> None:
-            got.append(text)
+    def received(_: Connection, text: str) -> None:
+        assert connection.listens
+        got.append(text)
 
-        app.admission.admit(connection, ask(), user, lambda *_: None, received)
-        for _ in range(fits + too_many):
-            app.admission.wait(connection, "x" * size)
-        await app.members.get("default", user)
-        assert connection.closings == ([CloseCode.NOT_ALLOWED] if too_many else [])
-        assert len(got) == (0 if too_many else fits)
+    app.admission.admit(connection, ask(), f"u{size}", lambda *_: None, received)
+    said = [f"{number:0{size}}" for number in range(fits)]
+    for text in said[:-1]:
+        app.admission.wait(connection, text)
+    assert connection.listens
+    app.admission.wait(connection, said[-1])
+    assert not connection.listens
+    app.admission.wait(connection, "what was read with it")
+    await app.members.get("default", f"u{size}")
+    assert (connection.closings, got) == ([], [*said, "what was read with it"])
+
+
+def test_what_is_not_heard_yet_either_stops_it_again() -> None:
+    """The place where it waits next has as much to bear."""
+    connection = Listening()
+    first, second = Unheard[int](), Unheard[int]()
+    for number in range(MOST + 10):
+        first.keep(connection, number, 1)
+    for number in first.hear(connection):
+        second.keep(connection, number, 1)
+    assert not connection.listens
+    assert list(second.hear(connection)) == list(range(MOST + 10))
+    assert connection.listens and not first and not second
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    """What is open until the test ends."""
+    async with AsyncExitStack() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("surface", ["messenger", "events", "live", "session"])
+async def test_who_talks_before_it_is_told_that_it_may_loses_nothing(
+    house: House, surface: str, stack: AsyncExitStack
+) -> None:
+    """Far more than may wait here, on every surface and every gateway."""
+    match surface:
+        case "messenger":
+            socket = await house.connect("ann")
+        case "events":
+            address = f"ws://127.0.0.1:{house.server.port}{EVENTS}?token={house.token('ann')}"
+            socket = Socket(await stack.enter_async_context(connect(address)), house)
+        case "live":
+            hall = await open_hall(house)
+            seat = await hall.join("Ann")
+            socket = await hall.connect(seat["participant_id"], seat["token"])
+        case _:
+            chat = Chat(house)
+            socket = await chat.open("ann", await chat.session("ann"))
+    count = 20 * MOST
+    for number in range(count):
+        await socket.send("ping", id=number)
+    for number in range(count):
+        assert (await socket.next("pong"))["reply_to"] == number
 
 
 # On the way out.

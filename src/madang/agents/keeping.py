@@ -10,13 +10,14 @@ import structlog
 
 from madang.agents.running import SILENT, Running
 from madang.clock import Clock
+from madang.delivery.streams import Streams
 from madang.metrics import Tally
 from madang.model.nouns import Message
 from madang.model.runs import RunEnd, lease_name
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import MadangError, Unavailable
-from madang.services.runs import Checkpoint, EndRun, Sofar, TakeUp
+from madang.services.runs import Checkpoint, EndAbandoned, Ended, Sofar, TakeUp
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +42,8 @@ class Keeping:
         cancel: ends one of them soon, so.
         take_up: runs one that another node had to leave, by its message.
         ended: counts ends by status.
-        run_seconds, idle_seconds: as for `Runner`, of agents outside.
+        streams: how far people here were told of runs.
+        run_seconds, idle_seconds, grace: as for `Runner`, of agents outside.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class Keeping:
         cancel: Callable[[Running, RunEnd], None],
         take_up: Callable[[Message], None],
         ended: Tally,
+        streams: Streams,
         run_seconds: float,
         idle_seconds: float,
+        grace: float,
     ) -> None:
         self._running = running
         self._store = store
@@ -67,7 +71,12 @@ class Keeping:
         self._ended = ended
         self._run_seconds = run_seconds
         self._idle_seconds = idle_seconds
+        self._streams = streams
+        self._grace = grace
         self.closing = False
+        self.busy: set[str] = set()
+        """Runs of which this node has the lease and is about to find out what becomes of them:
+        one of its parts at a time is."""
 
     async def hold(self, running: Running) -> None:
         """Say on the bus that this node goes on with it."""
@@ -123,6 +132,7 @@ class Keeping:
                         # What waits has no number yet: nobody was told it as a chunk.
                         tuple(stream.ends),
                         running.beside,
+                        running.tokens_used,
                     )
                 )
         for org_id, runs in by_org.items():
@@ -148,27 +158,40 @@ class Keeping:
 
     async def look_for_abandoned(self) -> None:
         """One look. Where there are no other nodes, whatever does not run here runs nowhere."""
-        alone = not self._bus.shared
-        before = self._clock.now() - round((1.0 if alone else LEASE_SECONDS) * 1_000_000)
+        seconds = LEASE_SECONDS if self._bus.shared else 1.0
+        before = self._clock.now() - round(seconds * 1_000_000)
         for org_id, message_id in await self._store.unchecked_runs(before, AT_ONCE):
-            if message_id in self._running or self.closing:
+            if message_id in self._running or message_id in self.busy or self.closing:
                 continue
-            name = lease_name(message_id)
-            if not await self._bus.acquire(name, LEASE_SECONDS):
-                continue
-            left: Message | None = None
+            self.busy.add(message_id)
             try:
-                left = await self._writer.write(TakeUp(org_id, message_id))
-                if left is None:
-                    await self._writer.write(
-                        EndRun(org_id, message_id, "interrupted", unless_checked_since=before)
-                    )
-                    self._ended.add("interrupted")
+                if await self._bus.acquire(lease_name(message_id), LEASE_SECONDS):
+                    await self._end_abandoned(org_id, message_id, seconds)
             finally:
-                if left is None:
-                    await self._bus.release(name)
-            if left is not None:
-                self._take_up(left)
+                self.busy.discard(message_id)
+
+    async def _end_abandoned(self, org_id: str, message_id: str, seconds: float) -> None:
+        left: Message | None = None
+        try:
+            left = await self._writer.write(TakeUp(org_id, message_id))
+            if left is None:
+                now, told = self._clock.now(), self._streams.get(message_id)
+                end = EndAbandoned(
+                    org_id,
+                    message_id,
+                    now - round(seconds * 1_000_000),
+                    now - round(max(seconds, self._grace) * 1_000_000),
+                    "" if told is None else told.text,
+                    () if told is None else tuple(told.ends),
+                )
+                ended: Ended = await self._writer.write(end)
+                if ended.event is not None:
+                    self._ended.add("interrupted")
+        finally:
+            if left is None:
+                await self._bus.release(lease_name(message_id))
+        if left is not None:
+            self._take_up(left)
 
 
 def _pieces(runs: Sequence[Sofar]) -> Iterator[list[Sofar]]:

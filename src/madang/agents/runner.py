@@ -18,6 +18,7 @@ from madang.agents.catalog import Catalog
 from madang.agents.fit import MOST_ERROR, MOST_NOTE, fit_count, fit_text
 from madang.agents.given import given
 from madang.agents.keeping import Keeping
+from madang.agents.moving import Moving
 from madang.agents.patience import Patience
 from madang.agents.people import People
 from madang.agents.protocol import AgentFailed, AskPerson, Said, Step, Usage
@@ -26,6 +27,7 @@ from madang.agents.speech import Speech, TooLong
 from madang.agents.stopping import STOP_SECONDS, Stopping
 from madang.agents.tracing import Told, opened, span
 from madang.clock import Clock
+from madang.delivery.stream import Stream
 from madang.delivery.streams import Streams
 from madang.metrics import SECONDS, Histogram, Tally
 from madang.model.nouns import Batch, Message
@@ -57,6 +59,7 @@ class Runner:
         most_text: characters of one answer.
         run_seconds, idle_seconds: how long an agent may take in all, and say nothing; waiting for
             a person does not count.
+        grace: seconds that an agent outside whose connection has ended has to come back.
         history: messages of a session that its agent is given.
         streams: where what agents say is told.
     """
@@ -73,6 +76,7 @@ class Runner:
         most_text: int,
         run_seconds: float,
         idle_seconds: float,
+        grace: float,
         history: int,
     ) -> None:
         self.catalog = catalog
@@ -100,8 +104,23 @@ class Runner:
             self.cancel,
             self._take_up,
             self.ended,
+            streams,
             run_seconds,
             idle_seconds,
+            grace,
+        )
+        self.moving = Moving(
+            self._running,
+            store,
+            writer,
+            bus,
+            clock,
+            streams,
+            self.keeping,
+            self._hold_outside,
+            self.cancel,
+            grace=grace,
+            most_text=most_text,
         )
         self.stopping = Stopping(self._running, writer, bus, clock, self.cancel)
         self.stop = self.stopping.stop
@@ -137,8 +156,7 @@ class Runner:
             elif event.type == "approval_answer":
                 self._tasks.start(self.people.pass_on(message, event.data["request_id"]))
 
-    def _hold(self, message: Message) -> Running:
-        stream = self._streams.own(message)
+    def _hold(self, message: Message, stream: Stream, speech: Speech) -> Running:
         running = Running(
             message.org_id,
             message.conversation_id,
@@ -146,12 +164,17 @@ class Runner:
             message.sender_id,
             str(message.metadata.get("trace_id", "")),
             stream,
-            Speech(self._most_text),
+            speech,
             self._clock.monotonic(),
             asyncio.get_running_loop().create_future(),
         )
         running.spoke = running.begun
         self._running[message.id] = running
+        return running
+
+    def _hold_outside(self, message: Message, stream: Stream, speech: Speech) -> Running:
+        running = self._hold(message, stream, speech)
+        running.traced = opened(SPAN, running.trace_id, running.attributes)
         return running
 
     def _take_up(self, message: Message) -> None:
@@ -165,15 +188,16 @@ class Runner:
     def _start(self, message: Message) -> None:
         if message.id in self._running:
             return
-        running = self._hold(message)
+        running = self._hold(message, self._streams.own(message), Speech(self._most_text))
         running.task = self._tasks.start(self._run(running, message), f"run {message.id}")
 
     def adopt(self, message: Message) -> Running:
         """A run of an agent outside, which is connected here."""
         running = self._running.get(message.id)
         if running is None:
-            running = self._hold(message)
-            running.traced = opened(SPAN, running.trace_id, running.attributes)
+            running = self._hold_outside(
+                message, self._streams.own(message), Speech(self._most_text)
+            )
             self._tasks.start(self.keeping.hold(running))
         return running
 
@@ -270,10 +294,10 @@ class Runner:
         Raises:
             TooLong: as much as may be said was said; that much is told.
         """
+        running.spoke = self._clock.monotonic()
         if not text:
             return
         running.told = True
-        running.spoke = self._clock.monotonic()
         if running.first_ms is None:
             first = self._clock.monotonic() - running.begun
             running.first_ms = round(first * 1000)
@@ -322,8 +346,10 @@ class Runner:
             status,
             stream.whole,
             stream.whole_ends,
-            running.said if running.tokens is None else running.tokens,
-            round((self._clock.monotonic() - running.begun) * 1000),
+            running.tokens_used,
+            round((self._clock.monotonic() - running.begun) * 1000)
+            if running.latency_ms is None
+            else running.latency_ms,
             metadata,
         )
         ended: Ended | None = None
@@ -366,8 +392,10 @@ class Runner:
             # Else it finds its end when it begins: a task that is cancelled before is never run.
 
     async def close(self) -> None:
-        """End the runs of this node as `interrupted`, with all they have said."""
+        """End the runs of this node as `interrupted`, with all they have said. Those of agents
+        outside are left to them."""
         self._closing = self.keeping.closing = True
+        await self.moving.leave_all(STOP_SECONDS)
         running = list(self._running.values())
         for one in running:
             self.cancel(one, "interrupted")

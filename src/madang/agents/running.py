@@ -10,6 +10,7 @@ from madang.agents.patience import Patience
 from madang.agents.protocol import Answer
 from madang.agents.speech import Speech
 from madang.agents.tracing import Told
+from madang.clock import Timer
 from madang.delivery.stream import Stream
 from madang.model.runs import RunEnd, agent_name
 from madang.services.runs import Ended
@@ -43,14 +44,19 @@ class Running:
     said: int = 0
     first_ms: int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
-    checked: tuple[int, int] = (-1, -1)
+    checked: tuple[int, int, int] = (-1, -1, -1)
     signed: float = 0.0
     patience: Patience | None = None
     asked: dict[str, asyncio.Future[Answer]] = field(default_factory=dict)
     traced: Told | None = None
     """Of an agent outside: ends the run's span."""
     voice: object = None
-    """Of an agent outside: which of its connections goes on with it, the newest."""
+    """Of an agent outside: which of its connections goes on with it, the newest; None while it is
+    waited for."""
+    absence: Timer | None = None
+    """Of an agent outside that is gone: how long it is waited for."""
+    latency_ms: int | None = None
+    """Of an agent outside: how long it took, as it says itself."""
     chunks: int = 0
     """Of an agent outside: those it has sent."""
     spoke: float = 0.0
@@ -97,8 +103,13 @@ class Running:
         return self.stream.length + self.stream.waiting_length
 
     @property
-    def state(self) -> tuple[int, int]:
-        return self.length, self.speech.changes
+    def state(self) -> tuple[int, int, int]:
+        return self.length, self.speech.changes, self.tokens_used
+
+    @property
+    def tokens_used(self) -> int:
+        """As the agent counts them; where it does not, the pieces in which it spoke."""
+        return self.said if self.tokens is None else self.tokens
 
     @property
     def beside(self) -> dict[str, Any]:

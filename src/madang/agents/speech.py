@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +52,46 @@ class Speech:
         """Each step as it is now, by its id."""
         self.changes = 0
         """How often something new was said of a step."""
+
+    @classmethod
+    def going_on(
+        cls,
+        most: int,
+        length: int,
+        steps: Sequence[Mapping[str, Any]],
+        retold: int = 0,
+        half: str = "",
+    ) -> Speech:
+        """One that has said `length` characters elsewhere, and these steps as `told` has them."""
+        speech = cls(most)
+        speech._left = max(0, most - length)
+        speech._half = half
+        speech._retold = retold
+        speech.changes = len(steps)
+        for told in steps:
+            name = told["step_id"]
+            beside = {part: told.get(part) for part in ("name", "content", "input", "output")}
+            speech._steps[name] = Step(name, told["kind"], status=told["status"], **beside)
+            speech._at[name] = told["at"]
+            speech.told[name] = dict(told)
+            speech._steps_left -= len(beside["content"] or "")
+            for part in ("input", "output"):
+                if beside[part] is not None:
+                    cost = min(len(orjson.dumps(beside[part])), MOST_STEP_JSON)
+                    speech._costs[name, part] = cost
+                    speech._steps_left -= cost
+        speech._steps_left = max(0, speech._steps_left)
+        return speech
+
+    @property
+    def half(self) -> str:
+        """What waits for its other half."""
+        return self._half
+
+    @property
+    def retold(self) -> int:
+        """Changes of its steps that count."""
+        return self._retold
 
     def take(self, text: str) -> str:
         """What can be told of it.

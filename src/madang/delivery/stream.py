@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -14,6 +15,10 @@ from madang.hub.frame import Frame
 from madang.model.nouns import Message
 from madang.model.runs import Run
 from madang.ports.bus import RunTold
+
+SKIPPED = 200
+"""Numbers of chunks, and of tellings of steps, that a node which is gone may have used after it was
+checked last."""
 
 
 class Stream:
@@ -103,6 +108,12 @@ class Stream:
         return bool(self.ahead or self.ahead_steps or self.found)
 
     @property
+    def waiting_ends(self) -> list[int]:
+        """Where what waits would end, each part of it told as a chunk."""
+        parts = [len(said) for said in self.waiting if isinstance(said, str)]
+        return list(accumulate(parts, initial=self.length))[1:]
+
+    @property
     def whole_ends(self) -> tuple[int, ...]:
         """As if what waits were told now as one chunk."""
         if not self.waiting_length:
@@ -117,6 +128,26 @@ class Stream:
         """It was told."""
         self._parts.append(text)
         self.length += len(text)
+
+    def hand_on(self) -> None:
+        """What waits to be told is told here as what another node has told."""
+        end, number, ends = self.length, self.steps_told, len(self.ends)
+        waiting, self.waiting, self.waiting_length = self.waiting, [], 0
+        self.waiting_steps.clear()
+        for said in waiting:
+            if isinstance(said, str):
+                told = RunTold(self.conversation_id, self.message_id, ends, end, said)
+                self.ahead[end] = told
+                end, ends = end + len(said), ends + 1
+            else:
+                self.ahead_steps[number] = said
+                number += 1
+
+    def skip(self) -> None:
+        """Go on with numbers that nobody has been told: how far it was told elsewhere is not
+        known."""
+        self.ends.extend([self.length] * SKIPPED)
+        self.steps_told += SKIPPED
 
 
 def stream_of(message: Message, *, own: bool) -> Stream:

@@ -161,6 +161,41 @@ class Streams:
         """Tell what waits, if it may be told now. The end tells it otherwise."""
         self._tell_waiting(stream)
 
+    def let_go(self, stream: Stream, steps: Sequence[Mapping[str, Any]]) -> HowFar:
+        """Another node goes on writing it, from here on: all of it, with its steps as they are."""
+        self._tell_waiting(stream)
+        news = sum(not isinstance(said, str) for said in stream.waiting)
+        steps_told = stream.steps_told + news
+        ends = [*stream.ends, *stream.waiting_ends]
+        far = HowFar(0, stream.whole, ends, list(steps), steps_told)
+        stream.hand_on()
+        self.give_up(stream)
+        if not self._is_over(stream):
+            self._go_on(stream)
+        return far
+
+    def give_up(self, stream: Stream) -> None:
+        """This node does not write it any more: it hears of it, where anybody here does."""
+        stream.own = False
+        if stream.conversation_id not in self._hub.channels:
+            self.drop(stream.message_id)
+
+    async def take(self, message: Message, far: HowFar) -> Stream:
+        """Go on writing a run that was so far where another node wrote it. What nobody was told
+        here of it is told first. It may be over by then: see `get`."""
+        stream = self._streams.get(message.id)
+        if stream is None:
+            stream = self._add(stream_of(message, own=True))
+        stream.own = True
+        self._caught_up(stream, far)
+        while stream.lacks and not self._is_over(stream):
+            await self._clock.sleep(WAIT_SECONDS)
+        if len(far.ends) > len(stream.ends):
+            stream.ends[:] = far.ends
+        if far.steps_told is None:
+            stream.skip()
+        return stream
+
     def drop(self, message_id: str) -> None:
         """The run is over."""
         stream = self._streams.pop(message_id, None)
@@ -192,10 +227,9 @@ class Streams:
             late = min(self._clock.monotonic() - due, self._interval)
             self._late += (late - self._late) * LATE_SHARE
             if not self._is_over(stream):
+                self._go_on(stream)
                 if stream.own:
                     self._tell_waiting(stream)
-                else:
-                    self._go_on(stream)
 
         if stream.timer is None:
             stream.timer = self._clock.call_later(max(0.0, seconds), wake)
@@ -341,7 +375,7 @@ class Streams:
         """Tell what follows what was told; ask for what is missing before the rest."""
         if not stream.lacks:
             return
-        if not stream.begun or self._log.behind(stream.org_id):
+        if not self._may_tell(stream):
             self._wake(stream, max(self._interval, WAIT_SECONDS))
             return
         for offset in sorted(stream.ahead):
@@ -360,7 +394,7 @@ class Streams:
             if number == stream.steps_told:
                 self._tell_step(stream, step)
                 stream.steps_told += 1
-        if stream.lacks:
+        if stream.lacks and not stream.own:
             self._ask_soon(stream)
 
     # Coming late.

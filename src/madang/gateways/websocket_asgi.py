@@ -33,7 +33,7 @@ LETTING_GO_SECONDS = 1.0
 class AsgiConnection(Connection):
     """A connection whose frames an ASGI server makes. Pings are that server's affair."""
 
-    __slots__ = ("_abort", "_entrance", "_limit", "_outbox", "_unsent", "_wake")
+    __slots__ = ("_abort", "_entrance", "_limit", "_listens", "_outbox", "_unsent", "_wake")
 
     gateway = "websocket_asgi"
 
@@ -44,6 +44,8 @@ class AsgiConnection(Connection):
         self._outbox: deque[str | tuple[int, str]] = deque()
         self._unsent = 0
         self._wake = asyncio.Event()
+        self._listens = asyncio.Event()
+        self._listens.set()
         self._abort: Callable[[], None] | None = None
 
     def write(self, frame: Frame) -> None:
@@ -69,8 +71,15 @@ class AsgiConnection(Connection):
             self._entrance.count_close(code)
             self._outbox.append((int(code), reason))
             self._wake.set()
+            self._listens.set()
             if self._abort is not None:
                 self._entrance.closing(self, self._abort)
+
+    def listen(self, wanted: bool) -> None:
+        if wanted or not self.open:
+            self._listens.set()
+        else:
+            self._listens.clear()
 
     @property
     def unsent(self) -> int:
@@ -115,6 +124,9 @@ class AsgiConnection(Connection):
             if message["type"] == "websocket.disconnect":
                 return
             self.heard = self._entrance.now
+            # The one message that is here waits; the server that has the others reads on when it
+            # is asked for the next.
+            await self._listens.wait()
             text = message.get("text")
             if text is None:
                 self.close(CloseCode.UNSUPPORTED, "Only text frames are understood")

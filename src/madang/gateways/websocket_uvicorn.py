@@ -55,7 +55,16 @@ class UvicornConnection(Connection, asyncio.Protocol):
     """Made by uvicorn for each upgrade, which keeps no record of it: the entrance does. What all
     share stands on the subclass that `protocol_class` makes; an object carries only its own."""
 
-    __slots__ = ("_after_close", "_later", "_out", "_receiver", "_surface", "transport")
+    __slots__ = (
+        "_after_close",
+        "_deaf",
+        "_later",
+        "_out",
+        "_receiver",
+        "_surface",
+        "_turn",
+        "transport",
+    )
 
     entrance: Entrance
     hub: Hub
@@ -71,6 +80,8 @@ class UvicornConnection(Connection, asyncio.Protocol):
         self._surface: Surface | None = None
         self._out: list[bytes] | None = None
         self._later: deque[bytes | list[Incoming]] | None = None
+        self._turn: asyncio.Handle | None = None
+        self._deaf = False
         self._after_close = 0
 
     # From uvicorn.
@@ -115,10 +126,15 @@ class UvicornConnection(Connection, asyncio.Protocol):
             self._later = deque()
             if self.transport is not None:
                 self.transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._next_turn)
+            self._go_on_soon()
         self._later.extend(work)
 
+    def _go_on_soon(self) -> None:
+        if self._turn is None and not self._deaf:
+            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+
     def _next_turn(self) -> None:
+        self._turn = None
         later, receiver, transport = self._later, self._receiver, self.transport
         if later is None or receiver is None or transport is None:
             return
@@ -128,10 +144,10 @@ class UvicornConnection(Connection, asyncio.Protocol):
         if len(incoming) > FRAMES_A_TURN:
             later.appendleft(incoming[FRAMES_A_TURN:])
         if later:
-            asyncio.get_running_loop().call_soon(self._next_turn)
+            self._go_on_soon()
         else:
             self._later = None
-            if not transport.is_closing():
+            if not self._deaf and not transport.is_closing():
                 transport.resume_reading()
 
     def pause_writing(self) -> None:
@@ -296,15 +312,22 @@ class UvicornConnection(Connection, asyncio.Protocol):
         self.entrance.count_close(code)
         transport.write(close_frame(code, reason))
         self.entrance.closing(self, transport.abort)
+        self.listen(True)
 
     def listen(self, wanted: bool) -> None:
         transport = self.transport
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or wanted is not self._deaf:
             return
+        self._deaf = not wanted
         if not wanted:
             transport.pause_reading()
+            if self._turn is not None:
+                self._turn.cancel()
+                self._turn = None
         elif self._later is None:
             transport.resume_reading()
+        else:
+            self._go_on_soon()
 
     @property
     def unsent(self) -> int:

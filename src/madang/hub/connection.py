@@ -95,7 +95,9 @@ class Connection(ABC):
         """Send a WebSocket ping."""
 
     def listen(self, wanted: bool) -> None:  # noqa: B027 - not every gateway can stop reading
-        """Take in what the client sends, or leave it where it is for now."""
+        """Take in what the client sends, or leave it where it is for now: what was read with the
+        frame before comes yet, one turn's share at most. A connection that is closed listens, for
+        the client's own close."""
 
     def flush(self) -> None:  # noqa: B027 - not every gateway lets something wait
         """Send what waits for the end of the loop's turn, if this gateway lets anything wait."""

@@ -21,6 +21,21 @@ from madang.services.titles import give_title
 
 MOST_MENTIONS = 10
 _MENTION = re.compile(r"(?<![\w@])@(\w[\w.:-]{0,98}\w|\w)")
+SAID_BY_SERVER = frozenset(
+    {
+        "status",
+        "agent_id",
+        "trace_id",
+        "alternative_of",
+        "steps",
+        "first_token_ms",
+        "tokens_used",
+        "latency_ms",
+        "error",
+        "approvals",
+    }
+)
+"""What the metadata of an answer's message say of it: true for whoever reads them."""
 RETRY_RUNS = 1000
 """Milliseconds after which to ask again where too many runs are under way."""
 
@@ -197,8 +212,10 @@ def start(
     session: Session,
     run: Run,
     client_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> Event:
-    """The run's message, without a word yet, and the event that tells of it."""
+    """The run's message, without a word yet, and the event that tells of it. Of the agent's own
+    `metadata` what the server says itself is left out."""
     alternative = {} if run.alternative_of is None else {"alternative_of": run.alternative_of}
     message = Message(
         run.message_id,
@@ -210,6 +227,7 @@ def start(
         "stream",
         "",
         {
+            **{name: said for name, said in (metadata or {}).items() if name not in SAID_BY_SERVER},
             "status": "streaming",
             "agent_id": agent_name(run.agent_id),
             "trace_id": session.trace_id,

@@ -12,7 +12,7 @@ from typing import Any
 
 from madang.model.ids import uuid7
 from madang.model.nouns import Event, Message
-from madang.model.runs import Run, RunEnd
+from madang.model.runs import Run, RunEnd, is_own_agent
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, MadangError, NotAParticipant, NotFound
 from madang.services import access, asking
@@ -26,13 +26,14 @@ not asked yet, so whoever takes it up asks it for the first time."""
 
 @dataclass(frozen=True, slots=True)
 class Sofar:
-    """How far a run is: its text, where its chunks end, and what its message's metadata say
-    besides (its steps)."""
+    """How far a run is: its text, where its chunks end, what its message's metadata say besides
+    (its steps), and the tokens so far."""
 
     message_id: str
     text: str
     ends: tuple[int, ...]
     metadata: Mapping[str, Any]
+    tokens_used: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class Checkpoint:
             if message.content != one.text or one.metadata:
                 metadata = {**message.metadata, **one.metadata}
                 tx.save_message(replace(message, content=one.text, metadata=metadata))
-            tx.save_run(replace(run, checked_at=tx.now, ends=one.ends))
+            checked = replace(run, checked_at=tx.now, ends=one.ends, tokens_used=one.tokens_used)
+            tx.save_run(checked)
         return over
 
 
@@ -82,8 +84,8 @@ class Ended:
 class EndRun:
     """The end of a run. What waited for it starts.
 
-    `text` None keeps what was checked last. `unless_checked_since` (microseconds): nothing
-    happens if somebody went on with it since. Whoever asks for it was found to be in the session.
+    `text` and `tokens_used` None keep what was checked last. Whoever asks for it was found to be
+    in the session.
     """
 
     org_id: str
@@ -94,7 +96,6 @@ class EndRun:
     tokens_used: int | None = None
     latency_ms: int | None = None
     metadata: Mapping[str, Any] | None = None
-    unless_checked_since: int | None = None
 
     @property
     def size(self) -> int:
@@ -109,8 +110,7 @@ class EndRun:
         if run is None:
             raise NotFound("Message not found")
         message = tx.message(self.message_id)
-        since = self.unless_checked_since
-        if run.over or (since is not None and run.checked_at >= since):
+        if run.over:
             return Ended(run, message, None)
         if message is None:
             ended, event = asking.end_waiting(tx, run, self.status)
@@ -118,7 +118,7 @@ class EndRun:
         latency = self.latency_ms
         if latency is None:
             latency = max(0, tx.now - run.created_at) // 1000
-        tokens = self.tokens_used if self.tokens_used is not None else 0
+        tokens = self.tokens_used if self.tokens_used is not None else run.tokens_used or 0
         ends = run.ends if self.ends is None else self.ends
         if (
             self.ends is None
@@ -148,6 +148,48 @@ class EndRun:
         event = asking.tell_end(tx, ended, message)
         asking.start_next(tx, run.conversation_id, run.agent_id)
         return Ended(ended, message, event)
+
+
+@dataclass(frozen=True, slots=True)
+class EndAbandoned:
+    """The end of a run that nobody goes on with, as `interrupted`: so long as it took until the
+    last sign of it, with what was checked last, or with the text of it that people were told, where
+    that is more.
+
+    Nothing happens where somebody went on with it since `unless_checked_since` (microseconds), or,
+    with an agent outside, which may come back, since `unless_outside_since`.
+    """
+
+    org_id: str
+    message_id: str
+    unless_checked_since: int
+    unless_outside_since: int
+    told: str = ""
+    told_ends: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        return SMALL + getsizeof(self.told)
+
+    def needs(self, needs: Needs) -> None:
+        needs.messages.add(self.message_id)
+        needs.runs.add(self.message_id)
+
+    def apply(self, tx: Transaction) -> Ended:
+        run, message = tx.run(self.message_id), tx.message(self.message_id)
+        if run is None:
+            raise NotFound("Message not found")
+        own = is_own_agent(run.agent_id)
+        since = self.unless_checked_since if own else self.unless_outside_since
+        if run.over or run.checked_at >= since:
+            return Ended(run, message, None)
+        told, ends = (self.told, self.told_ends) if self._is_more(message) else (None, None)
+        latency = max(0, run.checked_at - run.created_at) // 1000
+        end = EndRun(self.org_id, self.message_id, "interrupted", told, ends, latency_ms=latency)
+        return end.apply(tx)
+
+    def _is_more(self, message: Message | None) -> bool:
+        return message is not None and len(self.told) > len(message.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +241,8 @@ class TakeUp:
 
 @dataclass(frozen=True, slots=True)
 class StartOutside:
-    """An agent that is not the server's begins an answer. A repeat gives the first.
+    """An agent that is not the server's begins an answer. A repeat, by `client_id` or by
+    `message_id`, gives the first.
 
     It counts for the person whose message it answers; what answers nobody for the org alone.
     """
@@ -212,10 +255,12 @@ class StartOutside:
     message_id: str | None = None
     """What the agent calls it; nothing else may be called so."""
     run_limits: RunLimits = USUAL_LIMITS
+    metadata: Mapping[str, Any] | None = None
+    """Of the message, beside what the server says there."""
 
     @property
     def size(self) -> int:
-        return SMALL
+        return SMALL + json_size(self.metadata)
 
     @property
     def taken(self) -> MadangError | None:
@@ -242,6 +287,8 @@ class StartOutside:
             first = tx.sent(self.conversation_id, self.agent_id, self.client_id)
             if first is not None:
                 return first, None
+        if self.message_id is not None and (before := self._begun(tx)) is not None:
+            return before, None
         access.check_open(conversation)
         asked_by: str | None = None
         if self.reply_to_id is not None:
@@ -264,9 +311,17 @@ class StartOutside:
             tx.now,
         )
         tx.add_run(run)
-        event = asking.start(tx, session, run, client_id=self.client_id)
+        event = asking.start(tx, session, run, client_id=self.client_id, metadata=self.metadata)
         assert event.message is not None
         return event.message, event
+
+    def _begun(self, tx: Transaction) -> Message | None:
+        """The answer of this id, where it is one of this agent's in this session."""
+        assert self.message_id is not None
+        run, message = tx.run(self.message_id), tx.message(self.message_id)
+        if run is None or message is None or run.agent_id != self.agent_id:
+            return None
+        return message if run.conversation_id == self.conversation_id else None
 
 
 def _taken() -> Conflict:

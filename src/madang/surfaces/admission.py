@@ -25,34 +25,20 @@ from madang.protocol.codes import CloseCode
 from madang.protocol.errors import MadangError, RateLimited, Unavailable
 from madang.services.auth import AuthError, TokenVerifier
 from madang.services.live.impostors import Impostors
+from madang.surfaces.unheard import Unheard
 from madang.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-MOST_EARLY = 64
-"""Frames a client may send before it was told that it is connected."""
-MOST_EARLY_LARGE = 4
-"""And as many characters as this many frames of the largest size have."""
 FOREVER = 2**62
 SEES_WHOLE_ORG = frozenset(("admin", "service"))
 """Roles whose tokens may read every event of their org."""
-
-
-class _Early:
-    """What a client sent before it was attached."""
-
-    __slots__ = ("characters", "frames")
-
-    def __init__(self) -> None:
-        self.frames: list[str] = []
-        self.characters = 0
 
 
 class Admission:
     """Lets connections in and out.
 
     Args:
-        max_message: bytes of one message a client may send.
         dev: whether a user may be named without a token, as `madang serve --dev` allows.
     """
 
@@ -67,7 +53,6 @@ class Admission:
         entrance: Entrance,
         clock: Clock,
         *,
-        max_message: int,
         dev: bool,
     ) -> None:
         self.verifier = verifier
@@ -78,9 +63,8 @@ class Admission:
         self._presence = presence
         self._entrance = entrance
         self._clock = clock
-        self._most_characters = MOST_EARLY_LARGE * max_message
         self._dev = dev
-        self._early: dict[Connection, _Early] = {}
+        self._early: dict[Connection, Unheard[str]] = {}
         self._tasks = Tasks()
         self._unknown_at = 0
 
@@ -109,7 +93,7 @@ class Admission:
             whole_org: it gets every event of its org, if its token may, instead of its user's.
             beside: it gets what it is made to join: one conversation, instead of its user's all.
         """
-        self._early[connection] = _Early()
+        self._early[connection] = Unheard()
         token = upgrade.token
 
         def identified(identity: Identity) -> None:
@@ -154,7 +138,7 @@ class Admission:
     ) -> None:
         """As `admit`, of somebody whose token is a surface's own: `identify` says who it is, or
         raises `MadangError`, whose text is the reason that the connection is closed with."""
-        self._early[connection] = _Early()
+        self._early[connection] = Unheard()
 
         async def known() -> None:
             try:
@@ -189,7 +173,7 @@ class Admission:
             try:
                 self.enter(connection, member, whole_org=whole_org, beside=beside)
                 welcome(connection, member)
-                for text in early.frames:
+                for text in early.hear(connection):
                     received(connection, text)
             except Exception:
                 # Others are waiting behind this one in the same batch.
@@ -242,13 +226,8 @@ class Admission:
     def wait(self, connection: Connection, text: str) -> None:
         """The client sent something before it was attached."""
         early = self._early.get(connection)
-        if early is None:
-            return
-        early.characters += len(text)
-        if len(early.frames) >= MOST_EARLY or early.characters > self._most_characters:
-            self._refuse(connection, "Too many frames before connected")
-        else:
-            early.frames.append(text)
+        if early is not None:
+            early.keep(connection, text, len(text))
 
     def start(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
         """Run what a connection waits for. If it fails unexpectedly the connection is closed:

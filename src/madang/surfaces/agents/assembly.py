@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from madang.agents.catalog import Catalog, Register, RegisterTool, open_catalog
+from madang.agents.moving import MOVE
 from madang.agents.people import ANSWERED
 from madang.agents.protocol import Agent, Tool
 from madang.agents.runner import Runner
@@ -87,6 +88,7 @@ class Agents:
             most_text=settings.run_text_limit,
             run_seconds=settings.run_seconds,
             idle_seconds=settings.run_idle_seconds,
+            grace=settings.run_grace_seconds,
             history=settings.agents_history,
         )
         delivery.watch(self.streams.watched)
@@ -94,6 +96,7 @@ class Agents:
         delivery.pass_runs_on(self.streams)
         delivery.answer(RUN_TEXT, self.streams.text_of)
         delivery.answer(STOP, self.runner.stopping.stop_here)
+        delivery.answer(MOVE, self.runner.moving.let_go_here)
         delivery.answer(ANSWERED, self.runner.people.answered_here)
         self.seats = Seats(
             hub, delivery, store, self.streams, clock, limit=settings.output_limit_bytes

@@ -85,34 +85,42 @@ class Ping(Command):
     timestamp: Any = None
 
 
-class StreamStart(Command):
+class OfAgent(Command):
+    """What only agents send. What it says of its sender and its session must be true (`outside`
+    looks): it may be said, as the server says it to everybody."""
+
+    session_id: Any = None
+    sender_id: Any = None
+    sender_type: Any = None
+    agent_id: Any = None
+    timestamp: Any = None
+
+
+class StreamStart(OfAgent):
     message_id: Handle | None = None
     reply_to_id: Uuid | None = None
     client_id: ClientId | None = None
-    sender_type: Any = None
-    timestamp: Any = None
+    metadata: JsonObject | None = None
 
 
-class StreamChunk(Command):
+class StreamChunk(OfAgent):
     message_id: Handle
-    content: Annotated[str, Field(min_length=1)]
+    content: str
     index: int | None = Field(default=None, ge=0)
     offset: int | None = Field(default=None, ge=0)
-    timestamp: Any = None
 
 
-class StreamEnd(Command):
-    """`latency_ms` may be said, as the server says it, and is not used: it measures itself."""
+class StreamEnd(OfAgent):
+    """`latency_ms`: milliseconds, as the agent measures; without it the server does."""
 
     message_id: Handle
     tokens_used: int | None = Field(default=None, ge=0, lt=2**53)
     latency_ms: int | None = Field(default=None, ge=0, lt=2**53)
-    status: Literal["complete", "failed", "cancelled"] = "complete"
+    status: Literal["complete", "failed", "cancelled", "interrupted"] = "complete"
     error: Annotated[Text, Field(max_length=500)] | None = None
-    timestamp: Any = None
 
 
-class RunStep(Command):
+class RunStep(OfAgent):
     message_id: Handle
     step_id: Handle
     kind: Annotated[Text, Field(max_length=50)] = "tool_call"
@@ -123,7 +131,7 @@ class RunStep(Command):
     output: JsonValue = None
 
 
-class ApprovalRequest(Command):
+class ApprovalRequest(OfAgent):
     message_id: Handle
     request_id: Handle | None = None
     question: Annotated[Text, Field(min_length=1, max_length=MOST_QUESTION)]

@@ -4,10 +4,11 @@ it keeps those of its own. What is out of order, or after the end, is refused an
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from madang.agents.fit import shallow
 from madang.agents.protocol import Step
@@ -15,6 +16,7 @@ from madang.agents.runner import Runner
 from madang.agents.running import Running
 from madang.agents.speech import TooLong
 from madang.clock import Clock
+from madang.hub.connection import Connection
 from madang.hub.frame import Frame
 from madang.model.ids import parse_uuid, uuid7
 from madang.model.nouns import Message
@@ -26,31 +28,69 @@ from madang.services.runs import StartOutside
 from madang.surfaces import objects
 from madang.surfaces.agents import commands
 from madang.surfaces.agents.seats import Seat
+from madang.surfaces.unheard import Unheard
 
-MOST_WAITING = 1_000
-"""Frames of an answer whose beginning is not on disk yet."""
+STEP_SIZE = 8_192
+"""Characters that a step or a question counts for while it waits."""
 MOST_ANSWERS = 200
 """Answers of one connection that are remembered, those that have ended included."""
 
 
+ReplyTo = str | int | None
+Then = tuple[Callable[[], None], ReplyTo]
+"""What is to be done for a frame, and what an error about it replies to."""
+
+
 @dataclass(eq=False, slots=True)
 class Answering:
-    """One answer of an agent outside. Until its beginning is on disk, what follows waits."""
+    """One answer of an agent outside. Until it is known here (its beginning is on disk, or the
+    node that had it has let go of it), what follows waits."""
 
-    message_id: str | None = None
+    ready: bool = False
     running: Running | None = None
     ended: bool = False
-    waiting: deque[Callable[[], None]] = field(default_factory=deque)
+    waiting: Unheard[Then] = field(default_factory=Unheard)
 
 
 class Outside:
-    """What agents outside say."""
+    """What agents outside say.
 
-    def __init__(self, runner: Runner, writer: Writer, clock: Clock, run_limits: RunLimits) -> None:
+    Args:
+        start: runs what a connection waits for.
+        max_content: bytes of a message's metadata.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        writer: Writer,
+        clock: Clock,
+        run_limits: RunLimits,
+        *,
+        start: Callable[[Connection, Coroutine[Any, Any, None]], None],
+        max_content: int,
+    ) -> None:
         self._runner = runner
         self._writer = writer
         self._clock = clock
         self._run_limits = run_limits
+        self._start = start
+        self._max_content = max_content
+
+    def check(self, seat: Seat, command: commands.OfAgent) -> None:
+        """Raises `Invalid` where what a frame says of its sender or its session is not true."""
+        if command.session_id is not None and parse_uuid(command.session_id) != seat.session_id:
+            raise Invalid("session_id: is another session's")
+        if command.sender_type is not None and command.sender_type != "agent":
+            raise Invalid("sender_type: must be agent")
+        user_id = seat.user.user_id
+        if command.sender_id is not None and _text(command.sender_id) != user_id:
+            raise Invalid("sender_id: is somebody else's")
+        if command.agent_id is not None and _text(command.agent_id) != user_id:
+            # Or what it is offered as.
+            offered = self._runner.catalog.agents.values()
+            if (command.agent_id, user_id) not in [(one.name, one.user_id) for one in offered]:
+                raise Invalid("agent_id: is another agent's")
 
     def start(self, seat: Seat, command: commands.StreamStart) -> None:
         """An answer begins, or one that the agent has begun before goes on here. What it is called
@@ -58,6 +98,8 @@ class Outside:
         handle = command.message_id or command.client_id or uuid7(self._clock.now())
         if handle in seat.answering:
             raise Conflict("There is a message of this id")
+        if command.metadata and len(orjson.dumps(command.metadata)) > self._max_content:
+            raise TooLarge("Message too large")
         if len(seat.answering) >= MOST_ANSWERS:
             over = [name for name, one in seat.answering.items() if one.ended]
             for name in over[: MOST_ANSWERS // 2]:
@@ -75,47 +117,76 @@ class Outside:
             client_id,
             own,
             self._run_limits,
+            command.metadata,
         )
 
         def done(result: Any, error: MadangError | None) -> None:
             if error is not None:
-                answering.ended = True
-                seat.answering.pop(handle, None)
-                seat.connection.write(Frame(objects.error(error, command.id)))
+                self._refused(seat, handle, error, command.id)
                 return
             message: Message = result[0]
-            answering.message_id = message.id
             seat.answering[message.id] = answering
-            if result[1] is None:
-                answering.running = self._runner.get(message.id)
-            else:
+            if result[1] is not None:
                 answering.running = self._runner.adopt(message)
-            self._take_over(seat, answering)
-            if command.id is not None:
-                seat.connection.write(Frame(_started(answering, message.id, command.id)))
-            while answering.waiting:
-                try:
-                    answering.waiting.popleft()()
-                except MadangError as problem:
-                    seat.connection.write(Frame(objects.error(problem)))
+            elif message.metadata.get("status") == "streaming":
+                work = self._take(seat, handle, message, command.id)
+                self._start(seat.connection, work)
+                return
+            self._begun(seat, answering, message.id, command.id)
 
         self._writer.submit(write, done)
 
-    def _take_over(self, seat: Seat, answering: Answering) -> None:
+    async def _take(self, seat: Seat, handle: str, message: Message, reply_to: ReplyTo) -> None:
+        """It has begun before: on this node, or on another."""
+        answering = seat.answering[handle]
+        try:
+            answering.running = await self._runner.moving.take(message)
+        except MadangError as error:
+            del seat.answering[message.id]
+            self._refused(seat, handle, error, reply_to)
+        else:
+            self._begun(seat, answering, message.id, reply_to)
+
+    def _refused(self, seat: Seat, handle: str, error: MadangError, reply_to: ReplyTo) -> None:
+        answering = seat.answering.pop(handle, None)
+        seat.connection.write(Frame(objects.error(error, reply_to)))
+        if answering is not None:
+            answering.ready = answering.ended = True
+            for _, waiting in answering.waiting.hear(seat.connection):
+                problem = NotFound("Message not found")
+                seat.connection.write(Frame(objects.error(problem, waiting)))
+
+    def _begun(self, seat: Seat, answering: Answering, message_id: str, reply_to: ReplyTo) -> None:
         """From here on this connection says it. One that said it before may be gone without this
         node knowing so yet: neither its words nor its end count any more."""
+        answering.ready = True
         running = answering.running
         if running is None or running.end is not None:
             answering.ended = True
-        elif seat.connection.open:
+        else:
             if isinstance(running.voice, Answering):
                 running.voice.ended = True
             running.voice = answering
-        elif running.voice is None:
-            self._runner.cancel(running, "interrupted")
+            self._runner.moving.is_back(running)
+        if reply_to is not None:
+            seat.connection.write(Frame(_started(answering, message_id, reply_to)))
+        for then, waiting in answering.waiting.hear(seat.connection):
+            try:
+                then()
+            except MadangError as problem:
+                seat.connection.write(Frame(objects.error(problem, waiting)))
+        if not seat.connection.open:
+            self._leave(answering, stays=True)
 
-    def _then(self, seat: Seat, handle: str, do: Callable[[Answering, Running], None]) -> None:
-        """Do it as soon as the answer's beginning is on disk.
+    def _then(
+        self,
+        seat: Seat,
+        command: commands.OfAgent,
+        handle: str,
+        do: Callable[[Answering, Running], None],
+        characters: int = 0,
+    ) -> None:
+        """Do it as soon as the answer is known here.
 
         Raises:
             NotFound: the agent has no such answer here.
@@ -135,12 +206,10 @@ class Outside:
                 raise Conflict("The run has ended")
             do(answering, running)
 
-        if answering.message_id is None:
-            if len(answering.waiting) >= MOST_WAITING:
-                raise TooLarge("Too much at once")
-            answering.waiting.append(now)
-        else:
+        if answering.ready:
             now()
+        else:
+            answering.waiting.keep(seat.connection, (now, command.id), characters)
 
     def chunk(self, seat: Seat, command: commands.StreamChunk) -> None:
         """More of an answer."""
@@ -159,7 +228,7 @@ class Outside:
                 self._runner.cancel(running, "failed")
                 raise TooLarge("The answer is too long") from None
 
-        self._then(seat, command.message_id, say)
+        self._then(seat, command, command.message_id, say, len(command.content))
 
     def end(self, seat: Seat, command: commands.StreamEnd) -> None:
         """That was all of it."""
@@ -168,11 +237,12 @@ class Outside:
             answering.ended = True
             if command.tokens_used is not None:
                 running.tokens = command.tokens_used
+            running.latency_ms = command.latency_ms
             if command.error is not None:
                 running.metadata["error"] = command.error
             self._runner.cancel(running, command.status)
 
-        self._then(seat, command.message_id, end)
+        self._then(seat, command, command.message_id, end)
 
     def step(self, seat: Seat, command: commands.RunStep) -> None:
         """A step of an answer."""
@@ -194,7 +264,7 @@ class Outside:
             except TooLong:
                 raise TooLarge("Too many steps") from None
 
-        self._then(seat, command.message_id, step)
+        self._then(seat, command, command.message_id, step, STEP_SIZE)
 
     def ask(self, seat: Seat, command: commands.ApprovalRequest) -> None:
         """People are asked; their answer comes to the agent as it comes to everybody."""
@@ -221,16 +291,28 @@ class Outside:
             self._runner.people.ask_outside(running, request_id)
             self._writer.submit(write, done)
 
-        self._then(seat, command.message_id, ask)
+        self._then(seat, command, command.message_id, ask, STEP_SIZE)
 
-    def gone(self, seat: Seat) -> None:
-        """The connection ended: what it was saying cannot go on, unless another goes on with
-        it."""
+    def gone(self, seat: Seat, *, stays: bool) -> None:
+        """The connection ended: what it was saying waits for the agent to come back and go on,
+        unless it is not in the session any more."""
         for answering in set(seat.answering.values()):
-            running = answering.running
-            if running is not None and running.voice is answering and not answering.ended:
-                answering.ended = True
-                self._runner.cancel(running, "interrupted")
+            self._leave(answering, stays=stays)
+
+    def _leave(self, answering: Answering, *, stays: bool) -> None:
+        running = answering.running
+        if running is None or running.voice is not answering or answering.ended:
+            return
+        answering.ended = True
+        if stays:
+            self._runner.moving.wait_for(running)
+        else:
+            self._runner.cancel(running, "interrupted")
+
+
+def _text(said: Any) -> Any:
+    """A user id of digits may be said as a number."""
+    return str(said) if type(said) is int else said
 
 
 def _started(answering: Answering, message_id: str, reply_to: str | int) -> bytes:

@@ -9,7 +9,6 @@ in which that is all, it joins the channel.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +27,7 @@ from madang.model.runs import SessionView
 from madang.ports.store import Store
 from madang.protocol.codes import CloseCode
 from madang.surfaces.agents import frames
+from madang.surfaces.unheard import Unheard
 
 FIRST_PAGE = 16
 PAGE = 500
@@ -37,9 +37,6 @@ AT_ONCE = 4
 """Who come in and are served in the same turn of the loop; the others wait for theirs."""
 MOST_MISSED = 5_000
 """Events that a connection is sent when it comes back; a longer gap is the history's to fill."""
-MOST_EARLY = 64
-MOST_EARLY_CHARACTERS = 256 * 1024
-"""What it may say before it is seated, in frames and in all."""
 PIECE = 64 * 1024
 """Characters of an answer in one frame, and bytes that a connection may have to take yet when more
 is written to it."""
@@ -65,7 +62,7 @@ class Seat:
     own: Member
     after: int | None
     ready: bool = False
-    early: deque[str] = field(default_factory=deque)
+    early: Unheard[str] = field(default_factory=Unheard)
     agent: bool = False
     answering: dict[str, Any] = field(default_factory=dict)
     """Of an agent outside: its answers under way, by what it calls them."""

@@ -33,13 +33,7 @@ from madang.surfaces.admission import Admission, failed
 from madang.surfaces.agents import commands
 from madang.surfaces.agents.outside import Outside
 from madang.surfaces.agents.people import People
-from madang.surfaces.agents.seats import (
-    MOST_EARLY,
-    MOST_EARLY_CHARACTERS,
-    NO_SESSION,
-    Seat,
-    Seats,
-)
+from madang.surfaces.agents.seats import NO_SESSION, Seat, Seats
 from madang.surfaces.fields import error_of, reply_to_of
 
 Handler = Callable[[Seat, Any], None]
@@ -89,7 +83,9 @@ class SessionSocket:
             max_content=max_content,
             typing_seconds=typing_seconds,
         )
-        self._outside = Outside(runner, writer, clock, run_limits)
+        self._outside = Outside(
+            runner, writer, clock, run_limits, start=admission.start, max_content=max_content
+        )
         self._seated: dict[Connection, Seat] = {}
         self._attending = Attending(bus, self._tell_coming)
         presence.watch_others(self._attending.turned)
@@ -155,8 +151,10 @@ class SessionSocket:
         if not seated:
             return
         self._attending.changed(_place(seat), True)
-        while seat.early and seat.connection.open:
-            self._handle(seat, seat.early.popleft())
+        for text in seat.early.hear(seat.connection):
+            if not seat.connection.open:
+                break
+            self._handle(seat, text)
 
     def _welcome(self, seat: Seat, seen: SessionView, seq: int, recovered: bool) -> None:
         seat.connection.write(
@@ -178,7 +176,7 @@ class SessionSocket:
         seat = self._seated.pop(connection, None)
         self._typing.gone(connection)
         if seat is not None:
-            self._outside.gone(seat)
+            self._outside.gone(seat, stays=self._hub.is_in(seat.user, seat.session_id))
         was_here = seat is not None and seat.ready
         self._admission.leave(connection)
         if seat is None or not was_here:
@@ -213,13 +211,8 @@ class SessionSocket:
             self._admission.wait(connection, text)
         elif seat.ready and not seat.early:
             self._handle(seat, text)
-        elif (
-            len(seat.early) < MOST_EARLY
-            and sum(map(len, seat.early)) + len(text) <= MOST_EARLY_CHARACTERS
-        ):
-            seat.early.append(text)
         else:
-            connection.close(CloseCode.NOT_ALLOWED, "Too many frames before connected")
+            seat.early.keep(connection, text, len(text))
 
     def _handle(self, seat: Seat, text: str) -> None:
         connection = seat.connection
@@ -271,6 +264,7 @@ class SessionSocket:
         def handle_theirs(seat: Seat, command: Any) -> None:
             if not seat.agent:
                 raise Forbidden("A token with the role agent is needed")
+            self._outside.check(seat, command)
             handle(seat, command)
 
         return handle_theirs

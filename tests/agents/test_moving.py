@@ -1,0 +1,514 @@
+"""Agents outside that come back: their runs wait for them, and move to where they are."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from madang.agents.keeping import CHECK_SECONDS, LEASE_SECONDS
+from madang.agents.moving import MOVE
+from madang.agents.protocol import Step
+from madang.agents.running import Running
+from madang.bus.memory import MemoryBus, MemoryEnd
+from madang.clock import SystemClock
+from madang.compose import Madang
+from madang.model.nouns import Message
+from madang.model.runs import Run, lease_name
+from madang.ports.bus import Bus, Note
+from madang.protocol.errors import Conflict, Unavailable
+from madang.services.approvals import AnswerApproval, AskApproval
+from madang.services.messages import SendMessage
+from madang.services.runs import EndRun, StartOutside
+from madang.services.sessions import CreateSession
+from madang.settings import Settings
+from madang.testing import JumpingClock
+from tests.agents.watching import ORG, Viewer, stopped, turns, watch
+from tests.conftest import eventually
+from tests.delivery.conftest import PATIENCE
+
+
+class End:
+    """A node's end of a bus, whose questions can be lost: asked, and never answered."""
+
+    def __init__(self, end: MemoryEnd) -> None:
+        self._end = end
+        self.loses_answers = False
+        self.asks = 0
+
+    async def ask(self, node: str, topic: str, content: Any, seconds: float) -> Any:
+        self.asks += topic == MOVE
+        answer = await self._end.ask(node, topic, content, seconds)
+        if self.loses_answers:
+            raise Unavailable
+        return answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._end, name)
+
+
+@dataclass
+class Nodes:
+    """Three of them on one bus, the time by which leases run out, and one session."""
+
+    apps: list[Madang]
+    ends: list[End]
+    leases: JumpingClock
+    room: str
+
+    @property
+    def here(self) -> Madang:
+        return self.apps[0]
+
+    @property
+    def there(self) -> Madang:
+        return self.apps[1]
+
+    async def begin(self) -> tuple[Message, Running]:
+        """A run of an agent outside, on the first node."""
+        write = StartOutside(ORG, self.room, "bot-7", metadata={"model": "m"})
+        message, _ = await self.here.writer.write(write)
+        return message, self.here.agents.runner.adopt(message)
+
+    async def watch(self) -> list[Viewer]:
+        """A viewer on each."""
+        return [await watch(app, self.room) for app in self.apps]
+
+    async def run(self, message_id: str) -> tuple[Run, Message]:
+        run = await self.there.store.run(ORG, message_id, "ann")
+        message = await self.there.store.message(ORG, message_id, "ann")
+        assert run is not None and message is not None
+        return run, message
+
+
+async def opened(made: list[Madang]) -> str:
+    view = await made[0].writer.write(CreateSession(ORG, "ann", "bot-7"))
+    return str(view.conversation.id)
+
+
+@pytest.fixture
+async def nodes(tmp_path: Path) -> AsyncIterator[Nodes]:
+    leases = JumpingClock()
+    bus = MemoryBus(leases)
+    ends = [End(bus.end()) for _ in range(3)]
+    made = []
+    for end in ends:
+        settings = Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0)
+        made.append(Madang(settings, bus=cast(Bus, end)))
+        await made[-1].start()
+    yield Nodes(made, ends, leases, await opened(made))
+    for node in made:
+        await node.stop()
+
+
+async def took(app: Madang, message: Message) -> Running:
+    async with asyncio.timeout(PATIENCE):
+        running = await app.agents.runner.moving.take(message)
+    assert running is not None
+    return running
+
+
+def say(app: Madang, running: Running, *texts: str) -> None:
+    """As an agent's chunks are taken."""
+    for text in texts:
+        running.chunks += 1
+        app.agents.runner.say(running, text)
+
+
+async def end(app: Madang, running: Running) -> None:
+    app.agents.runner.cancel(running, "complete")
+    await asyncio.wait_for(running.done, PATIENCE)
+
+
+def everywhere(viewers: Sequence[Viewer], text: str) -> bool:
+    return all(viewer.text == text for viewer in viewers)
+
+
+async def test_it_goes_on_on_another_node_and_nobody_notices(nodes: Nodes) -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    viewers = await nodes.watch()
+    message, running = await nodes.begin()
+    app, text = nodes.here, ""
+    for move in range(6):
+        for number in range(rng.randrange(1, 30)):
+            word = f"{move}.{number}안🌊 "
+            text += word
+            say(app, running, word)
+            if rng.random() < 0.3:
+                step = Step(f"s{rng.randrange(4)}", content=word, output=number)
+                app.agents.runner.step(running, step)
+            await turns(rng.randrange(3))
+        chunks, said, told = running.chunks, running.said, running.speech.told
+        app = rng.choice([other for other in nodes.apps if other is not app])
+        running = await took(app, message)
+        assert (running.chunks, running.length, running.said) == (chunks, len(text), said)
+        assert running.speech.told == told
+        owner = await nodes.here.bus.owner(lease_name(message.id))
+        assert owner == app.bus.node
+        assert [len(other.agents.runner) for other in nodes.apps if other is not app] == [0, 0]
+        viewers += await nodes.watch()
+    running.tokens = 7
+    await end(app, running)
+    await eventually(lambda: all(viewer.ended for viewer in viewers), PATIENCE)
+    assert everywhere(viewers, text)
+    run, kept = await nodes.run(message.id)
+    assert (kept.content, run.status, run.tokens_used) == (text, "complete", 7)
+    assert kept.metadata["model"] == "m"
+    assert kept.metadata["first_token_ms"] < 60_000
+    for viewer in viewers:
+        for step in kept.metadata.get("steps", ()):
+            found = viewer.steps[step["step_id"]]
+            assert {name: found[name] for name in step} == step
+    assert run.ends[-1] == len(text) and list(run.ends) == sorted(run.ends)
+
+
+async def test_what_is_known_of_it_moves_with_it(nodes: Nodes) -> None:
+    """Its times, half a character, what it has asked people: also what they answer meanwhile."""
+    viewers = await nodes.watch()
+    message, running = await nodes.begin()
+    say(nodes.here, running, "wave \ud83c")
+    running.begun -= 100
+    running.spoke -= 10
+    running.waited = 5.0
+    running.tokens = 3
+    for request in ("r1", "r2"):
+        nodes.here.agents.runner.people.ask_outside(running, request)
+        await nodes.here.writer.write(AskApproval(ORG, message.id, "bot-7", request, "May I?"))
+    running.waits_since -= 20
+    await nodes.apps[2].writer.write(AnswerApproval(ORG, message.id, "r1", "ann", "approve"))
+    running.unanswered.add("r1")  # It did not hear of it.
+    moved = await took(nodes.there, message)
+    now = nodes.there.clock.monotonic()
+    assert (moved.unanswered, moved.tokens, moved.waited) == ({"r2"}, 3, 5.0)
+    for then, seconds in ((moved.begun, 100), (moved.spoke, 10), (moved.waits_since, 20)):
+        assert seconds <= now - then < seconds + PATIENCE
+    say(nodes.there, moved, "\udf0a!")
+    await end(nodes.there, moved)
+    await eventually(lambda: all(viewer.ended for viewer in viewers), PATIENCE)
+    assert everywhere(viewers, "wave 🌊!")
+
+
+async def test_where_its_answer_is_lost_it_goes_on_from_the_disk(nodes: Nodes) -> None:
+    """Its node writes all of it before it lets go."""
+    viewers = await nodes.watch()
+    message, running = await nodes.begin()
+    say(nodes.here, running, "said ", "and not checked ")
+    nodes.here.agents.runner.step(running, Step("s", name="look", content="thought"))
+    await turns()
+    nodes.ends[1].loses_answers = True
+    moved = await took(nodes.there, message)
+    assert moved.length == len("said and not checked ")
+    nodes.there.agents.runner.step(moved, Step("s", status="complete", content=" more"))
+    say(nodes.there, moved, "more")
+    await end(nodes.there, moved)
+    await eventually(lambda: all(viewer.ended for viewer in viewers), PATIENCE)
+    assert everywhere(viewers, "said and not checked more")
+    for viewer in viewers:
+        assert viewer.steps["s"]["content"] == "thought more"
+        assert viewer.steps["s"]["status"] == "complete"
+
+
+async def test_of_two_that_take_it_one_has_it(nodes: Nodes) -> None:
+    viewers = await nodes.watch()
+    message, running = await nodes.begin()
+    say(nodes.here, running, "one ")
+    for _ in range(10):
+        owner = next(app for app in nodes.apps if app.agents.runner.get(message.id))
+        others = [app for app in nodes.apps if app is not owner]
+        taken = await asyncio.gather(
+            *(other.agents.runner.moving.take(message) for other in others),
+            return_exceptions=True,
+        )
+        running = next(one for one in taken if isinstance(one, Running))
+        winner = others[taken.index(running)]
+        (loser,) = (one for one in taken if one is not running)
+        # Told so, or it had it first and lost it to the other.
+        assert isinstance(loser, Running | Conflict)
+        assert [app for app in nodes.apps if app.agents.runner.get(message.id)] == [winner] or (
+            isinstance(loser, Running)
+        )
+        assert sum(len(app.agents.runner) for app in nodes.apps) == 1
+        assert running.chunks == 1
+    owner = next(app for app in nodes.apps if app.agents.runner.get(message.id))
+    found = owner.agents.runner.get(message.id)
+    assert found is not None
+    say(owner, found, "two")
+    await end(owner, found)
+    await eventually(lambda: all(viewer.ended for viewer in viewers), PATIENCE)
+    assert everywhere(viewers, "one two")
+
+
+async def test_two_that_take_it_on_one_node_both_have_it(nodes: Nodes) -> None:
+    """Which of them goes on with it is for those who asked."""
+    message, _ = await nodes.begin()
+    moving = nodes.there.agents.runner.moving
+    async with asyncio.timeout(PATIENCE):
+        first, second = await asyncio.gather(moving.take(message), moving.take(message))
+    assert first is second is nodes.there.agents.runner.get(message.id)
+    assert nodes.ends[1].asks == 1
+
+
+async def test_one_that_is_over_is_nobodys(nodes: Nodes) -> None:
+    message, running = await nodes.begin()
+    say(nodes.here, running, "all of it")
+    await end(nodes.here, running)
+    async with asyncio.timeout(PATIENCE):
+        assert await nodes.there.agents.runner.moving.take(message) is None
+    assert await nodes.here.bus.owner(lease_name(message.id)) is None
+    # Ended by somebody else while its node goes on with it.
+    message, running = await nodes.begin()
+    await nodes.apps[2].writer.write(EndRun(ORG, message.id, "cancelled"))
+    async with asyncio.timeout(PATIENCE):
+        assert await nodes.there.agents.runner.moving.take(message) is None
+    assert await nodes.here.bus.owner(lease_name(message.id)) is None
+
+
+async def test_a_node_that_goes_away_leaves_it(nodes: Nodes) -> None:
+    viewers = (await nodes.watch())[1:]
+    message, running = await nodes.begin()
+    say(nodes.here, running, "one ", "two ")
+    await turns()
+    await nodes.here.stop()
+    moved = await took(nodes.there, message)
+    assert moved.length == len("one two ")
+    say(nodes.there, moved, "three")
+    await end(nodes.there, moved)
+    await eventually(lambda: all(viewer.ended for viewer in viewers), PATIENCE)
+    assert everywhere(viewers, "one two three")
+    run, _ = await nodes.run(message.id)
+    assert run.status == "complete"
+
+
+# A node that is gone.
+
+
+@dataclass
+class Standing:
+    """Nodes of which the first stands still: it neither checks what it runs, nor renews leases,
+    nor answers. For the others no time passes until they are let."""
+
+    here: Madang
+    there: Madang
+    third: Madang
+    stands: JumpingClock
+    clock: JumpingClock
+    leases: JumpingClock
+    room: str
+
+
+@pytest.fixture
+async def standing(tmp_path: Path) -> AsyncIterator[Standing]:
+    now = SystemClock().now()
+    stands, clock, leases = JumpingClock(now), JumpingClock(now), JumpingClock()
+    bus = MemoryBus(leases)
+    settings = Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0)
+    made = [
+        Madang(settings, bus=bus.end(), clock=its_clock) for its_clock in (stands, clock, clock)
+    ]
+    for app in made:
+        await app.start()
+    yield Standing(*made, stands, clock, leases, await opened(made))
+    for app in made[1:]:
+        await stopped(app, clock)
+    await stopped(made[0], stands)
+
+
+def silent(_: Any) -> Any:
+    """A node that does not answer."""
+    raise Unavailable("Not now")
+
+
+async def half_checked(standing: Standing) -> tuple[Message, list[Viewer]]:
+    """A run whose node is gone after it has told more than it has checked."""
+    viewers = [await watch(app, standing.room) for app in (standing.there, standing.third)]
+    here = standing.here
+    message, _ = await here.writer.write(StartOutside(ORG, standing.room, "bot-7"))
+    running = here.agents.runner.adopt(message)
+    say(here, running, "checked ", "too ")
+    running.tokens = 11
+    standing.stands.jump(CHECK_SECONDS)
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            run = await standing.there.store.run(ORG, message.id, "ann")
+            if run is not None and run.tokens_used == 11:
+                break
+    say(here, running, "told ", "only")
+    await eventually(lambda: everywhere(viewers, "checked too told only"), PATIENCE)
+    here.delivery.answer(MOVE, silent)
+    return message, viewers
+
+
+async def test_one_whose_node_is_gone_goes_on_from_what_is_left(standing: Standing) -> None:
+    """What is on disk, and what was told here beyond that, when the lease has run out."""
+    message, viewers = await half_checked(standing)
+    taking = asyncio.ensure_future(standing.there.agents.runner.moving.take(message))
+    for _ in range(round(LEASE_SECONDS - 1)):
+        standing.clock.jump(1)
+        standing.leases.jump(1)
+        await turns()
+    assert not taking.done()
+    running = await rushed(standing, taking)
+    assert (running.length, running.tokens_used) == (len("checked too told only"), 11)
+    say(standing.there, running, ", and more")
+    await eventually(lambda: everywhere(viewers, "checked too told only, and more"), PATIENCE)
+    late = await watch(standing.third, standing.room)
+    standing.there.agents.runner.cancel(running, "complete")
+    await eventually(lambda: all(viewer.ended for viewer in (*viewers, late)), PATIENCE)
+    assert everywhere([*viewers, late], "checked too told only, and more")
+
+
+async def test_what_is_abandoned_keeps_what_people_here_were_told(standing: Standing) -> None:
+    message, viewers = await half_checked(standing)
+    standing.leases.jump(LEASE_SECONDS + 1)
+    sweep = standing.there.agents.runner.keeping.look_for_abandoned
+
+    # Its agent may come back still.
+    standing.clock.jump(LEASE_SECONDS + 1)
+    await sweep()
+    run = await standing.there.store.run(ORG, message.id, "ann")
+    assert run is not None and run.status == "streaming"
+    standing.clock.jump(600)
+    await sweep()
+    await eventually(lambda: all(viewer.ended for viewer in viewers), PATIENCE)
+    run = await standing.there.store.run(ORG, message.id, "ann")
+    kept = await standing.there.store.message(ORG, message.id, "ann")
+    assert run is not None and kept is not None
+    assert (kept.content, kept.metadata["status"]) == ("checked too told only", "interrupted")
+    assert everywhere(viewers, kept.content)
+    assert (run.tokens_used, kept.metadata["tokens_used"]) == (11, 11)
+    # To the last sign of life, and not until somebody noticed.
+    assert run.latency_ms is not None and run.latency_ms < 1_000 * (CHECK_SECONDS + 2)
+
+
+async def rushed(standing: Standing, taking: asyncio.Future[Running | None]) -> Running:
+    """It, with as much time as it takes."""
+    async with asyncio.timeout(PATIENCE):
+        while not taking.done():
+            standing.clock.jump(0.05)
+            standing.leases.jump(0.05)
+            await asyncio.sleep(0)
+    running = taking.result()
+    assert running is not None
+    return running
+
+
+async def falls_behind(app: Madang, room: str) -> None:
+    """Of another node's commit nothing has arrived here but that there is one."""
+    head = app.hub.heads[ORG]
+    app.delivery.heard_note(Note(ORG, head + 1, head + 2, [(room, 1)], []))
+    assert app.delivery.behind(ORG)
+
+
+async def catches_up(app: Madang, standing: Standing) -> None:
+    await standing.third.writer.write(SendMessage(ORG, standing.room, "ann", "hello"))
+    async with asyncio.timeout(PATIENCE):
+        while app.delivery.behind(ORG):
+            for clock in (standing.stands, standing.clock):
+                clock.jump(0.01)
+            await asyncio.sleep(0)
+
+
+async def test_what_its_node_may_not_tell_yet_moves_too(standing: Standing) -> None:
+    """People there are told it when they may be, and behind it what is said elsewhere."""
+    here, there = standing.here, standing.there
+    viewers = [await watch(app, standing.room) for app in (here, there, standing.third)]
+    message, _ = await here.writer.write(StartOutside(ORG, standing.room, "bot-7"))
+    running = here.agents.runner.adopt(message)
+    say(here, running, "one ")
+    await eventually(lambda: everywhere(viewers, "one "), PATIENCE)
+    await falls_behind(here, standing.room)
+    say(here, running, "two ")
+    here.agents.runner.step(running, Step("s", name="look", content="thought"))
+    here.agents.runner.step(running, Step("t", name="also"))
+    say(here, running, "three ")
+    here.agents.runner.step(running, Step("s", status="complete", content=" more"))
+    taking = asyncio.ensure_future(there.agents.runner.moving.take(message))
+    moved = await rushed(standing, taking)
+    assert viewers[0].text == "one " and not viewers[0].steps
+    assert viewers[1].text == "one two three "
+    say(there, moved, "four ")
+    there.agents.runner.step(moved, Step("t", status="complete"))
+    await turns()
+    assert viewers[0].text == "one " and not viewers[0].steps
+    await catches_up(here, standing)
+    standing.stands.jump(1)
+    await eventually(lambda: everywhere(viewers, "one two three four "), PATIENCE)
+    await end(there, moved)
+    await eventually(lambda: all(viewer.ended for viewer in viewers), PATIENCE)
+    for viewer in viewers:
+        found = {name: step["status"] for name, step in viewer.steps.items()}
+        assert found == {"s": "complete", "t": "complete"}
+        assert viewer.steps["s"]["content"] == "thought more"
+
+
+async def test_it_goes_on_when_people_there_have_been_told_what_was(standing: Standing) -> None:
+    here, there = standing.here, standing.there
+    viewers = [await watch(app, standing.room) for app in (here, there)]
+    message, _ = await here.writer.write(StartOutside(ORG, standing.room, "bot-7"))
+    running = here.agents.runner.adopt(message)
+    await eventually(lambda: all(viewer.told() for viewer in viewers), PATIENCE)
+    await falls_behind(there, standing.room)
+    say(here, running, "one ")
+    taking = asyncio.ensure_future(there.agents.runner.moving.take(message))
+    await eventually(lambda: here.agents.runner.get(message.id) is None, PATIENCE)
+    for _ in range(5):
+        standing.clock.jump(0.02)
+        await turns()
+    assert not taking.done() and viewers[1].text == ""
+    await catches_up(there, standing)
+    moved = await rushed(standing, taking)
+    assert viewers[1].text == "one "
+    say(there, moved, "two")
+    await eventually(lambda: everywhere(viewers, "one two"), PATIENCE)
+
+
+# Waiting.
+
+
+@pytest.fixture
+def clock() -> JumpingClock:
+    return JumpingClock()
+
+
+@pytest.fixture
+async def waiting(tmp_path: Path, clock: JumpingClock) -> AsyncIterator[tuple[Madang, Running]]:
+    """A node of its own, with a run whose agent is gone."""
+    settings = Settings(dev=True, data_dir=tmp_path, run_grace_seconds=30)
+    made = Madang(settings, clock=clock)
+    await made.start()
+    room = await opened([made])
+    message, _ = await made.writer.write(StartOutside(ORG, room, "bot-7"))
+    running = made.agents.runner.adopt(message)
+    made.agents.runner.say(running, "so far")
+    made.agents.runner.moving.wait_for(running)
+    yield made, running
+    await stopped(made, clock)
+
+
+async def test_an_agent_is_waited_for_so_long(
+    waiting: tuple[Madang, Running], clock: JumpingClock
+) -> None:
+    app, running = waiting
+    clock.jump(29.9)
+    assert running.end is None
+    app.agents.runner.moving.is_back(running)
+    clock.jump(20)
+    assert running.end is None
+    app.agents.runner.say(running, "!")
+    app.agents.runner.moving.wait_for(running)
+    app.agents.runner.moving.wait_for(running)
+    clock.jump(29.9)
+    assert running.end is None
+    clock.jump(0.2)
+    assert running.end == "interrupted"
+    await asyncio.wait_for(running.done, PATIENCE)
+    kept = await app.store.message(ORG, running.message_id, "ann")
+    assert kept is not None
+    assert (kept.content, kept.metadata["status"]) == ("so far!", "interrupted")
