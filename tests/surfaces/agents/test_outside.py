@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
 from tests.surfaces.agents.conftest import Program
-from tests.surfaces.agents.sessions import LONG, Chat, answer_of, words
-from tests.surfaces.people import House, Socket, problem
-
-
-async def two(chat: Chat) -> tuple[str, Socket, Socket]:
-    """A session of Ann's with an agent outside: its id, she and it."""
-    session = await chat.session("ann", "bot-7")
-    ann = await chat.join("ann", session)
-    bot = await chat.join("bot-7", session, roles=["agent"])
-    return session, ann, bot
+from tests.surfaces.agents.sessions import LONG, Chat, answer_of, two, words
+from tests.surfaces.people import House, problem
 
 
 async def test_its_answer_is_everybodys(program: Chat) -> None:
@@ -141,39 +133,6 @@ async def test_one_that_floods_is_cut(program: Chat) -> None:
     assert end["error"] == "The answer is too long"
 
 
-async def test_one_that_goes_is_interrupted(make_program: Callable[..., Program]) -> None:
-    async with House(make_program(run_grace_seconds="0.2")) as house:
-        chat = Chat(house)
-        session, ann, bot = await two(chat)
-        run = (await bot.ask("stream_start", client_id="a1"))["message_id"]
-        await bot.send("stream_chunk", message_id=run, content="and then")
-        await ann.next("stream_chunk", message_id=run, patience=LONG)
-        await bot.close()
-        end = await ann.next("stream_end", message_id=run, patience=LONG)
-        assert (end["status"], end["tokens_used"]) == ("interrupted", 1)
-        kept = (await chat.rest("ann").messages(session))[-1]
-        assert kept["content"] == "and then"
-        # It has come too late.
-        back = await chat.join("bot-7", session, roles=["agent"])
-        started = await back.ask("stream_start", client_id="a1")
-        assert started["message_id"] == run and "index" not in started
-        error = await back.ask("stream_chunk", message_id=run, content="late")
-        assert (error["code"], error["message"]) == ("CONFLICT", "The run has ended")
-
-
-async def test_one_that_is_sent_away_is_not_waited_for(
-    make_program: Callable[..., Program],
-) -> None:
-    async with House(make_program(run_grace_seconds="3600")) as house:
-        chat = Chat(house)
-        session, ann, bot = await two(chat)
-        run = (await bot.ask("stream_start"))["message_id"]
-        path = f"/sessions/{session}/participants/bot-7"
-        assert (await chat.rest("ann").delete(path)).is_success
-        end = await ann.next("stream_end", message_id=run, patience=LONG)
-        assert end["status"] == "cancelled"
-
-
 async def test_its_answers_count_for_those_who_asked(make_program: Callable[..., Program]) -> None:
     """What it says by itself counts for the org alone: many people may talk with it at once."""
     server = make_program(runs_per_user="2", runs_per_org="6", rate_limit_enabled="true")
@@ -212,46 +171,6 @@ async def test_it_asks_people_and_hears_their_answer(program: Chat) -> None:
         f"/runs/{run}/approvals/r1", {"answer": "deny"}
     )
     problem(answer, 403, "FORBIDDEN")
-
-
-@pytest.fixture
-async def one(make_program: Callable[..., Program]) -> AsyncIterator[Chat]:
-    """One node: a connection that comes back comes to the same."""
-    async with House(make_program()) as house:
-        yield Chat(house)
-
-
-async def test_one_that_comes_back_goes_on_where_it_was(one: Chat) -> None:
-    """Also while the server takes its first connection for alive, and after that is gone."""
-    session, ann, bot = await two(one)
-    await bot.send("stream_start", message_id="answer", client_id="a1")
-    await bot.send("stream_chunk", message_id="answer", content="안녕 ", index=0, offset=0)
-    await bot.send("stream_chunk", message_id="answer", content="🌊 ", index=1, offset=3)
-    start = await ann.next("stream_start", patience=LONG)
-    again = await one.join("bot-7", session, roles=["agent"])
-    started = await again.ask("stream_start", message_id="answer", client_id="a1")
-    assert started["message_id"] == start["message_id"]
-    assert (started["index"], started["offset"]) == (2, 5)
-    # It repeats what it does not know to have arrived, and is told what comes next.
-    error = await again.ask("stream_chunk", message_id="answer", content="안녕 ", index=0)
-    assert (error["code"], error["message"]) == ("VALIDATION", "index: 2 comes next")
-    error = await again.ask("stream_chunk", message_id="answer", content="안녕 ", offset=3)
-    assert (error["code"], error["message"]) == ("VALIDATION", "offset: 5 comes next")
-    await again.send("stream_chunk", message_id="answer", content="x", index=2, offset=5)
-    # The one before says no more, and its end is not the answer's.
-    error = await bot.ask("stream_chunk", message_id="answer", content="late", index=3)
-    assert (error["code"], error["message"]) == ("CONFLICT", "Another connection goes on with it")
-    await bot.close()
-    await again.send("stream_chunk", message_id="answer", content="y", index=3, offset=6)
-    await again.send("stream_end", message_id="answer")
-    ann.waiting.insert(0, start)
-    _, text, end = await answer_of(ann)
-    assert (text, end["status"]) == ("안녕 🌊 xy", "complete")
-    third = await one.join("bot-7", session, roles=["agent"])
-    over = await third.ask("stream_start", message_id="answer", client_id="a1")
-    assert over["message_id"] == start["message_id"] and "index" not in over
-    error = await third.ask("stream_chunk", message_id="answer", content="z")
-    assert (error["code"], error["message"]) == ("CONFLICT", "The run has ended")
 
 
 async def test_answers_without_a_name_are_answers_of_their_own(one: Chat) -> None:
@@ -337,22 +256,6 @@ async def test_what_follows_a_beginning_that_is_refused_is_refused(one: Chat) ->
     for reply_to in (1, 2, 3):
         error = await bot.next("error", patience=LONG, reply_to=reply_to)
         assert (error["code"], error["message"]) == ("NOT_FOUND", "Message not found")
-
-
-async def test_who_talks_before_it_is_told_that_it_may_is_heard(program: Chat) -> None:
-    """More than may wait anywhere: on the way in, and for the answer's beginning; and it has gone
-    when it is heard."""
-    session = await program.session("ann", "bot-7")
-    ann = await program.join("ann", session)
-    bot = await program.open("bot-7", session, roles=["agent"])
-    run = str(uuid.uuid4())
-    await bot.send("stream_start", message_id=run)
-    for index in range(3_000):
-        await bot.send("stream_chunk", message_id=run, content=f"{index} ", index=index)
-    await bot.send("stream_end", message_id=run)
-    _, text, end = await answer_of(ann)
-    assert (text, end["status"]) == ("".join(f"{n} " for n in range(3_000)), "complete")
-    assert not [frame for frame in bot.waiting if frame["type"] == "error"]
 
 
 @pytest.mark.parametrize("status", ["complete", "failed", "cancelled", "interrupted"])
