@@ -90,7 +90,7 @@ async def test_so_is_one_of_an_agent_outside(
                 await eventually(lambda: not len(app.agents.runner))
         finally:
             await app.stop()
-    status = {"it ends": "complete", "it is stopped": "cancelled"}.get(how, "interrupted")
+    status = {"it ends": "complete", "it is stopped": "cancelled"}.get(how, "moved")
     (span,) = await asyncio.to_thread(spans.get_finished_spans)
     wanted = opened.session.trace_id
     assert f"{span.context.trace_id:032x}" == wanted

@@ -151,7 +151,8 @@ class Moving:
         del self._running[message_id]
         running.voice = None
         if running.traced is not None:
-            running.traced({"madang.status": "moved"})
+            tokens = {"gen_ai.usage.output_tokens": running.tokens or 0}
+            running.traced({"madang.status": "moved", **tokens})
         self.is_back(running)
         far = self._streams.let_go(running.stream, list(running.speech.told.values()))
         leaving = carried(running, far, self._clock.monotonic())

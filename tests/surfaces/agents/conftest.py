@@ -111,6 +111,13 @@ def make_program(tmp_path: Path) -> Iterable[Callable[..., Program]]:
         unharmed(running)
 
 
+@pytest.fixture
+async def one(make_program: Callable[..., Program]) -> AsyncIterator[Chat]:
+    """One node: a connection that comes back comes to the same."""
+    async with House(make_program()) as house:
+        yield Chat(house)
+
+
 @pytest.fixture(scope="session")
 def agui_client() -> Path:
     """A directory with the published client of AG-UI in it, from npm."""

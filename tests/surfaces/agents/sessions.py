@@ -133,6 +133,14 @@ class Events:
                 return found
 
 
+async def two(chat: Chat) -> tuple[str, Socket, Socket]:
+    """A session of Ann's with an agent outside: its id, she and it."""
+    session = await chat.session("ann", "bot-7")
+    ann = await chat.join("ann", session)
+    bot = await chat.join("bot-7", session, roles=["agent"])
+    return session, ann, bot
+
+
 async def answer_of(socket: Socket, message_id: str | None = None) -> tuple[str, str, Frame]:
     """The next whole answer on a socket, by the chunks: (message id, text, its end). Every chunk
     begins where the one before it ended, and their numbers rise."""

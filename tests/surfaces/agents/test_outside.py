@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
 from tests.surfaces.agents.conftest import Program
-from tests.surfaces.agents.sessions import LONG, Chat, answer_of, words
-from tests.surfaces.people import House, Socket, error, problem
-
-
-async def two(chat: Chat) -> tuple[str, Socket, Socket]:
-    """A session of Ann's with an agent outside: its id, she and it."""
-    session = await chat.session("ann", "bot-7")
-    ann = await chat.join("ann", session)
-    bot = await chat.join("bot-7", session, roles=["agent"])
-    return session, ann, bot
+from tests.surfaces.agents.sessions import LONG, Chat, answer_of, two, words
+from tests.surfaces.people import House, error, problem
 
 
 async def test_its_answer_is_everybodys(program: Chat) -> None:
@@ -27,7 +19,8 @@ async def test_its_answer_is_everybodys(program: Chat) -> None:
     run = str(uuid.uuid4())
     text = words(50)
     # All at once: its beginning need not be on disk for it to go on.
-    await bot.send("stream_start", message_id=run, reply_to_id=question)
+    metadata = {"model": "m-1", "status": "perfect", "steps": 7, "error": "none"}
+    await bot.send("stream_start", message_id=run, reply_to_id=question, metadata=metadata)
     for index, word in enumerate(text.split(" ")):
         space = " " if index else ""
         await bot.send("stream_chunk", message_id=run, content=space + word, index=index)
@@ -37,11 +30,14 @@ async def test_its_answer_is_everybodys(program: Chat) -> None:
         found, said, end = await answer_of(socket)
         assert (found, said) == (run, text)
         assert (end["status"], end["tokens_used"]) == ("complete", 99)
-        assert end["latency_ms"] < 10**9  # The server measures.
+        assert end["latency_ms"] == 10**9 and "error" not in end
     kept = (await program.rest("ann").messages(session))[-1]
     assert (kept["id"], kept["content"], kept["sender_id"]) == (run, text, "bot-7")
     assert (kept["sender_type"], kept["reply_to_id"]) == ("agent", question)
+    # What the server says of it is nobody else's to say.
+    assert (kept["metadata"]["model"], kept["metadata"]["status"]) == ("m-1", "complete")
     assert kept["metadata"]["steps"][0]["name"] == "look"
+    assert (kept["metadata"]["latency_ms"], kept["metadata"].get("error")) == (10**9, None)
     async with program.rest("ann").stream("GET", f"/runs/{run}/stream") as events:
         told = {one["type"]: one for _, one in await events.all()}
     assert told["stream_chunk"]["content"] == text
@@ -108,7 +104,14 @@ async def test_whose_answer_it_is(program: Chat) -> None:
         assert (await ann.ask(kind, **fields))["code"] == "FORBIDDEN"
     other = await program.join("bot-7", session, roles=["agent"])
     assert (await other.ask("stream_chunk", message_id=run, content="x"))["code"] == "NOT_FOUND"
-    assert (await other.ask("stream_start", message_id=run))["code"] == "CONFLICT"
+    elsewhere = await program.join("bot-7", await program.session("ann", "bot-7"), roles=["agent"])
+    assert (await elsewhere.ask("stream_start", message_id=run))["code"] == "CONFLICT"
+    rival = await program.rest("ann").post(
+        f"/sessions/{session}/participants", {"user_ids": ["bot-9"]}
+    )
+    assert rival.is_success
+    third = await program.join("bot-9", session, roles=["agent"])
+    assert (await third.ask("stream_start", message_id=run))["code"] == "CONFLICT"
     stranger = await program.open("bot-8", session, roles=["agent"])
     assert (await stranger.closed())[0] == 1008
     # A person stops it; it hears of that and says no more.
@@ -119,23 +122,15 @@ async def test_whose_answer_it_is(program: Chat) -> None:
     assert error["code"] == "CONFLICT"
 
 
-async def test_one_that_floods_is_cut_and_one_that_goes_is_interrupted(program: Chat) -> None:
-    session, ann, bot = await two(program)
-    flood, left = str(uuid.uuid4()), str(uuid.uuid4())
+async def test_one_that_floods_is_cut(program: Chat) -> None:
+    _, ann, bot = await two(program)
+    flood = str(uuid.uuid4())
     await bot.send("stream_start", message_id=flood)
     for _ in range(30):
         await bot.send("stream_chunk", message_id=flood, content="x" * 2000)
     _, text, end = await answer_of(ann)
     assert (len(text), end["status"]) == (50_000, "failed")
     assert end["error"] == "The answer is too long"
-    await bot.send("stream_start", message_id=left)
-    await bot.send("stream_chunk", message_id=left, content="and then")
-    await ann.next("stream_chunk", message_id=left, patience=LONG)
-    await bot.close()
-    end = await ann.next("stream_end", message_id=left, patience=LONG)
-    assert end["status"] == "interrupted"
-    kept = (await program.rest("ann").messages(session))[-1]
-    assert kept["content"] == "and then"
 
 
 async def test_its_answers_count_for_those_who_asked(make_program: Callable[..., Program]) -> None:
@@ -249,46 +244,6 @@ async def test_nul_is_in_nothing_that_is_said(program: Chat) -> None:
     assert told["output"] == "d\ufffd"
 
 
-@pytest.fixture
-async def one(make_program: Callable[..., Program]) -> AsyncIterator[Chat]:
-    """One node: a connection that comes back comes to the same."""
-    async with House(make_program()) as house:
-        yield Chat(house)
-
-
-async def test_one_that_comes_back_goes_on_where_it_was(one: Chat) -> None:
-    """Also while the server takes its first connection for alive, and after that is gone."""
-    session, ann, bot = await two(one)
-    await bot.send("stream_start", message_id="answer", client_id="a1")
-    await bot.send("stream_chunk", message_id="answer", content="안녕 ", index=0, offset=0)
-    await bot.send("stream_chunk", message_id="answer", content="🌊 ", index=1, offset=3)
-    start = await ann.next("stream_start", patience=LONG)
-    again = await one.join("bot-7", session, roles=["agent"])
-    started = await again.ask("stream_start", message_id="answer", client_id="a1")
-    assert started["message_id"] == start["message_id"]
-    assert (started["index"], started["offset"]) == (2, 5)
-    # It repeats what it does not know to have arrived, and is told what comes next.
-    error = await again.ask("stream_chunk", message_id="answer", content="안녕 ", index=0)
-    assert (error["code"], error["message"]) == ("VALIDATION", "index: 2 comes next")
-    error = await again.ask("stream_chunk", message_id="answer", content="안녕 ", offset=3)
-    assert (error["code"], error["message"]) == ("VALIDATION", "offset: 5 comes next")
-    await again.send("stream_chunk", message_id="answer", content="x", index=2, offset=5)
-    # The one before says no more, and its end is not the answer's.
-    error = await bot.ask("stream_chunk", message_id="answer", content="late", index=3)
-    assert (error["code"], error["message"]) == ("CONFLICT", "Another connection goes on with it")
-    await bot.close()
-    await again.send("stream_chunk", message_id="answer", content="y", index=3, offset=6)
-    await again.send("stream_end", message_id="answer")
-    ann.waiting.insert(0, start)
-    _, text, end = await answer_of(ann)
-    assert (text, end["status"]) == ("안녕 🌊 xy", "complete")
-    third = await one.join("bot-7", session, roles=["agent"])
-    over = await third.ask("stream_start", message_id="answer", client_id="a1")
-    assert over["message_id"] == start["message_id"] and "index" not in over
-    error = await third.ask("stream_chunk", message_id="answer", content="z")
-    assert (error["code"], error["message"]) == ("CONFLICT", "The run has ended")
-
-
 async def test_answers_without_a_name_are_answers_of_their_own(one: Chat) -> None:
     _, ann, bot = await two(one)
     runs = []
@@ -302,10 +257,13 @@ async def test_answers_without_a_name_are_answers_of_their_own(one: Chat) -> Non
         assert (await answer_of(ann, run))[1] == str(number)
 
 
-async def test_nothing_said_is_refused(one: Chat) -> None:
+async def test_nothing_said_takes_its_number(one: Chat) -> None:
     _, ann, bot = await two(one)
     run = (await bot.ask("stream_start"))["message_id"]
-    assert (await bot.ask("stream_chunk", message_id=run, content=""))["code"] == "VALIDATION"
+    for index in range(3):
+        await bot.send("stream_chunk", message_id=run, content="", index=index)
+    error = await bot.ask("stream_chunk", message_id=run, content="", index=1)
+    assert (error["code"], error["message"]) == ("VALIDATION", "index: 3 comes next")
     await bot.send("approval_request", message_id=run, question="May I?")
     request = (await ann.next("approval_request", patience=LONG))["request_id"]
     # An id of its time, as all are: the first half of it tells when it was made.
@@ -342,3 +300,104 @@ async def test_an_id_that_is_there_is_refused_in_whatever_org(program: Chat) -> 
             assert (told["code"], told["message"]) == ("CONFLICT", "There is a message of this id")
             told = await other.ask("stream_start", message_id=str(uuid.uuid4()))
             assert told["type"] == "stream_started"
+
+
+async def test_what_is_refused_while_its_beginning_is_awaited_says_which_it_is(one: Chat) -> None:
+    """All of it is sent at once."""
+    _, ann, bot = await two(one)
+    run = str(uuid.uuid4())
+    await bot.send("stream_start", id="start", message_id=run)
+    await bot.send("stream_chunk", id="early", message_id=run, content="x", index=7)
+    await bot.send("stream_chunk", id=5, message_id=run, content="x", offset=7)
+    await bot.send("stream_chunk", message_id=run, content="said")
+    await bot.send("stream_end", message_id=run)
+    await bot.send("run_step", id="late", message_id=run, step_id="s")
+    for reply_to, code in (("early", "VALIDATION"), (5, "VALIDATION"), ("late", "CONFLICT")):
+        error = await bot.next("error", patience=LONG, reply_to=reply_to)
+        assert error["code"] == code
+    assert (await answer_of(ann))[1] == "said"
+
+
+async def test_what_follows_a_beginning_that_is_refused_is_refused(one: Chat) -> None:
+    _, _, bot = await two(one)
+    run = str(uuid.uuid4())
+    await bot.send("stream_start", id=1, message_id=run, reply_to_id=str(uuid.uuid4()))
+    await bot.send("stream_chunk", id=2, message_id=run, content="x")
+    await bot.send("stream_end", id=3, message_id=run)
+    for reply_to in (1, 2, 3):
+        error = await bot.next("error", patience=LONG, reply_to=reply_to)
+        assert (error["code"], error["message"]) == ("NOT_FOUND", "Message not found")
+
+
+@pytest.mark.parametrize("status", ["complete", "failed", "cancelled", "interrupted"])
+async def test_it_says_how_it_ended(program: Chat, status: str) -> None:
+    _, ann, bot = await two(program)
+    run = (await bot.ask("stream_start"))["message_id"]
+    await bot.send("stream_chunk", message_id=run, content="so far")
+    error = await bot.ask("stream_end", message_id=run, latency_ms=2**53)
+    assert error["code"] == "VALIDATION"
+    await bot.send("stream_end", message_id=run, status=status)
+    _, text, end = await answer_of(ann)
+    assert (text, end["status"]) == ("so far", status)
+    assert 0 <= end["latency_ms"] < 60_000  # The server measures where nobody else says.
+
+
+async def test_what_it_says_of_itself_is_to_be_true(program: Chat) -> None:
+    session, ann, bot = await two(program)
+    run = str(uuid.uuid4())
+    true = {
+        "session_id": session,
+        "sender_id": "bot-7",
+        "sender_type": "agent",
+        "agent_id": "bot-7",
+        "timestamp": "2026-11-21T03:55:06Z",
+    }
+    frames: tuple[tuple[str, dict[str, object]], ...] = (
+        ("stream_start", {}),
+        ("stream_chunk", {"content": "said", "index": 0}),
+        ("run_step", {"step_id": "s"}),
+        ("approval_request", {"question": "?"}),
+        ("stream_end", {}),
+    )
+    for kind, fields in frames:
+        for name, false in (
+            ("session_id", str(uuid.uuid4())),
+            ("session_id", "nowhere"),
+            ("sender_id", "ann"),
+            ("sender_type", "user"),
+            ("agent_id", "echo"),
+            ("agent_id", 7),
+            ("agent_id", ["bot-7"]),
+        ):
+            error = await bot.ask(kind, message_id=run, **fields, **{**true, name: false})
+            assert error["code"] == "VALIDATION" and error["message"].startswith(name), error
+        await bot.send(kind, message_id=run, **fields, **true)
+    _, text, end = await answer_of(ann)
+    assert (text, end["status"]) == ("said", "complete")
+
+
+async def test_an_id_of_digits_may_be_said_as_a_number(program: Chat) -> None:
+    session = await program.session("ann", "77")
+    ann = await program.join("ann", session)
+    bot = await program.join("77", session, roles=["agent"])
+    started = await bot.ask("stream_start", sender_id=77, agent_id="77")
+    await bot.send("stream_end", message_id=started["message_id"], sender_id="77", agent_id=77)
+    assert (await answer_of(ann))[2]["status"] == "complete"
+
+
+async def test_its_metadata_are_bounded_as_a_messages_are(
+    make_program: Callable[..., Program],
+) -> None:
+    async with House(make_program(ws_message_size_limit="2000")) as house:
+        _, ann, bot = await two(Chat(house))
+        error = await bot.ask("stream_start", metadata=[1])
+        assert error["code"] == "VALIDATION"
+        deep: object = 7
+        for _ in range(40):
+            deep = [deep]
+        assert (await bot.ask("stream_start", metadata={"deep": deep}))["code"] == "VALIDATION"
+        started = await bot.ask("stream_start", metadata={"x": "y" * 1_500})
+        assert started["type"] == "stream_started"
+        await bot.send("stream_start", metadata={"x": "y" * 2_000})
+        assert (await bot.closed())[0] == 1009
+        await ann.next("stream_start", patience=LONG)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -529,17 +530,24 @@ async def test_a_killed_node_among_two_is_noticed_by_the_other(
                 f"/sessions/{session}/messages", {"content": "100000"}
             )
             (run,) = asked.json()["runs"]
-            text = ""
+            text, begun = "", time.monotonic()
             while len(text) < 5000:
                 chunk = await viewer.next("stream_chunk", patience=LONG)
                 assert chunk["offset"] == len(text)
                 text += chunk["content"]
             one.kill()
+            lasted = time.monotonic() - begun
             end = await viewer.next("stream_end", patience=2 * LONG, message_id=run)
             assert end["status"] == "interrupted"
+            text += "".join(
+                frame["content"] for frame in viewer.waiting if frame["type"] == "stream_chunk"
+            )
             kept = (await beside.rest("ann").messages(session))[-1]
             assert "".join(f"{n} " for n in range(100_000)).startswith(kept["content"])
-            assert kept["content"] and end["length"] == len(kept["content"])
+            # Who watched has not seen more than is kept.
+            assert kept["content"] == text and end["length"] == len(text)
+            assert end["tokens_used"] > 500
+            assert end["latency_ms"] < 1_000 * (lasted + 1)
             await viewer.send("message", content="3")
             start = await viewer.next("stream_start", patience=LONG)
             while start["message_id"] == run:

@@ -176,7 +176,7 @@ class Outside:
             except MadangError as problem:
                 seat.connection.write(Frame(objects.error(problem, waiting)))
         if not seat.connection.open:
-            self._leave(answering, stays=True)
+            self._leave(answering)
 
     def _then(
         self,
@@ -293,21 +293,16 @@ class Outside:
 
         self._then(seat, command, command.message_id, ask, STEP_SIZE)
 
-    def gone(self, seat: Seat, *, stays: bool) -> None:
-        """The connection ended: what it was saying waits for the agent to come back and go on,
-        unless it is not in the session any more."""
+    def gone(self, seat: Seat) -> None:
+        """The connection ended: what it was saying waits for the agent to come back and go on."""
         for answering in set(seat.answering.values()):
-            self._leave(answering, stays=stays)
+            self._leave(answering)
 
-    def _leave(self, answering: Answering, *, stays: bool) -> None:
+    def _leave(self, answering: Answering) -> None:
         running = answering.running
-        if running is None or running.voice is not answering or answering.ended:
-            return
-        answering.ended = True
-        if stays:
+        if running is not None and running.voice is answering and not answering.ended:
+            answering.ended = True
             self._runner.moving.wait_for(running)
-        else:
-            self._runner.cancel(running, "interrupted")
 
 
 def _text(said: Any) -> Any:

@@ -176,7 +176,7 @@ class SessionSocket:
         seat = self._seated.pop(connection, None)
         self._typing.gone(connection)
         if seat is not None:
-            self._outside.gone(seat, stays=self._hub.is_in(seat.user, seat.session_id))
+            self._outside.gone(seat)
         was_here = seat is not None and seat.ready
         self._admission.leave(connection)
         if seat is None or not was_here:
