@@ -24,7 +24,7 @@ from madang.clock import Clock
 from madang.delivery.stream import Stream
 from madang.delivery.streams import Streams
 from madang.model.nouns import Message
-from madang.model.runs import RunEnd, lease_name
+from madang.model.runs import RunEnd, agent_name, lease_name
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import Conflict, MadangError, NotFound, Unavailable
@@ -153,6 +153,14 @@ class Moving:
         if running.traced is not None:
             tokens = {"gen_ai.usage.output_tokens": running.tokens or 0}
             running.traced({"madang.status": "moved", **tokens})
+        log.info(
+            "run moved",
+            run=message_id,
+            trace_id=running.trace_id,
+            agent=agent_name(running.agent_id),
+            status="moved",
+            tokens=running.tokens_used,
+        )
         self.is_back(running)
         far = self._streams.let_go(running.stream, list(running.speech.told.values()))
         leaving = carried(running, far, self._clock.monotonic())
