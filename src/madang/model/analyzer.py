@@ -71,25 +71,42 @@ def fold(text: str) -> str:
 def terms(text: str, most: int | None = None) -> set[str]:
     """Everything the text can be found by; with `most`, by no more than about so many different
     terms, those that come first."""
+    folded = fold(text)
     found: set[str] = set()
-    for run in _RUNS.finditer(fold(text)):
+    if most is not None and len(folded) > most // 2:
+        for piece, is_paired in _stretches(folded):
+            _cut(piece, is_paired, found)
+            if len(found) >= most:
+                break
+        return found
+    # As `_cut` does, without a call for each word.
+    for run in _RUNS.finditer(folded):
         piece = run[0]
-        if run.lastindex != _PAIRS:
-            found.add(piece[:MAX_TERM])
-        elif len(piece) <= STRETCH:
+        if run.lastindex == _PAIRS:
             found.update(piece)
             found.update(map("".join, pairwise(piece)))
         else:
-            for start in range(0, len(piece), STRETCH):
-                # With the first of the next stretch, which is the second of the last pair.
-                here = piece[start : start + STRETCH + 1]
-                found.update(here)
-                found.update(map("".join, pairwise(here)))
-                if most is not None and len(found) >= most:
-                    break
-        if most is not None and len(found) >= most:
-            break
+            found.add(piece[:MAX_TERM])
     return found
+
+
+def _cut(piece: str, is_paired: bool, found: set[str]) -> None:
+    if is_paired:
+        found.update(piece)
+        found.update(map("".join, pairwise(piece)))
+    else:
+        found.add(piece[:MAX_TERM])
+
+
+def _stretches(folded: str) -> Iterator[tuple[str, bool]]:
+    for run in _RUNS.finditer(folded):
+        piece = run[0]
+        if run.lastindex != _PAIRS:
+            yield piece, False
+            continue
+        for start in range(0, len(piece), STRETCH):
+            # With the first of the next stretch, which is the second of the last pair.
+            yield piece[start : start + STRETCH + 1], True
 
 
 Phrase = tuple[tuple[str, int], ...]

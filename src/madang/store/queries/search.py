@@ -344,7 +344,7 @@ def heads(connection: Connection) -> dict[str, int]:
 MOST_PAGE_CHARACTERS = 256 * 1024
 """Characters of the texts of a page of the log, about: so many take an indexer a second at most,
 and then other orgs have their turn."""
-FIRST_READ, MOST_EVENTS = 16, 128
+FIRST_READ, MOST_EVENTS = 32, 256
 """Events read with one query: before it is known how long the texts are, and at most, so that those
 which lie beyond the page are few, whatever they hold."""
 
