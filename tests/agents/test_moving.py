@@ -39,6 +39,7 @@ class End:
     def __init__(self, end: MemoryEnd) -> None:
         self._end = end
         self.loses_answers = False
+        self.gives_no_lease = False
         self.asks = 0
 
     async def ask(self, node: str, topic: str, content: Any, seconds: float) -> Any:
@@ -47,6 +48,11 @@ class End:
         if self.loses_answers:
             raise Unavailable
         return answer
+
+    async def acquire(self, name: str, seconds: float) -> bool:
+        if self.gives_no_lease:
+            raise Unavailable
+        return await self._end.acquire(name, seconds)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._end, name)
@@ -215,6 +221,22 @@ async def test_where_its_answer_is_lost_it_goes_on_from_the_disk(nodes: Nodes) -
         assert viewer.steps["s"]["status"] == "complete"
 
 
+async def test_one_that_cannot_be_taken_now_can_be_taken_later(nodes: Nodes) -> None:
+    """The bus went away when its node had let go of it."""
+    viewers = await nodes.watch()
+    message, running = await nodes.begin()
+    say(nodes.here, running, "one ")
+    nodes.ends[1].gives_no_lease = True
+    with pytest.raises(Unavailable):
+        await took(nodes.there, message)
+    nodes.ends[1].gives_no_lease = False
+    moved = await took(nodes.there, message)
+    say(nodes.there, moved, "two")
+    await end(nodes.there, moved)
+    await eventually(lambda: all(viewer.ended for viewer in viewers), PATIENCE)
+    assert everywhere(viewers, "one two")
+
+
 async def test_of_two_that_take_it_one_has_it(nodes: Nodes) -> None:
     viewers = await nodes.watch()
     message, running = await nodes.begin()
@@ -314,7 +336,8 @@ async def standing(tmp_path: Path) -> AsyncIterator[Standing]:
     ]
     for app in made:
         await app.start()
-    yield Standing(*made, stands, clock, leases, await opened(made))
+    here, there, third = made
+    yield Standing(here, there, third, stands, clock, leases, await opened(made))
     for app in made[1:]:
         await stopped(app, clock)
     await stopped(made[0], stands)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from madang.agents.fit import MOST_DEPTH
-from madang.agents.protocol import Step
+from madang.agents.protocol import Step, StepStatus
 from madang.agents.speech import (
     MOST_OF_STEPS,
     MOST_RETOLD,
@@ -120,6 +120,9 @@ def test_how_often_steps_change_is_bounded() -> None:
     assert speech.step(Step("b")) is not None
 
 
+STEP_STATES: tuple[StepStatus, ...] = ("running", "complete", "failed")
+
+
 def test_it_goes_on_elsewhere_as_if_it_had_not_moved() -> None:
     """Given what was told of it, whatever it says then is taken and told alike."""
     seed = random.randrange(2**32)
@@ -135,7 +138,7 @@ def test_it_goes_on_elsewhere_as_if_it_had_not_moved() -> None:
                 return speech.take(some.choice(["word ", "\ud83c", "\udf0a", "안\0녕"]))
             text = some.choice([None, "thought " * some.randrange(2_000)])
             value = some.choice([None, {"n": number}, "x" * some.randrange(12_000)])
-            status: Any = some.choice(["running", "complete", "failed"])
+            status = some.choice(STEP_STATES)
             name = f"s{some.randrange(3)}"
             return speech.step(Step(name, status=status, content=text, input=value, output=number))
         except TooLong as error:

@@ -13,7 +13,7 @@ from madang.clock import Clock
 from madang.delivery.streams import Streams
 from madang.metrics import Tally
 from madang.model.nouns import Message
-from madang.model.runs import RunEnd, lease_name
+from madang.model.runs import RunEnd, is_own_agent, lease_name
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import MadangError, Unavailable
@@ -73,6 +73,8 @@ class Keeping:
         self._idle_seconds = idle_seconds
         self._streams = streams
         self._grace = grace
+        self._not_before: dict[str, int] = {}
+        """When those may be ended whose agents may come back: microseconds since the epoch."""
         self.closing = False
         self.busy: set[str] = set()
         """Runs of which this node has the lease and is about to find out what becomes of them:
@@ -159,9 +161,15 @@ class Keeping:
     async def look_for_abandoned(self) -> None:
         """One look. Where there are no other nodes, whatever does not run here runs nowhere."""
         seconds = LEASE_SECONDS if self._bus.shared else 1.0
-        before = self._clock.now() - round(seconds * 1_000_000)
-        for org_id, message_id in await self._store.unchecked_runs(before, AT_ONCE):
+        now = self._clock.now()
+        before = now - round(seconds * 1_000_000)
+        found = await self._store.unchecked_runs(before, AT_ONCE + len(self._not_before))
+        awaited = {message_id: self._not_before.get(message_id, 0) for _, message_id in found}
+        self._not_before = {run: due for run, due in awaited.items() if due > now}
+        for org_id, message_id in found:
             if message_id in self._running or message_id in self.busy or self.closing:
+                continue
+            if message_id in self._not_before:
                 continue
             self.busy.add(message_id)
             try:
@@ -187,6 +195,9 @@ class Keeping:
                 ended: Ended = await self._writer.write(end)
                 if ended.event is not None:
                     self._ended.add("interrupted")
+                elif not ended.run.over and not is_own_agent(ended.run.agent_id):
+                    due = ended.run.checked_at + round(self._grace * 1_000_000)
+                    self._not_before[message_id] = due
         finally:
             if left is None:
                 await self._bus.release(lease_name(message_id))

@@ -228,21 +228,29 @@ class Moving:
             owner = await self._bus.owner(name)
             now = self._clock.monotonic()
             if owner is None or owner == self._bus.node:
-                if message_id not in busy:
-                    busy.add(message_id)
-                    if await self._bus.acquire(name, LEASE_SECONDS):
-                        return had
-                    busy.discard(message_id)
+                if message_id not in busy and await self._has_it(name, message_id):
+                    return had
             elif asked is not None and owner != asked:
                 raise Conflict("Another connection goes on with it")
-            elif had is None and now >= ask_at:
+            elif now >= ask_at:
+                # Again where it has let go: its lease may have been renewed meanwhile.
                 asked, ask_at = owner, now + ASK_AGAIN_SECONDS
-                had = await self._asked(owner, message_id)
+                had = await self._asked(owner, message_id) or had
             if now >= until:
                 break
             await self._clock.sleep(pause)
             pause = min(2 * pause, LONGEST_LOOK_SECONDS)
         raise Unavailable("Another node goes on with it")
+
+    async def _has_it(self, name: str, message_id: str) -> bool:
+        busy, has = self._keeping.busy, False
+        busy.add(message_id)
+        try:
+            has = await self._bus.acquire(name, LEASE_SECONDS)
+        finally:
+            if not has:
+                busy.discard(message_id)
+        return has
 
     async def _asked(self, owner: str, message_id: str) -> Carried | None:
         try:

@@ -51,6 +51,12 @@ class Answering:
     ended: bool = False
     waiting: Unheard[Then] = field(default_factory=Unheard)
 
+    @property
+    def over(self) -> bool:
+        """Whether this connection says no more of it."""
+        running = self.running
+        return self.ended or (self.ready and running is not None and running.voice is not self)
+
 
 class Outside:
     """What agents outside say.
@@ -101,7 +107,7 @@ class Outside:
         if command.metadata and len(orjson.dumps(command.metadata)) > self._max_content:
             raise TooLarge("Message too large")
         if len(seat.answering) >= MOST_ANSWERS:
-            over = [name for name, one in seat.answering.items() if one.ended]
+            over = [name for name, one in seat.answering.items() if one.over]
             for name in over[: MOST_ANSWERS // 2]:
                 del seat.answering[name]
             if not over:
