@@ -348,6 +348,8 @@ async def test_history_comes_in_pages_that_can_be_read(chat: Chat) -> None:
         query["before"] = page["messages"][0]["seq"]
     assert found == sent
     assert sizes == [9, 3]
+    listed = (await api.get("/sessions")).json()["sessions"]
+    assert listed[0]["last_message"] == content[:1_000]
     rest = chat.house.rest("ann")
     page = (await rest.get(f"/conversations/{room}/messages", limit="100")).json()
     assert (len(page["messages"]), page["has_more"]) == (9, True)

@@ -27,6 +27,9 @@ HISTORY_TYPES = {
 }
 """What a message is in history; everything else is a `system_message`."""
 
+FIRST_WORDS = 1_000
+"""Characters of a last message in a list of sessions: they may be many, and answers long."""
+
 
 def encode_event(event: Event) -> bytes | None:
     """An event as every connection of the session gets it."""
@@ -262,7 +265,7 @@ def session_line(seen: SessionView, catalog: Catalog) -> dict[str, Any]:
         "title": row.title,
         "agent_id": offered.name,
         "agent_name": offered.title,
-        "last_message": None if last is None else last.content,
+        "last_message": None if last is None else last.content[:FIRST_WORDS],
         "last_message_at": None if last is None else iso(last.created_at),
         "unread_count": seen.view.unread_count,
         "status": row.status,

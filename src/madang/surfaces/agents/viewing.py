@@ -244,12 +244,13 @@ class Watching:
         self._entrance = entrance
         self._clock = clock
         self._limit = output_limit
-        self._viewers: set[RunViewer] = set()
+        self._viewers: dict[str, set[RunViewer]] = {}
+        """By the answers that they watch."""
 
     def watched(self, event: Event) -> None:
         """An event, before it is told here."""
         if event.type in ("message.edited", "message.deleted") and event.message is not None:
-            for viewer in tuple(self._viewers):
+            for viewer in tuple(self._viewers.get(event.message.id, ())):
                 viewer.changed(event.message.id)
 
     async def ready(self, caller: Identity) -> Member:
@@ -270,7 +271,8 @@ class Watching:
         """What is told of these runs of one session: of each from after the chunk of the number in
         `places`, or from the beginning."""
         room = runs[0].conversation_id
-        self._viewers.add(viewer)
+        for run in runs:
+            self._viewers.setdefault(run.message_id, set()).add(viewer)
         try:
             self._admission.enter(viewer, user, beside=True)
             try:
@@ -285,7 +287,10 @@ class Watching:
                 yield frame
         finally:
             viewer.open = False
-            self._viewers.discard(viewer)
+            for run in runs:
+                self._viewers[run.message_id].discard(viewer)
+                if not self._viewers[run.message_id]:
+                    del self._viewers[run.message_id]
             self._admission.leave(viewer)
 
     async def _attach(
