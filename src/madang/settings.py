@@ -423,7 +423,7 @@ class Settings(BaseSettings):
         60.0, gt=0, description="Seconds an agent may say nothing while it answers."
     )
     run_grace_seconds: Seconds = Field(
-        10.0,
+        5.0,
         description=(
             "Seconds that an agent outside whose connection has ended has to come back and go on "
             "with its answer."
