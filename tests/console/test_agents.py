@@ -148,7 +148,7 @@ async def test_how_it_failed_is_said_in_words(
     await expect(ended).to_have_text(f"{words}: The printer is on fire")
     await talk.say(run := await talk.begin(), "and then")
     await expect(text(console.answer("alice"))).to_have_text("and then")
-    await talk.bot.close()
+    await talk.bot.send("stream_end", message_id=run, status="interrupted")
     gone = "답하던 서버가 사라져 끊겼어요" if korean else "Interrupted"
     await expect(ended).to_contain_text(gone)
 

@@ -287,6 +287,8 @@ def _openai(
 def _secret(whose: str, what: str, given: str | None, variable: str | None) -> str:
     found = given or (os.environ.get(variable, "") if variable else "")
     if not found:
+        if variable:
+            raise SettingsError(f"The {whose} needs a {what}: the variable {variable} is not set.")
         raise SettingsError(f"The {whose} needs a {what}: set {what} or {what}_env.")
     if what == "secret":
         try:

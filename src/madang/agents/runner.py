@@ -414,7 +414,8 @@ def _logged(running: Running) -> AbstractContextManager[Any]:
 def _tell_end(running: Running, status: RunEnd, told: Told) -> None:
     """In the log, and to the run's span."""
     tokens = running.said if running.tokens is None else running.tokens
-    log.info("run ended", agent=agent_name(running.agent_id), status=status, tokens=tokens)
+    why = {"why": running.metadata["error"]} if "error" in running.metadata else {}
+    log.info("run ended", agent=agent_name(running.agent_id), status=status, tokens=tokens, **why)
     told({"madang.status": status, "gen_ai.usage.output_tokens": running.tokens or 0})
 
 

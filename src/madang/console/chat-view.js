@@ -72,7 +72,18 @@ export function chatView(session, on) {
   list.addEventListener('focusin', showTools);
   list.addEventListener('click', (event) => { if (!(event.target instanceof Element && event.target.closest('.message-tools'))) showTools(event); });
   // A finger leaves nothing when it is lifted: the next touch elsewhere puts the tools away.
-  const onPress = (event) => { if (toolsOn && !(event.target instanceof Node && toolsOn.contains(event.target))) hideTools(); };
+  let pressedTools = false;
+  const onPress = (event) => {
+    pressedTools = event.target instanceof Element && Boolean(event.target.closest('.message-tools'));
+    if (toolsOn && !(event.target instanceof Node && toolsOn.contains(event.target))) hideTools();
+  };
+  // The touch that brings the tools out may end on one of them: it was not meant.
+  list.addEventListener('click', (event) => {
+    if (event.detail > 0 && !pressedTools && event.target instanceof Element && event.target.closest('.message-tools')) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    }
+  }, true);
   document.addEventListener('pointerdown', onPress);
   // A click leaves the focus behind, a keyboard shows where it is: only that keeps the tools.
   list.addEventListener('pointerleave', (event) => { if (event.pointerType !== 'touch' && !toolsOn?.matches(':focus-visible, :has(:focus-visible)')) hideTools(); });
