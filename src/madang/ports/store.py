@@ -67,7 +67,7 @@ class Transaction(Protocol):
 
     org_id: str
     now: int
-    """Microseconds; when this commit was begun."""
+    """Microseconds; the `created_at` of every event of this commit."""
 
     @property
     def moment(self) -> int:

@@ -295,7 +295,7 @@ class SqlTransaction(Flushing):
             user_id,
             message,
             data or {},
-            cursor,
+            self.now,
             conversation,
         )
         self._event_rows.append(
@@ -310,7 +310,7 @@ class SqlTransaction(Flushing):
                 message_id,
                 text,
                 idempotency_key,
-                cursor,
+                self.now,
             )
         )
         self.appended.append(event)

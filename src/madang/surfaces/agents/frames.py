@@ -47,11 +47,13 @@ def tell(event: Event) -> dict[str, Any] | None:
     fields = _told(event)
     if fields is None:
         return None
+    # Of a message its own time, which history is paged by.
+    message = event.message if event.type == "message.new" else None
     return {
         **fields,
         "seq": event.seq,
         "cursor": event.cursor,
-        "timestamp": iso(event.created_at),
+        "timestamp": iso(event.created_at if message is None else message.created_at),
     }
 
 
