@@ -20,7 +20,7 @@ run: $(VENV)/.ready-to-run ## set up if needed, then start a demo server and pri
 	@$(BIN)/madang demo
 
 test: $(VENV)/.ready-to-develop browser nginx node ## set up if needed, then run every test (PYTEST_ARGS="-k ...")
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m tests $(PYTEST_ARGS)
 
 check: $(VENV)/.ready-to-develop ## formatter, linter, strict types, import contract
 	$(BIN)/ruff format --check $(CODE)
