@@ -480,10 +480,14 @@ async def test_it_goes_on_when_people_there_have_been_told_what_was(standing: St
     await falls_behind(there, standing.room)
     say(here, running, "one ")
     taking = asyncio.ensure_future(there.agents.runner.moving.take(message))
-    await eventually(lambda: here.agents.runner.get(message.id) is None, PATIENCE)
-    for _ in range(5):
-        standing.clock.jump(0.02)
-        await turns()
+    async with asyncio.timeout(PATIENCE):
+        while await there.bus.owner(lease_name(message.id)):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    standing.clock.jump(0.03)  # Until it looks for the lease, and not until the log is read.
+    stream = there.agents.streams.get(message.id)
+    assert stream is not None
+    await eventually(lambda: stream.own and stream.lacks, PATIENCE)
+    await turns()
     assert not taking.done() and viewers[1].text == ""
     await catches_up(there, standing)
     moved = await rushed(standing, taking)
@@ -535,3 +539,4 @@ async def test_an_agent_is_waited_for_so_long(
     kept = await app.store.message(ORG, running.message_id, "ann")
     assert kept is not None
     assert (kept.content, kept.metadata["status"]) == ("so far!", "interrupted")
+    assert kept.metadata["latency_ms"] == 49_900  # Until it said its last word.

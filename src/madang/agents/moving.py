@@ -110,7 +110,8 @@ class Moving:
 
     def _has_waited(self, running: Running) -> None:
         running.absence = None
-        if self._running.get(running.message_id) is running:
+        if self._running.get(running.message_id) is running and running.end is None:
+            running.latency_ms = round((running.spoke - running.begun) * 1000)
             self._cancel(running, "interrupted")
 
     # Leaving.
