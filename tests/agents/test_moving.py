@@ -238,33 +238,36 @@ async def test_one_that_cannot_be_taken_now_can_be_taken_later(nodes: Nodes) -> 
 
 
 async def test_of_two_that_take_it_one_has_it(nodes: Nodes) -> None:
+    """The one that is last; the other had it for a moment."""
     viewers = await nodes.watch()
     message, running = await nodes.begin()
-    say(nodes.here, running, "one ")
-    for _ in range(10):
-        owner = next(app for app in nodes.apps if app.agents.runner.get(message.id))
-        others = [app for app in nodes.apps if app is not owner]
-        taken = await asyncio.gather(
-            *(other.agents.runner.moving.take(message) for other in others),
-            return_exceptions=True,
+    text = ""
+    for turn in range(10):
+        say(owner_of(nodes, message), running, f"{turn} ")
+        text += f"{turn} "
+        others = [app for app in nodes.apps if app is not owner_of(nodes, message)]
+        async with asyncio.timeout(PATIENCE):
+            taken = await asyncio.gather(
+                *(other.agents.runner.moving.take(message) for other in others),
+                return_exceptions=True,
+            )
+        assert all(isinstance(one, Running | Conflict) for one in taken)
+        found = owner_of(nodes, message).agents.runner.get(message.id)
+        assert found is not None and found in taken
+        running = found
+        assert (running.chunks, running.length) == (turn + 1, len(text))
+        assert await nodes.here.bus.owner(lease_name(message.id)) == (
+            owner_of(nodes, message).bus.node
         )
-        running = next(one for one in taken if isinstance(one, Running))
-        winner = others[taken.index(running)]
-        (loser,) = (one for one in taken if one is not running)
-        # Told so, or it had it first and lost it to the other.
-        assert isinstance(loser, Running | Conflict)
-        assert [app for app in nodes.apps if app.agents.runner.get(message.id)] == [winner] or (
-            isinstance(loser, Running)
-        )
-        assert sum(len(app.agents.runner) for app in nodes.apps) == 1
-        assert running.chunks == 1
-    owner = next(app for app in nodes.apps if app.agents.runner.get(message.id))
-    found = owner.agents.runner.get(message.id)
-    assert found is not None
-    say(owner, found, "two")
-    await end(owner, found)
+    await end(owner_of(nodes, message), running)
     await eventually(lambda: all(viewer.ended for viewer in viewers), PATIENCE)
-    assert everywhere(viewers, "one two")
+    assert everywhere(viewers, text)
+
+
+def owner_of(nodes: Nodes, message: Message) -> Madang:
+    """The one node that has it."""
+    (owner,) = (app for app in nodes.apps if app.agents.runner.get(message.id))
+    return owner
 
 
 async def test_two_that_take_it_on_one_node_both_have_it(nodes: Nodes) -> None:
@@ -311,6 +314,9 @@ async def test_a_node_that_goes_away_leaves_it(nodes: Nodes) -> None:
 # A node that is gone.
 
 
+GRACE = 1_000.0
+
+
 @dataclass
 class Standing:
     """Nodes of which the first stands still: it neither checks what it runs, nor renews leases,
@@ -330,7 +336,7 @@ async def standing(tmp_path: Path) -> AsyncIterator[Standing]:
     now = SystemClock().now()
     stands, clock, leases = JumpingClock(now), JumpingClock(now), JumpingClock()
     bus = MemoryBus(leases)
-    settings = Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0)
+    settings = Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0, run_grace_seconds=GRACE)
     made = [
         Madang(settings, bus=bus.end(), clock=its_clock) for its_clock in (stands, clock, clock)
     ]
@@ -377,7 +383,8 @@ async def test_one_whose_node_is_gone_goes_on_from_what_is_left(standing: Standi
         standing.leases.jump(1)
         await turns()
     assert not taking.done()
-    running = await rushed(standing, taking)
+    standing.leases.jump(2)
+    running = await rushed(standing, message, taking)
     assert (running.length, running.tokens_used) == (len("checked too told only"), 11)
     say(standing.there, running, ", and more")
     await eventually(lambda: everywhere(viewers, "checked too told only, and more"), PATIENCE)
@@ -397,9 +404,12 @@ async def test_what_is_abandoned_keeps_what_people_here_were_told(standing: Stan
     await sweep()
     run = await standing.there.store.run(ORG, message.id, "ann")
     assert run is not None and run.status == "streaming"
-    standing.clock.jump(600)
-    await sweep()
-    await eventually(lambda: all(viewer.ended for viewer in viewers), PATIENCE)
+    standing.clock.jump(GRACE)
+    async with asyncio.timeout(PATIENCE):
+        while not all(viewer.ended for viewer in viewers):
+            standing.clock.jump(1)  # The third looks, too: whoever has the lease ends it.
+            await sweep()
+            await asyncio.sleep(0)
     run = await standing.there.store.run(ORG, message.id, "ann")
     kept = await standing.there.store.message(ORG, message.id, "ann")
     assert run is not None and kept is not None
@@ -410,12 +420,22 @@ async def test_what_is_abandoned_keeps_what_people_here_were_told(standing: Stan
     assert run.latency_ms is not None and run.latency_ms < 1_000 * (CHECK_SECONDS + 2)
 
 
-async def rushed(standing: Standing, taking: asyncio.Future[Running | None]) -> Running:
-    """It, with as much time as it takes."""
+async def until_free(standing: Standing, message: Message) -> None:
+    """Until its node has let go of it, in no time."""
+    bus = standing.there.bus
+    async with asyncio.timeout(PATIENCE):
+        while await bus.owner(lease_name(message.id)) not in (None, bus.node):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+async def rushed(
+    standing: Standing, message: Message, taking: asyncio.Future[Running | None]
+) -> Running:
+    """It, with as much time as it takes. No lease runs out in that."""
+    await until_free(standing, message)
     async with asyncio.timeout(PATIENCE):
         while not taking.done():
-            standing.clock.jump(0.05)
-            standing.leases.jump(0.05)
+            standing.clock.jump(0.01)
             await asyncio.sleep(0)
     running = taking.result()
     assert running is not None
@@ -453,7 +473,7 @@ async def test_what_its_node_may_not_tell_yet_moves_too(standing: Standing) -> N
     say(here, running, "three ")
     here.agents.runner.step(running, Step("s", status="complete", content=" more"))
     taking = asyncio.ensure_future(there.agents.runner.moving.take(message))
-    moved = await rushed(standing, taking)
+    moved = await rushed(standing, message, taking)
     assert viewers[0].text == "one " and not viewers[0].steps
     assert viewers[1].text == "one two three "
     say(there, moved, "four ")
@@ -480,9 +500,7 @@ async def test_it_goes_on_when_people_there_have_been_told_what_was(standing: St
     await falls_behind(there, standing.room)
     say(here, running, "one ")
     taking = asyncio.ensure_future(there.agents.runner.moving.take(message))
-    async with asyncio.timeout(PATIENCE):
-        while await there.bus.owner(lease_name(message.id)):  # noqa: ASYNC110
-            await asyncio.sleep(0)
+    await until_free(standing, message)
     standing.clock.jump(0.03)  # Until it looks for the lease, and not until the log is read.
     stream = there.agents.streams.get(message.id)
     assert stream is not None
@@ -490,7 +508,7 @@ async def test_it_goes_on_when_people_there_have_been_told_what_was(standing: St
     await turns()
     assert not taking.done() and viewers[1].text == ""
     await catches_up(there, standing)
-    moved = await rushed(standing, taking)
+    moved = await rushed(standing, message, taking)
     assert viewers[1].text == "one "
     say(there, moved, "two")
     await eventually(lambda: everywhere(viewers, "one two"), PATIENCE)
