@@ -101,16 +101,21 @@ async def ask(app: Madang, room: str) -> str:
 
 async def watch(app: Madang, room: str) -> Viewer:
     """A viewer who comes in as the WebSocket brings them in."""
-    user = await app.members.get(ORG, "ann")
+    return (await sit_down(app, room, "ann"))[1]
+
+
+async def sit_down(app: Madang, room: str, user_id: str) -> tuple[Seat, Viewer]:
+    """A seat of somebody's, and what is told to it."""
+    user = await app.members.get(ORG, user_id)
     viewer = Viewer()
-    viewer.identity = Identity("ann", ORG, None, None, frozenset(), 2**62)
+    viewer.identity = Identity(user_id, ORG, None, None, frozenset(), 2**62)
     app.hub.attach_beside(user, viewer)
     assert viewer.member is not None
     seat = Seat(viewer, room, user, viewer.member, None)
     seats = Seats(app.hub, app.delivery, app.store, app.agents.streams, app.clock)
     async with asyncio.timeout(PATIENCE):
         assert await seats.enter(seat, lambda *_: None)
-    return viewer
+    return seat, viewer
 
 
 async def turns(count: int = 50) -> None:
