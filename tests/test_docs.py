@@ -468,7 +468,7 @@ def test_agents_and_files_as_the_readme_tells_them(server: Server, tmp_path: Pat
     assert (told[0]["type"], told[-1]["status"]) == ("stream_start", "complete")
     assert json.loads(file)["file_info"]["name"] == "plan.txt"
     found = json.loads((tmp_path / "found").read_text("utf-8"))["results"]
-    assert found and all("courtyard" in message["content"].lower() for message in found)
+    assert [message["content"] for message in found] == ["회의록, for the courtyard"]
 
 
 @pytest.fixture

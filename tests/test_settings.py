@@ -160,6 +160,8 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("https://a.example", ("https://a.example",)),
         ("https://a.example, https://b.example,", ("https://a.example", "https://b.example")),
         ("*", ("*",)),
+        ('["https://a.example", "https://b.example/"]', ("https://a.example", "https://b.example")),
+        ("null,capacitor://localhost", ("null", "capacitor://localhost")),
     ],
 )
 def test_lists_are_separated_by_commas(
@@ -167,6 +169,18 @@ def test_lists_are_separated_by_commas(
 ) -> None:
     monkeypatch.setenv("CORS_ORIGINS", text)
     assert load().cors_origins == origins
+
+
+@pytest.mark.parametrize(
+    "text", ["a.example", "https://*.a.example", "https://a.kr/chat", "[1]", "[x"]
+)
+def test_origins_that_no_browser_says_are_refused(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """They would allow nobody, and say nothing."""
+    monkeypatch.setenv("CORS_ORIGINS", text)
+    with pytest.raises(SettingsError, match="CORS_ORIGINS"):
+        load()
 
 
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,4 +246,4 @@ def test_a_pem_in_one_line_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_python_arguments_are_checked_by_type_checkers_and_at_run_time() -> None:
-    assert Settings(dev=True, database_url="sqlite:///x", cors_origins=("a",)).dev
+    assert Settings(dev=True, database_url="sqlite:///x", cors_origins=("https://a.kr",)).dev

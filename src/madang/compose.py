@@ -173,6 +173,8 @@ class Madang(Library):
             settings.rate_limit_messages_per_minute if settings.rate_limit_enabled else None
         )
         self.messages_limit = RateLimit(per_minute)
+        # What is opened and arranged has as many of its own: nobody who talks is kept from it.
+        self.changes_limit = RateLimit(per_minute, "changes", "Too many changes")
         signals = None if per_minute is None else per_minute * SIGNALS_PER_MESSAGE
         signals_limit = RateLimit(signals, "signals")
         self.run_limits = run_limits(settings)
@@ -193,6 +195,7 @@ class Madang(Library):
         searches_limit = RateLimit(searches, "searches", "Too many searches")
         self._limits: tuple[RateLimit, ...] = (
             self.messages_limit,
+            self.changes_limit,
             signals_limit,
             searches_limit,
             *self.files.limits,
@@ -255,9 +258,11 @@ class Madang(Library):
             admission=self.admission,
             entrance=self.entrance,
             messages_limit=self.messages_limit,
+            changes_limit=self.changes_limit,
             signals_limit=signals_limit,
         )
         self.agent = self.agents.agent
+        self.tool = self.agents.tool
         self._anyone = MessengerPath(self.messenger, None)
         self._websocket = AsgiGateway(
             self.entrance,
@@ -280,6 +285,7 @@ class Madang(Library):
                 self.entrance,
                 self.admission,
                 self.messages_limit,
+                self.changes_limit,
                 self.signals_limit,
             ),
             self._rooms,
@@ -331,6 +337,7 @@ class Madang(Library):
                     self.presence,
                     self.entrance,
                     self.messages_limit,
+                    self.changes_limit,
                     self.run_limits,
                     self.settings.ws_message_size_limit,
                 )

@@ -112,7 +112,7 @@ def _families(
         connections.add_metric(labels, count)
     yield connections
     yield _counter("connections_opened", "Connections that came in.", entrance.opened)
-    yield _counter("connections_refused", "Upgrades told to try later (503).", entrance.refused)
+    yield _counter("connections_refused", "Those told to try later (503).", entrance.refused)
     closes = CounterMetricFamily(
         "madang_connections_closed",
         "Connections that the server closed, by close code.",

@@ -10,6 +10,7 @@ prefixed one wins. `HOST` and the like are not: too many other things set them.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -36,6 +38,8 @@ Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 TextList = Annotated[tuple[str, ...], NoDecode]
 """Several texts; in the environment separated by commas."""
+_JSON_LIST = TypeAdapter(list[str])
+_ORIGIN = re.compile(r"(?:[a-z][a-z0-9+.-]*://[\w.:\[\]-]+|null)", re.IGNORECASE)
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -168,7 +172,7 @@ class Settings(BaseSettings):
         50_000,
         ge=1,
         validation_alias=_shared("WS_MAX_CONNECTIONS"),
-        description="WebSocket connections one node holds; one more is asked to try again later.",
+        description="Connections and event streams one node holds; one more is to try again later.",
     )
     ws_heartbeat_interval: Seconds = Field(
         25.0,
@@ -291,6 +295,31 @@ class Settings(BaseSettings):
     upload_idle_timeout: Seconds = Field(
         30.0, gt=0, description="Seconds without a byte after which an upload is cut off."
     )
+    upload_timeout: Seconds = Field(
+        3600.0,
+        gt=0,
+        description=(
+            "Seconds that one request of an upload may take; tus goes on with the next one."
+        ),
+    )
+    upload_least_speed: int = Field(
+        8192,
+        ge=0,
+        description=(
+            "Bytes a second of an upload that may stay when all places are taken and somebody "
+            "else comes."
+        ),
+    )
+    uploads_at_once: int = Field(
+        64,
+        ge=1,
+        description=(
+            "Uploads that a node takes in at the same time; each may hold 4 MiB of memory."
+        ),
+    )
+    uploads_at_once_per_user: int = Field(
+        16, ge=1, description="Uploads that one user may have under way at the same time on a node."
+    )
     upload_expiry: Seconds = Field(
         86_400.0,
         gt=0,
@@ -394,7 +423,7 @@ class Settings(BaseSettings):
         60.0, gt=0, description="Seconds an agent may say nothing while it answers."
     )
     run_grace_seconds: Seconds = Field(
-        10.0,
+        5.0,
         description=(
             "Seconds that an agent outside whose connection has ended has to come back and go on "
             "with its answer."
@@ -470,9 +499,20 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part for part in (part.strip() for part in value.split(",")) if part)
-        return value
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):  # As other settings libraries write lists.
+            return tuple(_JSON_LIST.validate_json(value))
+        return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+
+    @field_validator("cors_origins", "allowed_origins")
+    @classmethod
+    def _as_browsers_say_them(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        origins = tuple(each.rstrip("/") for each in value)
+        for each in origins:
+            if each != "*" and not _ORIGIN.fullmatch(each):
+                raise ValueError("an origin is written like https://app.example.com, or * for all")
+        return origins
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -488,7 +528,8 @@ class Settings(BaseSettings):
     @classmethod
     def _file_in_data_dir(cls, value: str, info: ValidationInfo) -> str:
         if value or "data_dir" not in info.data:
-            return value
+            # Which driver it names is ours to choose.
+            return re.sub(r"^sqlite\+\w+:", "sqlite:", value)
         return f"sqlite:///{info.data['data_dir'] / 'madang.sqlite3'}"
 
     @field_validator("file_storage_path")

@@ -6,10 +6,17 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
+
+import httpx
+import pytest
+
+from madang.guarded import GuardedTransport
 
 Writer = asyncio.StreamWriter
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n%b\r\n"
@@ -165,6 +172,15 @@ async def _busy(service: Service, out: Speaking, reader: asyncio.StreamReader) -
         await _works(service, out, reader)
 
 
+async def _busy_until(service: Service, out: Speaking, reader: asyncio.StreamReader) -> None:
+    """Busy the first time, until a second from now, by its date."""
+    if sum(one.path.startswith("/busy-until/") for one in service.asked) == 1:
+        date = formatdate(time.time() + 1, usegmt=True).encode()
+        await out.raw(b"HTTP/1.1 503 No\r\nretry-after: %b\r\ncontent-length: 0\r\n\r\n" % date)
+    else:
+        await _works(service, out, reader)
+
+
 async def _very_busy(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
     await out.raw(b"HTTP/1.1 429 No\r\nretry-after: 3600\r\ncontent-length: 0\r\n\r\n")
 
@@ -245,10 +261,77 @@ async def _many_lines(service: Service, out: Speaking, _: asyncio.StreamReader) 
 
 
 async def _inside(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
-    """Leads to an address inside."""
+    """Leads to an address inside: its own, so that whoever follows is seen here."""
     await out.raw(
-        b"HTTP/1.1 307 Temporary Redirect\r\nlocation: http://169.254.169.254/latest\r\n"
-        b"content-length: 0\r\n\r\n"
+        b"HTTP/1.1 307 Temporary Redirect\r\nlocation: %b/works/v1/chat/completions\r\n"
+        b"content-length: 0\r\n\r\n" % service.url.encode()
+    )
+
+
+async def _large_count(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    """Counts more tokens than a database can hold."""
+    await out.begin()
+    await out.say("counted")
+    if out.openai:
+        usage = {"total_tokens": 2**63}
+        last = {**completion({}, "stop"), "usage": usage}
+        await out.piece(b"data: %b\n\ndata: [DONE]\n\n" % json.dumps(last).encode())
+    else:
+        await out.piece(b'data: {"type":"usage","tokens_used":9223372036854775808}\n\n')
+        await out.piece(b'data: {"type":"stream_end","tokens_used":18446744073709551615}\n\n')
+    await out.raw(b"0\r\n\r\n")
+
+
+async def _calls(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+    """A model that calls what it is offered: all tools at once, until each has answered; with
+    `again` in the question, the first one for ever. Its ids are the same in every round."""
+    asked = service.asked[-1].json
+    names = [tool["function"]["name"] for tool in asked["tools"]]
+    results = [one["content"] for one in asked["messages"] if one["role"] == "tool"]
+    await out.begin()
+    question = asked["messages"][1]["content"]
+    if results and question != "again":
+        await out.say(" | ".join(results))
+        await out.end()
+        return
+    if question == "other":
+        names = ["other"]
+    said = question.partition(" ")[2] or json.dumps({"q": question})
+    await out.say("I look. ")
+    for index, name in enumerate(names):
+        call = {"index": index, "id": f"c{index}", "function": {"name": name, "arguments": ""}}
+        await out.piece(b"data: %b\n\n" % json.dumps(completion({"tool_calls": [call]})).encode())
+        for part in (said[:3], said[3:]):
+            more = {"tool_calls": [{"index": index, "function": {"arguments": part}}]}
+            await out.piece(b"data: %b\n\n" % json.dumps(completion(more)).encode())
+    await out.end()
+
+
+async def _tool(service: Service, out: Speaking, reader: asyncio.StreamReader) -> None:
+    """A tool behind HTTP; the rest of its path is how it answers."""
+    how = service.asked[-1].path.split("/")[2]
+    kind, body, status = b"application/json", b'{"found": ["it"]}', b"200 OK"
+    match how:
+        case "text":
+            kind, body = b"text/plain; charset=utf-8", "찾았다\0".encode()
+        case "refuses":
+            body, status = b"a secret of the inside", b"500 Oh"
+        case "no-json":
+            body = b"{no"
+        case "no-text":
+            kind, body = b"text/plain", b"\xff"
+        case "large":
+            kind, body = b"text/plain", b"x" * (256 * 1024 + 1)
+        case "inside":
+            await _inside(service, out, reader)
+            return
+        case "stalls":
+            if not await reader.read():
+                service.hung_up.set()
+            return
+    await out.raw(
+        b"HTTP/1.1 %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
+        % (status, kind, len(body), body)
     )
 
 
@@ -285,6 +368,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "cut": _cut,
     "cut-character": _cut_character,
     "busy": _busy,
+    "busy-until": _busy_until,
     "very-busy": _very_busy,
     "malformed": _malformed,
     "error": _error,
@@ -297,6 +381,9 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "many-lines": _many_lines,
     "inside": _inside,
     "steps": _steps,
+    "large-count": _large_count,
+    "calls": _calls,
+    "tool": _tool,
 }
 
 
@@ -313,6 +400,21 @@ async def serving() -> AsyncIterator[Service]:
         for writer in list(service.writers):
             writer.transport.abort()
         await server.wait_closed()
+
+
+def public_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the name `public.example` lead to this machine, as if that were a public address. All
+    other names and addresses are looked at as ever."""
+    looked_at = GuardedTransport._resolve
+
+    async def resolve(
+        self: GuardedTransport, host: str, port: int, request: httpx.Request
+    ) -> Sequence[str]:
+        if host == "public.example":
+            return ["127.0.0.1"]
+        return await looked_at(self, host, port, request)
+
+    monkeypatch.setattr(GuardedTransport, "_resolve", resolve)
 
 
 def configured(url: str, kind: str) -> dict[str, Any]:

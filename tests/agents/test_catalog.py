@@ -10,7 +10,7 @@ import json
 import pytest
 
 from madang.agents.catalog import open_catalog
-from madang.agents.http_agent import key_of, sign
+from madang.agents.signing import key_of, sign
 from madang.settings import SettingsError
 from madang.testing import JumpingClock
 

@@ -28,7 +28,7 @@ from madang.surfaces.agents.commands import StreamChunk, StreamStart
 from madang.surfaces.agents.outside import Outside
 from madang.testing import JumpingClock
 from tests.agents.outside import end, everywhere, opened, say
-from tests.agents.watching import ORG, Viewer, sit_down, stopped, turns, watch
+from tests.agents.watching import ORG, Viewer, seat_of, stopped, turns, watch
 from tests.conftest import eventually
 from tests.delivery.conftest import PATIENCE
 
@@ -228,7 +228,9 @@ async def test_an_agent_that_cannot_go_on_now_is_told_so_and_tries_again(nodes: 
         start=there.admission.start,
         max_content=1_000,
     )
-    seat, told = await sit_down(there, nodes.room, "bot-7")
+    told = Viewer()
+    seat = await seat_of(there, told, nodes.room, "bot-7")
+    assert await there.agents.seats.enter(seat, lambda *_: None)
 
     def tries(first: int) -> None:
         start = StreamStart(type="stream_start", id=first, message_id=message.id)

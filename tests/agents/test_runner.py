@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step
+from madang.agents.protocol import AgentFailed, AgentRun, AskPerson, Said, Step, Usage
 from madang.agents.running import Running
 from madang.compose import Madang
 from madang.model.nouns import Message
@@ -195,6 +196,118 @@ async def test_steps_that_go_on_in_turns_are_told_as_what_is_new_of_them(tmp_pat
         assert {key: viewer.steps[name][key] for key in step} == step
     assert viewer.text == "x" * 30
     await app.stop()
+
+
+class Odd(dict[Any, Any]):
+    """No JSON can be made of it."""
+
+    __slots__ = ("own",)
+
+
+ODD: dict[str, Sequence[Any]] = {
+    "the largest count of a database": [Usage(2**63)],
+    "a count that no text can be made of": [Usage(10**5000)],
+    "less than nothing": [Usage(-7)],
+    "a count without end": [Usage(math.inf)],  # type: ignore[arg-type]
+    "no count": [Usage("7")],  # type: ignore[arg-type]
+    "no numbers": [Step("s", input=math.nan, output={"all": [math.inf, -math.inf]})],
+    "large numbers": [Step("s", input=2**64, output={"it": 2**63})],
+    "half a character": [Step("\ud83c", "\ud83c", "\ud83c", input="\ud83c", output=["\ud83c"])],
+    "NUL": [Step("a\0", "b\0", "c\0", content="d\0", input={"e\0": ["f\0"]}, output="g\0")],
+    "no state": [Step("s", status=object())],  # type: ignore[arg-type]
+    "an unknown state": [Step("s", status="\0")],  # type: ignore[arg-type]
+    "no texts": [Step(7, Odd(), 7, content=7)],  # type: ignore[arg-type]
+    "no JSON": [Step("s", input=object(), output={1: {2, 3}})],
+    "a note": [AskPerson("\0")],
+    "a long note": [AskPerson("\0\ud83c" * 100_000)],
+    "a reason": [AgentFailed("\0\ud83c" * 100_000)],
+    "a reason that is none": [AgentFailed(7, math.nan)],  # type: ignore[arg-type]
+    "a later time": [AgentFailed("busy", -math.inf)],
+    "no text": [7],
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+async def test_nothing_that_an_agent_says_keeps_its_end_from_being_written(
+    app: Madang, what: str
+) -> None:
+    async def odd(run: AgentRun) -> AsyncIterator[Said]:
+        yield "so "
+        for one in ODD[what]:
+            if isinstance(one, AgentFailed):
+                raise one
+            yield one
+        yield "it is"
+
+    app.agent("typed")(odd)
+    room = await session(app)
+    viewer = await watch(app, room)
+    run = await ask(app, room)
+    await eventually(lambda: viewer.ended, PATIENCE)
+    found = await kept(app, run)
+    assert found.content in ("so ", "so it is")
+    assert found.metadata["status"] == ("complete" if found.content == "so it is" else "failed")
+    assert 0 <= found.metadata["tokens_used"] < 2**53
+    page = await app.store.events_of_org(ORG, 0, None, 100)
+    told = repr([one.data for one in page]) + repr(found.metadata)
+    assert "\\x00" not in told and "\\ud83c" not in told
+    assert len(told) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("options", "details"),
+    [
+        ((), None),
+        (["yes"] * 21, None),
+        (["x" * 101], None),
+        (["a\0"], None),
+        (["\ud83c"], None),
+        (["yes"], {"a": object()}),
+        (["yes"], {"a": 2**64}),
+        (["yes"], {"a": "x" * 65_536}),
+        (["yes"], [1]),
+    ],
+)
+async def test_what_cannot_be_asked_is_refused_where_it_is_asked(
+    app: Madang, options: list[str], details: Any
+) -> None:
+    refused: list[Exception] = []
+
+    async def careful(run: AgentRun) -> AsyncIterator[Said]:
+        try:
+            await run.approve("May I?", options, details)
+        except (TypeError, ValueError) as error:
+            refused.append(error)
+        yield "then not"
+
+    app.agent("typed")(careful)
+    room = await session(app)
+    viewer = await watch(app, room)
+    run = await ask(app, room)
+    await eventually(lambda: viewer.ended, PATIENCE)
+    assert (await kept(app, run)).content == "then not"
+    assert len(refused) == 1
+
+
+async def test_what_is_asked_is_kept_as_it_can_be(app: Madang) -> None:
+    async def careful(run: AgentRun) -> AsyncIterator[Said]:
+        await run.approve("a\0" * 2_000, ["yes"], {"b\0": ["c\0", math.nan]})
+        yield "so be it"
+
+    app.agent("typed")(careful)
+    room = await session(app)
+    viewer = await watch(app, room)
+    run = await ask(app, room)
+
+    def asked() -> list[Any]:
+        return [frame for frame in viewer.told() if frame["type"] == "approval_request"]
+
+    await eventually(lambda: len(asked()) == 1, PATIENCE)
+    (told,) = asked()
+    assert told["question"] == "a\ufffd" * 1_000
+    assert told["details"] == {"b\ufffd": ["c\ufffd", None]}
+    await app.writer.write(AnswerApproval(ORG, run, told["request_id"], "ann", "yes"))
+    await eventually(lambda: viewer.ended, PATIENCE)
 
 
 @pytest.fixture

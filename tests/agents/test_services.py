@@ -16,9 +16,12 @@ import pytest
 
 from madang.agents.catalog import open_catalog
 from madang.clock import SystemClock
-from madang.settings import SettingsError
-from tests.agents.service import Service, configured, serving
+from madang.compose import Madang
+from madang.settings import Settings, SettingsError
+from tests.agents.service import Service, configured, public_names, serving
+from tests.agents.watching import answered, session
 from tests.conftest import Server
+from tests.files.clients import Uploader
 from tests.ports import free_port
 from tests.surfaces.agents.sessions import LONG, Chat, answer_of
 from tests.surfaces.people import House, unharmed
@@ -94,7 +97,10 @@ async def test_what_works_and_what_is_asked(make_chat: Make, service: Service, k
         assert asked.json["tools"][0]["function"]["name"] == "f"
         return
     assert asked.json["question"] == "안녕?"
-    assert asked.json["messages"] == [{"role": "user", "content": "안녕?", "user_id": "ann"}]
+    assert asked.json["messages"] == [
+        {"role": "user", "content": "안녕?", "user_id": "ann", "attachments": []}
+    ]
+    assert asked.json["attachments"] == []
     signed = b"%b.%b.%b" % (
         asked.headers["webhook-id"].encode(),
         asked.headers["webhook-timestamp"].encode(),
@@ -136,6 +142,21 @@ async def test_one_that_is_busy_is_asked_again(make_chat: Make, service: Service
     text, metadata = await ask(chat, "busy")
     assert (text, metadata["status"]) == ("안녕 🌊 hello", "complete")
     assert len(service.asked) == 2
+
+
+async def test_one_that_says_until_when_it_is_busy_is_asked_then(
+    make_chat: Make, service: Service
+) -> None:
+    chat = make_chat()
+    text, metadata = await ask(chat, "busy-until")
+    assert (text, metadata["status"]) == ("안녕 🌊 hello", "complete")
+    assert len(service.asked) == 2
+
+
+async def test_no_count_is_too_large_to_be_kept(make_chat: Make) -> None:
+    text, metadata = await ask(make_chat(), "large-count")
+    assert (text, metadata["status"]) == ("counted", "complete")
+    assert metadata["tokens_used"] == 2**53 - 1
 
 
 async def test_a_slow_first_token_is_waited_for(make_chat: Make, service: Service) -> None:
@@ -220,9 +241,60 @@ def test_an_address_that_is_none_is_refused_at_the_start(url: str, kind: str) ->
 
 
 async def test_no_agent_is_asked_inside(make_chat: Make, service: Service) -> None:
-    """Not at its own address, nor by a redirect, where addresses inside are not allowed."""
+    """At its own address, where addresses inside are not allowed."""
     chat = make_chat(agents_private_addresses="false")
     _, metadata = await ask(chat, "works")
     assert metadata["status"] == "failed"
     assert metadata["error"] == "The agent's address is not allowed"
     assert service.asked == []
+
+
+async def test_no_redirect_leads_inside(
+    tmp_path: Path, service: Service, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first address is taken for a public one, the second is looked at as any."""
+    public_names(monkeypatch)
+    outside = f"http://public.example:{service.port}"
+    config = configured(outside, kind)["inside"]
+    app = Madang(Settings(dev=True, data_dir=tmp_path, agents=json.dumps({"typed": config})))
+    await app.start()
+    try:
+        room = await session(app)
+        told = await answered(app, room, "안녕?")
+    finally:
+        await app.stop()
+    assert told.metadata["status"] == "failed"
+    assert told.metadata["error"] == "The agent's address is not allowed"
+    assert [one.path.split("/")[1] for one in service.asked] == ["inside"]
+
+
+async def test_files_are_told(make_chat: Make, service: Service, kind: str) -> None:
+    """Also those of a message without text, and of what was said before."""
+    chat = make_chat()
+    session = await chat.session("ann", "works")
+    ann = await chat.join("ann", session)
+    sent = [
+        await Uploader(chat.house, "ann").sent(session, name, b"%PDF-1.7 x", **fields)
+        for name, fields in (("plan.pdf", {"message": "see page 3"}), ("more.pdf", {}))
+    ]
+    for _ in sent:
+        await answer_of(ann)
+    files = [
+        {
+            "file_id": one["file_id"],
+            "name": one["file_info"]["name"],
+            "type": "application/pdf",
+            "size": 10,
+            "file_url": f"/api/chat/files/{one['file_id']}",
+        }
+        for one in sent
+    ]
+    said = [one for one in service.asked[-1].json["messages"] if one["role"] == "user"]
+    if kind == "openai":
+        lines = [f"[{f['name']} (application/pdf, 10 bytes): {f['file_url']}]" for f in files]
+        assert [one["content"] for one in said] == [f"see page 3\n{lines[0]}", lines[1]]
+        return
+    assert [one["attachments"] for one in said] == [[files[0]], [files[1]]]
+    assert [one["content"] for one in said] == ["see page 3", ""]
+    assert service.asked[-1].json["attachments"] == [files[1]]
+    assert service.asked[-1].json["question"] == ""

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from madang.agents.fit import MOST_DEPTH
 from madang.agents.protocol import Step, StepStatus
 from madang.agents.speech import (
-    MOST_DEPTH,
     MOST_OF_STEPS,
     MOST_RETOLD,
     MOST_STEP_JSON,

@@ -10,17 +10,22 @@ from sqlalchemy import event
 
 from madang.agents.protocol import AgentRun, Said
 from madang.compose import Madang
+from madang.hub.connection import Connection
 from madang.hub.frame import Form
 from madang.model.identity import Identity
+from madang.model.nouns import Message
 from madang.model.runs import own_agent
 from madang.services.messages import SendMessage
 from madang.services.sessions import CreateSession
-from madang.surfaces.agents.seats import Seat, Seats
+from madang.surfaces.agents.seats import Seat
 from madang.testing import JumpingClock
+from tests.conftest import eventually
 from tests.delivery.conftest import PATIENCE
 from tests.hub.recording import Recorder
 
 ORG = "default"
+LONG = 30.0
+"""Seconds that an answer may take on a slow machine."""
 
 
 class Typed:
@@ -99,23 +104,41 @@ async def ask(app: Madang, room: str) -> str:
     return str(run)
 
 
+async def answered(app: Madang, room: str, question: str) -> Message:
+    """An answer, once it is over."""
+    viewer = await watch(app, room)
+    done = await app.writer.write(SendMessage(ORG, room, "ann", question))
+    (run,) = done.runs
+    await eventually(lambda: viewer.ended, LONG)
+    found = await app.store.message(ORG, run, "ann")
+    assert found is not None and viewer.text == found.content
+    return found
+
+
 async def watch(app: Madang, room: str) -> Viewer:
     """A viewer who comes in as the WebSocket brings them in."""
-    return (await sit_down(app, room, "ann"))[1]
-
-
-async def sit_down(app: Madang, room: str, user_id: str) -> tuple[Seat, Viewer]:
-    """A seat of somebody's, and what is told to it."""
-    user = await app.members.get(ORG, user_id)
     viewer = Viewer()
-    viewer.identity = Identity(user_id, ORG, None, None, frozenset(), 2**62)
-    app.hub.attach_beside(user, viewer)
-    assert viewer.member is not None
-    seat = Seat(viewer, room, user, viewer.member, None)
-    seats = Seats(app.hub, app.delivery, app.store, app.agents.streams, app.clock)
     async with asyncio.timeout(PATIENCE):
-        assert await seats.enter(seat, lambda *_: None)
-    return seat, viewer
+        assert await come_in(app, viewer, room)
+    return viewer
+
+
+async def come_in(
+    app: Madang, connection: Connection, room: str, user: str = "ann", after: int | None = None
+) -> bool:
+    """Whether it is seated in the end."""
+    seat = await seat_of(app, connection, room, user, after)
+    return await app.agents.seats.enter(seat, lambda *_: None)
+
+
+async def seat_of(
+    app: Madang, connection: Connection, room: str, user: str, after: int | None = None
+) -> Seat:
+    """A seat of somebody's, who has not come in yet."""
+    member = await app.members.get(ORG, user)
+    connection.identity = Identity(user, ORG, None, None, frozenset(), 2**62)
+    own = app.hub.attach_beside(member, connection)
+    return Seat(connection, room, member, own, after)
 
 
 async def turns(count: int = 50) -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from websockets.sync.client import connect
 
 from madang.cli import app
-from madang.cli.courtyard import API, PEOPLE, SCENES
+from madang.cli.courtyard import AGENTS, API, ECHO, PEOPLE, SCENES
 from madang.clock import SystemClock
 from madang.services.keys import dev_secret
 from madang.services.trust import token_verifier
@@ -24,8 +24,10 @@ from madang.settings import load
 from tests.cli.conftest import Running
 
 Start = Callable[..., Running]
-EVENTS = sum(1 + len(scene.lines) for scene in SCENES)
-"""In the demo's log: each conversation's making, and its lines."""
+EVENTS = sum(1 + len(scene.lines) for scene in SCENES) + sum(
+    sender == ECHO for scene in SCENES for sender, _ in scene.lines
+)
+"""In the demo's log: each conversation's making, its lines, and the end of each agent's answer."""
 
 
 def token(user: str, data_dir: str, *more: str) -> str:
@@ -42,16 +44,17 @@ def get(base: str, path: str, bearer: str) -> Any:
 
 
 def contents(base: str, bearer: str) -> dict[str, list[str]]:
-    """What every conversation of someone holds, by the demo's name of it."""
-    return {
-        each["metadata"]["demo"]: [
-            message["content"]
-            for message in get(base, f"{API}/conversations/{each['id']}/messages", bearer)[
-                "messages"
-            ]
-        ]
-        for each in get(base, f"{API}/conversations", bearer)["conversations"]
-    }
+    """What every conversation and session of someone holds, by the demo's name of it."""
+    conversations = get(base, f"{API}/conversations", bearer)["conversations"]
+    sessions = get(base, f"{AGENTS}/sessions", bearer)["sessions"]
+    ids = [each["id"] for each in conversations] + [each["session_id"] for each in sessions]
+    held = {}
+    for each in ids:
+        path = f"{API}/conversations/{each}"
+        name = get(base, path, bearer)["metadata"]["demo"]
+        messages = get(base, f"{path}/messages", bearer)["messages"]
+        held[name] = [message["content"] for message in messages]
+    return held
 
 
 def test_demo_twice_holds_everything_once(start: Start, port: int) -> None:
@@ -64,6 +67,21 @@ def test_demo_twice_holds_everything_once(start: Start, port: int) -> None:
         log = get(base, "/api/v1/events?scope=org", token("root", "kept", "--role", "admin"))
         assert len(log["events"]) == EVENTS
         assert demo.interrupt() == 0
+
+
+def test_the_demo_shows_people_and_an_agent_and_opens_where_all_of_them_talk(
+    start: Start, port: int
+) -> None:
+    start("demo", "--port", str(port), "--data-dir", "kept").wait_for("/docs")
+    base, minji = f"http://127.0.0.1:{port}", token("minji", "kept")
+    (session,) = get(base, f"{AGENTS}/sessions", minji)["sessions"]
+    path = f"{AGENTS}/sessions/{session['session_id']}/messages"
+    said = get(base, path, minji)["messages"]
+    assert [message["sender_id"] for message in said] == ["minji", ECHO, "jisoo"]
+    assert said[1]["metadata"]["status"] == "complete"
+    newest = get(base, f"{API}/conversations", minji)["conversations"][0]
+    assert newest["metadata"]["demo"] == "launch"
+    assert newest["last_message"]["created_at"] > session["last_message_at"]
 
 
 def test_the_links_of_the_demo_open(start: Start, port: int) -> None:

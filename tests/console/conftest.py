@@ -17,6 +17,11 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Locator, Page, async_playwright
 
+from tests.conftest import Server as RealServer
+from tests.console.talk import Talk
+from tests.surfaces.agents.sessions import Chat
+from tests.surfaces.people import House
+
 WAIT_MS = 10_000
 """How long a test waits for anything to appear."""
 
@@ -70,6 +75,10 @@ class Console:
         """Bubbles with exactly this text, those still on their way left out."""
         exact = re.compile(f"^{re.escape(text)}$")
         return self.panel(user).locator(".line:not(.letter) .bubble .text").filter(has_text=exact)
+
+    def answer(self, user: str) -> Locator:
+        """The newest line."""
+        return self.panel(user).locator(".line").last
 
     async def texts(self, user: str) -> list[str]:
         lines = self.panel(user).locator(".line:not(.letter) .bubble > .text")
@@ -152,3 +161,17 @@ async def make_group(server: Server) -> Callable[..., Awaitable[str]]:
             return str(answer.json()["id"])
 
     return make_group
+
+
+@pytest.fixture
+async def open_talk(server: RealServer) -> AsyncIterator[Callable[..., Awaitable[Talk]]]:
+    """Makes a session of some people with an agent outside, which says what the test has it say."""
+    async with House(server, "default") as house:
+
+        async def open_talk(title: str, user: str, *others: str) -> Talk:
+            chat = Chat(house)
+            session = await chat.session(user, "bot-7", title=title, participant_ids=list(others))
+            bot = await chat.join("bot-7", session, roles=["agent"])
+            return Talk(chat, session, bot)
+
+        yield open_talk

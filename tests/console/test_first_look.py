@@ -120,6 +120,37 @@ async def test_the_tools_of_a_message_under_a_finger(
     await expect(page.locator(".message-tools")).to_have_count(0)
 
 
+async def test_a_touch_that_brings_the_tools_out_presses_none_of_them(
+    browser: Browser, server: Server, make_group: MakeGroup
+) -> None:
+    """At the bottom of the list they push it up, under the finger."""
+    group = await make_group("Yard", "alice", "bob")
+    await say(
+        server, group, "alice", *(f"line {n} of several words that fill it" for n in range(20))
+    )
+    page = await browser.new_page(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    await page.goto(f"{server.url}/console?token={server.token('alice')}")
+    await page.locator(".conversation").tap()
+    bubble = page.locator(".line .bubble").last
+    await bubble.wait_for()
+    tools = page.locator(".message-tools")
+    shape = await bubble.bounding_box()
+    assert shape is not None
+    for part in (0.1, 0.3, 0.5, 0.7, 0.9):
+        await page.touchscreen.tap(
+            shape["x"] + part * shape["width"], shape["y"] + shape["height"] - 4
+        )
+        await expect(tools).to_have_count(1)
+        await expect(page.locator(".bubble.gone")).to_have_count(0)
+        await expect(page.get_by_role("tabpanel", name="Actions")).to_have_count(0)
+        await expect(page.locator(".composer .context")).to_have_count(0)
+        await page.keyboard.press("Escape")
+        await page.locator(".composer textarea").tap()
+        await expect(tools).to_have_count(0)
+
+
 async def test_while_away_nothing_is_said_of_others_and_a_letter_waits(
     open_console: OpenConsole, server: Server
 ) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Awaitable, Callable
 
 import pytest
-from playwright.async_api import expect
+from axe_playwright_python.async_playwright import Axe
+from PIL import Image
+from playwright.async_api import Page, expect
 
 from tests.console.conftest import OpenConsole
+from tests.console.talk import Talk
 
 MakeGroup = Callable[..., Awaitable[str]]
 
@@ -143,3 +147,76 @@ async def test_everything_can_be_reached_with_the_keyboard(
     await expect(panel.locator(".detail pre")).to_be_visible()
     await console.page.keyboard.press("Escape")
     await expect(panel.locator(".detail")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("width", "dark", "locale"),
+    [(1280, False, "en-US"), (1280, True, "ko-KR"), (390, True, "en-US"), (390, False, "ko-KR")],
+    ids=["desk-light-en", "desk-dark-ko", "phone-dark-en", "phone-light-ko"],
+)
+async def test_answers_and_files_stand_in_nobodys_way(
+    open_console: OpenConsole,
+    open_talk: Callable[..., Awaitable[Talk]],
+    width: int,
+    dark: bool,
+    locale: str,
+) -> None:
+    talk = await open_talk("Everything", "alice", "bob")
+    content = io.BytesIO()
+    Image.new("RGB", (640, 480), "#8fb8a5").save(content, "PNG")
+    sent = await talk.chat.rest("bob").client.post(
+        f"/api/chat/sessions/{talk.id}/files",
+        files={"file": ("a-very-long-name-" * 6 + ".png", content.getvalue(), "image/png")},
+    )
+    assert sent.status_code == 201, sent.text
+    failed = await talk.begin()
+    await talk.end(failed, "failed", error="The printer is on fire")
+    under_way = await talk.begin()
+    await talk.step(under_way, "t", kind="thinking", content="a long thought " * 20)
+    await talk.say(under_way, "a_word_without_an_end" * 20)
+    await talk.ask(under_way, "May I?", "approve", "deny", "a third way, which is a long one")
+    await talk.begin()
+    console = await open_console(
+        "alice",
+        width=width,
+        height=1600,
+        dark=dark,
+        locale=locale,
+        expected=("Failed to load resource",),
+    )
+    page, alice = console.page, console.panel("alice")
+    await console.open("alice", "Everything")
+    for one in (".ended", ".growing", ".options", ".answering", ".step", ".thumb.there"):
+        await alice.locator(one).locator("visible=true").first.wait_for()
+    await alice.locator("input[type=file]").set_input_files(
+        {"name": "page.html", "mimeType": "text/html", "buffer": b"<!doctype html><p>hi"}
+    )
+    await alice.locator(".composer .send").click()
+    await alice.locator(".upload.failed").wait_for()
+    await alice.locator("input[type=file]").set_input_files(
+        {"name": "n" * 100, "mimeType": "text/plain", "buffer": b"later"}
+    )
+    await alice.locator(".chip").wait_for()
+    assert await page.evaluate("document.documentElement.scrollWidth") == width
+    chat = alice.locator(".scroller")
+    assert await chat.evaluate("(one) => one.scrollWidth <= one.clientWidth")
+    assert await findings(page) == []
+    if width == 390:
+        await alice.locator(".back").click()
+    await alice.locator(".list-head .icon-button").click()
+    await alice.locator("dialog select[name=kind]").select_option("agent")
+    await alice.locator("dialog select[name=agent] option").first.wait_for(state="attached")
+    assert await findings(page) == []
+
+
+async def findings(page: Page) -> list[str]:
+    """What axe-core, and the checks here, have against the page as it is now."""
+    results = await Axe().run(page)
+    found = [
+        f"{one['id']}: {node['html'][:200]}"
+        for one in results.response["violations"]
+        for node in one["nodes"]
+    ]
+    for check in (NAMELESS, SAME_IDS, FAINT):
+        found += await page.evaluate(check)
+    return found

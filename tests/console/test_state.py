@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -47,6 +48,8 @@ async def run(browser: Browser) -> Any:
               const wire = await import('./protocol.js');
               const box = await import('./outbox.js');
               const forms = await import('./actions.js');
+              const answers = await import('./answers.js');
+              const {{ EventLines }} = await import('./event-stream.js');
               {MESSAGE}
               {script}
             }}"""
@@ -184,3 +187,68 @@ async def test_forms_make_the_calls_of_the_contract(run: Any) -> None:
         "headers": {"Idempotency-Key": "k"},
         "body": {"content": "hi", "metadata": {"x": 1}},
     }
+
+
+async def test_an_answer_ends_in_the_place_where_it_began(run: Any) -> None:
+    contents, last, unread = await run(
+        """const answer = (status, content) => message(2, { message_type: 'stream', content,
+          metadata: { status } });
+        const ended = { type: 'run.ended', conversation_id: 'c', seq: 4, cursor: 104,
+          message_id: 'm2', status: 'complete', data: answer('complete', 'whole') };
+        const never = { ...ended, seq: 5, cursor: 105, message_id: 'm9', status: 'cancelled',
+          data: null };
+        const events = [fresh(2, { data: answer('streaming', '') }), fresh(3), ended, never];
+        let state = convo.replay(loaded(1, [message(1)]), events);
+        // A page that was read before its end, and comes after it.
+        const page = { messages: [message(1), answer('streaming', 'who')], has_more: false };
+        state = convo.applyPage(state, 'c', page, 'latest', events);
+        const found = state.conversations.get('c');
+        return [found.items.map((item) => item.message?.content ?? item.event.type),
+          found.about.last_message.content, found.about.unread_count];"""
+    )
+    assert contents == ["text 1", "whole", "text 3", "run.ended"]
+    assert (last, unread) == ("text 3", 2)
+
+
+async def test_an_answer_is_put_together_by_offset_in_code_points(run: Any) -> None:
+    assert await run(
+        """const chunk = (offset, content) => ({ type: 'stream_chunk', offset, content });
+        const all = (...frames) => frames.reduce(answers.afterFrame, answers.NOTHING_YET);
+        const text = (...frames) => { const { text, length } = all(...frames);
+          return [text, length]; };
+        return [text(chunk(0, '🌊a'), chunk(2, '나')), text(chunk(0, '🌊🌊b'), chunk(1, '나')),
+          answers.afterFrame(all(chunk(0, 'a')), chunk(2, 'c')),
+          all({ type: 'stream_start' }).over, all({ type: 'stream_end' }).over];"""
+    ) == [["🌊a나", 3], ["🌊나", 2], None, False, True]
+
+
+async def test_a_step_told_again_is_the_same_step_further_on(run: Any) -> None:
+    assert await run(
+        """const step = (fields) => ({ type: 'run_step', message_id: 'm', ...fields });
+        return [step({ step: 1, kind: 'tool_call', name: 'look', status: 'running' }),
+          step({ step: 0, kind: 'thinking', content: 'I thi', offset: 0 }),
+          step({ step: 0, content: 'nk', offset: 5, status: 'complete' }),
+          step({ step: 1, status: 'complete', output: 3 }),
+          step({ step: 2, content: 'lost', offset: 0 }),
+          step({ step: 2, content: 'whole', offset: 0, so_far: true })]
+          .reduce(answers.afterFrame, answers.NOTHING_YET).steps
+          .map((one) => [one.name ?? one.kind ?? '', one.content ?? one.output, one.status ?? '']);
+        """
+    ) == [["thinking", "I think", "complete"], ["look", 3, "complete"], ["", "whole", ""]]
+
+
+@pytest.mark.parametrize("end", ["\\n", "\\r\\n", "\\r"])
+async def test_events_of_a_stream_wherever_it_is_cut(run: Any, end: str) -> None:
+    script = f"""const sent = [': hello', 'id: a:1', 'data: {{"n":1}}', '', 'data:two',
+          'data:  lines', '', 'retry: 5', '', 'id: a:2', 'data', '', ''].join('{end}');
+        const cut = (at) => {{
+          const lines = new EventLines();
+          return [...lines.take(sent.slice(0, at)), ...lines.take(sent.slice(at))];
+        }};
+        return [...new Set([...sent].map((_, at) => JSON.stringify(cut(at))))];"""
+    (every,) = await run(script)
+    assert json.loads(every) == [
+        {"id": "a:1", "data": '{"n":1}'},
+        {"id": "a:1", "data": "two\n lines"},
+        {"id": "a:2", "data": ""},
+    ]

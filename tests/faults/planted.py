@@ -141,7 +141,7 @@ def bare_sequence() -> None:
     numbers: dict[int, int] = {}
     commits._apply = applied
     SqlTransaction.__init__ = begun  # type: ignore[method-assign]
-    SqlTransaction._next_cursor = numbered  # type: ignore[method-assign]
+    SqlTransaction.moment = property(numbered)  # type: ignore[assignment]
 
 
 def no_healing() -> None:

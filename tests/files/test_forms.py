@@ -249,7 +249,7 @@ async def test_only_those_who_are_in_it_upload(house: House) -> None:
     eve = Uploader(house, "eve")
     for place_ in (conversation, str(uuid.uuid4())):
         answer = await eve.upload(place_, "a.txt", b"x")
-        problem(answer, 404, "NOT_A_PARTICIPANT")
+        problem(answer, 404, "NOT_FOUND", "Session not found")
     answer = await eve.upload("not-an-id", "a.txt", b"x")
     problem(answer, 422, "INVALID_ID")
     async with httpx.AsyncClient(base_url=house.server.url) as nobody:

@@ -8,6 +8,8 @@ import io
 import os
 import random
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -287,6 +289,31 @@ async def test_memory_is_bounded(thumbnails: Thumbnails) -> None:
     assert f"{768 * 1024 * 1024}" in limits
     (seconds,) = re.findall(r"^Max cpu time +(\d+) ", limits, re.MULTILINE)
     assert 10 <= int(seconds) < 60, "so many more than it has used"
+
+
+UNBOUNDED = """
+import sys
+from madang.blobs.thumbnail_worker import thumbnail
+sys.stdout.buffer.write(thumbnail(sys.stdin.buffer.read()))
+"""
+
+
+async def test_a_picture_that_needs_more_memory_has_none(thumbnails: Thumbnails) -> None:
+    # No more pixels than may be, in a form whose reader keeps several of all of them.
+    heavy = picture("WEBP", (7000, 7000), mode="RGBA", lossless=True, method=0, quality=0)
+    assert await made(thumbnails, picture()) is not None
+    process = thumbnails._process
+    assert process is not None
+    assert await made(thumbnails, heavy) is None
+    assert thumbnails._process is process and process.returncode is None, "it goes on"
+    assert await made(thumbnails, picture()) is not None
+    # Nothing but the bound is in the way of this picture.
+    command = [sys.executable, "-c", UNBOUNDED]
+    done = await asyncio.to_thread(
+        subprocess.run, command, input=heavy, stdout=subprocess.PIPE, check=True, timeout=50
+    )
+    with Image.open(io.BytesIO(done.stdout)) as small:
+        assert small.size == (320, 320)
 
 
 async def test_an_idle_one_is_ended() -> None:

@@ -41,5 +41,11 @@ async def standing(archive: Archive) -> dict[str, frozenset[str]]:
 
 async def should_stand(index: SearchIndex) -> dict[str, frozenset[str]]:
     """The same, of the messages as they are now."""
-    page = await index.log_page(ORG, 0, 1_000_000)
-    return {said.id: entry_of(said).terms for said in page.said}
+    found: dict[str, frozenset[str]] = {}
+    cursor = 0
+    while True:
+        page = await index.log_page(ORG, cursor, 1_000_000)
+        found |= {said.id: entry_of(said).terms for said in page.said}
+        if page.cursor == cursor or not page.events:
+            return found
+        cursor = page.cursor

@@ -1,4 +1,4 @@
-"""The same 5,000 messages on both databases give the same answers, and those that a scan of all of
+"""The same 2,500 messages on both databases give the same answers, and those that a scan of all of
 them with the analyzer gives: Korean, Japanese, Chinese, English, mixed, emoji."""
 
 from __future__ import annotations

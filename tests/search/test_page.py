@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from madang.model.analyzer import fold, phrase, positions
+from madang.ports.search import LONGEST_TEXT
+from madang.services.search.following import MOST_NAME_TERMS, MOST_TERMS
 from madang.services.search.query import MAX_PIECES, MAX_QUERY, read
 from madang.services.search.searching import WINDOW
 from tests.conftest import Server
@@ -42,6 +44,8 @@ def test_what_finds_what() -> None:
 def test_numbers() -> None:
     assert f"at most {MAX_QUERY} characters and {MAX_PIECES} words" in PAGE
     assert f"the newest **{WINDOW}** messages" in PAGE
+    assert f"first {MOST_TERMS:,} different words within its first {LONGEST_TEXT:,} char" in PAGE
+    assert f"the names of a message's files by {MOST_NAME_TERMS};" in PAGE
 
 
 async def test_the_answer_of_the_page(server: Server) -> None:

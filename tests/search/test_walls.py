@@ -37,6 +37,23 @@ def _orgs(connection: Connection, table: str) -> set[str]:
     return set(connection.exec_driver_sql(f"SELECT org_id FROM {table}").scalars())
 
 
+def _growth(connection: Connection) -> tuple[object, ...]:
+    return tuple(
+        connection.exec_driver_sql(
+            "SELECT c.reloptions, a.attstorage FROM pg_class AS c JOIN pg_attribute AS a "
+            "ON a.attrelid = c.oid AND a.attname = 'documents' WHERE c.relname = 'search_postings'"
+        ).one()
+    )
+
+
+async def test_lists_have_room_to_grow(archive: Archive) -> None:
+    """Else PostgreSQL indexes half as fast: updates leave their pages, and long lists are
+    compressed each time."""
+    options, storage = await archive.store.read(ALL_ORGS, _growth)
+    assert options == ["fillfactor=70"]
+    assert storage in (b"e", "e")
+
+
 @pytest.mark.parametrize("table", TABLES)
 async def test_straight_sql_sees_one_org(archive: Archive, table: str) -> None:
     read = archive.store.read

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 import pytest
 
 from madang.bus.memory import MemoryBus
-from madang.protocol.errors import RateLimited
+from madang.ports.bus import Bus
+from madang.protocol.errors import RateLimited, Unavailable
 from madang.services.limits import RateLimit
 from madang.testing.clock import JumpingClock
 
@@ -60,3 +64,33 @@ async def test_nodes_share_one_allowance() -> None:
     limits[1].check("o", "ann", clock.monotonic())
     with pytest.raises(RateLimited):
         limits[1].check("o", "ann", clock.monotonic())
+
+
+async def test_what_is_used_elsewhere_a_moment_later_is_heard_of() -> None:
+    """Also by a node whose user says nothing more there; and what a bus that was away was not told
+    is told when it is back."""
+    clock = JumpingClock()
+    bus = MemoryBus(clock)
+    ends = [bus.end(), bus.end()]
+    one, other = RateLimit(4), RateLimit(4)
+    other.check("o", "ann", clock.monotonic())
+    await other.share(ends[1], clock)
+    for _ in range(3):
+        one.check("o", "ann", clock.monotonic())
+    with pytest.raises(Unavailable):
+        await one.share(cast(Bus, Gone()), clock)
+    await one.share(ends[0], clock)
+    await other.share(ends[1], clock)
+    with pytest.raises(RateLimited):
+        other.check("o", "ann", clock.monotonic())
+    # It is not asked for ever about who says nothing.
+    for _ in range(5):
+        await other.share(ends[1], clock)
+    await other.share(cast(Bus, Gone()), clock)
+
+
+class Gone:
+    """A bus that is away."""
+
+    async def spend(self, amounts: Mapping[str, int], interval: float) -> Mapping[str, float]:
+        raise Unavailable

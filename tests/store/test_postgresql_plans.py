@@ -34,7 +34,7 @@ FILL = """
         FROM generate_series(0, 999) AS n;
     INSERT INTO files SELECT 'file-' || n, 'default', 'room-' || n % 100, 'user-' || n / 10,
         'message-' || n, 'a', 'text/plain', 1, 1, 'ready', NULL, '{}', n,
-        CASE WHEN n % 100 = 0 THEN n END FROM generate_series(0, 9999) AS n;
+        CASE WHEN n % 100 = 0 THEN n END, 1 FROM generate_series(0, 9999) AS n;
 """
 
 
@@ -76,6 +76,7 @@ QUERIES: dict[str, Any] = {
     "events_for_user": events._EVENTS_FOR_USER,
     "events_of_org": events._EVENTS_OF_ORG,
     "events_of_conversation": events._EVENTS_OF_CONVERSATION,
+    "some_of_conversation": events._SOME_OF_CONVERSATION,
     "seq_at": events._SEQ_AT,
     "heads": events._HEADS,
     "memberships": conversations._MEMBERSHIPS,
@@ -88,8 +89,11 @@ QUERIES: dict[str, Any] = {
     "told": conversations._TOLD,
     "messages_before": messages._BEFORE,
     "messages_after": messages._AFTER,
+    "some_messages_before": messages._SOME_BEFORE,
+    "some_messages_after": messages._SOME_AFTER,
     "messages_around": messages._AROUND,
     "message": messages._ONE_MESSAGE,
+    "late_answers": messages._LATE_ANSWERS,
     "file": files._READY,
     "own_file": files._OWN,
     "due_files": files._DUE,

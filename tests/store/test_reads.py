@@ -356,3 +356,47 @@ async def test_events_that_are_no_longer_kept_count_as_old(
     assert await store.oldest_cursor("other") == 0
     assert await store.events_for_user("default", "ann", log[3].cursor, None, 3) == log[4:7]
     assert await store.seq_at("default", ROOM, log[5].cursor) == 6
+
+
+async def test_pages_end_where_they_have_bytes_enough(store: AnyStore, writer: GroupWriter) -> None:
+    """One at least, and the same ones again from there on: none is left out."""
+    await writer.write(Create(ROOM, ["ann"]))
+    sizes = (10, 10, 5_000, 1, 2_500, 2_500, 3, 9_000, 9_000, 1)
+    sent = [await writer.write(Send(ROOM, "ann", "안" * size)) for size in sizes]
+    log = await store.events_of_conversation("default", ROOM, 0, None, 100)
+    found, pages, at = [], [], 0
+    while page := await store.events_of_conversation("default", ROOM, at, None, 4, 15_000):
+        found += page
+        pages.append(sum(len(e.message.content) for e in page if e.message))
+        at = page[-1].seq
+    assert found == log
+    assert pages == [5_020, 5_001, 9_003, 9_000, 1]
+
+    ids = [message.id for message in sent]
+    back: list[str] = []
+    counts, before, more = [], None, True
+    while more:
+        newest = await store.messages(
+            "default", ROOM, "ann", before_seq=before, limit=4, most_bytes=15_000
+        )
+        assert newest is not None
+        back = [message.id for message in newest.items] + back
+        counts.append(len(newest.items))
+        before, more = newest.items[0].seq, newest.has_more
+    assert back == ids
+    assert counts == [2, 1, 3, 2, 2]
+    forth, counts, after, more = [], [], 0, True
+    while more:
+        oldest = await store.messages(
+            "default", ROOM, "ann", after_seq=after, limit=4, most_bytes=15_000
+        )
+        assert oldest is not None
+        forth += [message.id for message in oldest.items]
+        counts.append(len(oldest.items))
+        after, more = oldest.items[-1].seq, oldest.has_more
+    assert forth == ids
+    assert counts == [3, 3, 2, 1, 1]
+    for user in ("ben", "nobody"):
+        assert await store.messages("default", ROOM, user, most_bytes=1) is None
+    whole = await store.messages("default", ROOM, "ann", limit=100, most_bytes=10**9)
+    assert whole is not None and [one.id for one in whole.items] == ids and not whole.has_more

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import asyncio
 
+from madang.model.nouns import Message
 from madang.store.writer import GroupWriter
 from tests.store.conftest import AnyStore, SteppedClock
-from tests.store.writes import ChangeRun, CountRuns, Create, StartRun
+from tests.store.writes import ChangeRun, CountRuns, Create, Send, StartRun
 
 ROOM = "room-1"
 
@@ -85,3 +86,46 @@ async def test_who_nobody_goes_on_with_is_found(
         ("default", "run-3"),
     ]
     assert len(await store.unchecked_runs(begun + 99, 1)) == 1
+
+
+async def test_answers_that_came_late(store: AnyStore, writer: GroupWriter) -> None:
+    await room(writer)
+    said: list[Message] = []
+    for content, answers in (
+        ("Q1", None),
+        ("Q2", None),
+        ("Q3", None),
+        ("A2", 1),
+        ("chat", None),
+        ("A1", 0),
+        ("A3", 2),
+        ("B1", 0),
+    ):
+        question = None if answers is None else said[answers].id
+        said.append(await writer.write(Send(ROOM, "ann", content, answers=question)))
+    first, _, third, _, _, _, _, last = said
+
+    async def late(
+        user: str = "ann",
+        org: str = "default",
+        oldest: int = first.seq,
+        before: int = last.seq + 1,
+        limit: int = 9,
+    ) -> list[str]:
+        found = await store.late_answers(
+            org,
+            ROOM,
+            user,
+            oldest_seq=oldest,
+            question_seq=third.seq,
+            before_seq=before,
+            limit=limit,
+        )
+        return [one.content for one in found]
+
+    assert await late() == ["A2", "A1", "B1"]
+    assert await late(limit=2) == ["A1", "B1"]
+    assert await late(before=last.seq) == ["A2", "A1"]
+    assert await late(oldest=first.seq + 1) == ["A2"]
+    assert await late("eve") == []
+    assert await late(org="rival") == []

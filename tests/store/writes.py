@@ -91,6 +91,8 @@ class Send:
     content: str = "hello"
     client_id: str | None = None
     org_id: str = "default"
+    answers: str | None = None
+    """The message that it answers, as an agent's stream."""
 
     @property
     def size(self) -> int:
@@ -118,10 +120,10 @@ class Send:
             seq=tx.next_seq(self.conversation_id),
             sender_id=self.sender_id,
             sender_type="user",
-            message_type="text",
+            message_type="text" if self.answers is None else "stream",
             content=self.content,
             metadata={},
-            reply_to_id=None,
+            reply_to_id=self.answers,
             attachments=(),
             client_id=self.client_id,
             created_at=tx.now,

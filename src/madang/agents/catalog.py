@@ -14,18 +14,28 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import httpx
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from madang.agents.echo import echo
 from madang.agents.http_agent import http_agent
-from madang.agents.protocol import Agent
+from madang.agents.protocol import Agent, Tool
+from madang.agents.signing import key_of
+from madang.agents.tools import http_tool
 from madang.clock import Clock
 from madang.model.runs import own_agent
 from madang.settings import SettingsError
@@ -64,6 +74,36 @@ class EchoConfig(_Config):
     delay_ms: int | None = Field(None, ge=0, le=10_000)
 
 
+class ToolConfig(BaseModel):
+    """A tool as the model is told of it, and what is the server's own: where its calls are
+    answered, if that is not the program itself."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    url: Address | None = None
+    secret: str | None = None
+    secret_env: str | None = None
+
+    @model_validator(mode="after")
+    def _has_a_name(self) -> ToolConfig:
+        if self.url is not None and not self.name:
+            raise ValueError("a tool with a url is a function with a name")
+        if self.url is None and (self.secret or self.secret_env):
+            raise ValueError("a tool without a url has no secret")
+        return self
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the model is told."""
+        return dict(self.model_extra or {})
+
+    @property
+    def name(self) -> str:
+        function = self.told.get("function")
+        name = function.get("name") if isinstance(function, dict) else None
+        return name if isinstance(name, str) else ""
+
+
 class OpenAIConfig(_Config):
     kind: Literal["openai"]
     model: str
@@ -72,7 +112,7 @@ class OpenAIConfig(_Config):
     key_env: str | None = None
     system: str | None = None
     temperature: float | None = None
-    tools: tuple[dict[str, Any], ...] = ()
+    tools: tuple[ToolConfig, ...] = ()
 
 
 class HttpConfig(_Config):
@@ -112,6 +152,8 @@ class Catalog:
     """The agents of a server, by name."""
 
     agents: dict[str, Offered] = field(default_factory=dict)
+    tools: dict[str, Tool] = field(default_factory=dict)
+    """Functions of the program that answer calls of the tools of these names."""
 
     def get(self, name: str) -> Offered | None:
         return self.agents.get(name)
@@ -182,16 +224,10 @@ def open_catalog(given: str, clock: Clock, *, delay: float, idle: float, private
             case EchoConfig():
                 agent = echo(clock, delay if config.delay_ms is None else config.delay_ms / 1000)
             case OpenAIConfig():
-                agent = _openai(name, config, private=private, idle=idle)
+                agent = _openai(name, config, catalog.tools, clock, private=private, idle=idle)
             case HttpConfig():
-                secret = _secret(name, "secret", config.secret, config.secret_env)
-                try:
-                    agent = http_agent(config.url, secret, clock, private=private, idle=idle)
-                except ValueError:
-                    raise SettingsError(
-                        f"The agent {name} has a secret that begins with whsec_ and is no base64 "
-                        "behind that."
-                    ) from None
+                secret = _secret(f"agent {name}", "secret", config.secret, config.secret_env)
+                agent = http_agent(config.url, secret, clock, private=private, idle=idle)
             case OutsideConfig():
                 agent, user_id = None, config.user_id
         catalog.agents[name] = Offered(
@@ -206,7 +242,15 @@ def open_catalog(given: str, clock: Clock, *, delay: float, idle: float, private
     return catalog
 
 
-def _openai(name: str, config: OpenAIConfig, *, private: bool, idle: float) -> Agent:
+def _openai(
+    name: str,
+    config: OpenAIConfig,
+    registered: Mapping[str, Tool],
+    clock: Clock,
+    *,
+    private: bool,
+    idle: float,
+) -> Agent:
     try:
         # Its client, for who uses it.
         from madang.agents.openai_agent import openai_agent
@@ -214,24 +258,49 @@ def _openai(name: str, config: OpenAIConfig, *, private: bool, idle: float) -> A
         raise SettingsError(
             f"The agent {name} needs the official client: pip install 'madang[openai]'."
         ) from None
+    answered: dict[str, Tool | None] = {}
+    for tool in config.tools:
+        answered[tool.name] = None
+        if tool.url is not None:
+            whose = f"tool {tool.name} of the agent {name}"
+            secret = _secret(whose, "secret", tool.secret, tool.secret_env)
+            answered[tool.name] = http_tool(tool.url, secret, clock, private=private, idle=idle)
+
+    def find(called: str) -> Tool | None:
+        """Only what is configured for this agent: a model may say any name."""
+        return registered.get(called, answered[called]) if called in answered else None
+
     return openai_agent(
         model=config.model,
-        key=_secret(name, "key", config.key, config.key_env or "OPENAI_API_KEY"),
+        key=_secret(f"agent {name}", "key", config.key, config.key_env or "OPENAI_API_KEY"),
         url=config.url,
         system=config.system,
         temperature=config.temperature,
-        tools=config.tools,
+        tools=[tool.told for tool in config.tools],
+        tool=find,
+        clock=clock,
         private=private,
         idle=idle,
     )
 
 
-def _secret(name: str, what: str, given: str | None, variable: str | None) -> str:
+def _secret(whose: str, what: str, given: str | None, variable: str | None) -> str:
     found = given or (os.environ.get(variable, "") if variable else "")
     if not found:
-        raise SettingsError(f"The agent {name} needs a {what}: set {what} or {what}_env.")
+        if variable:
+            raise SettingsError(f"The {whose} needs a {what}: the variable {variable} is not set.")
+        raise SettingsError(f"The {whose} needs a {what}: set {what} or {what}_env.")
+    if what == "secret":
+        try:
+            key_of(found)
+        except ValueError:
+            raise SettingsError(
+                f"The {whose} has a secret that begins with whsec_ and is no base64 behind that."
+            ) from None
     return found
 
 
 Register = Callable[[Agent], Agent]
 """What `app.agent("name")` returns: it registers a function and gives it back."""
+RegisterTool = Callable[[Tool], Tool]
+"""What `app.tool("name")` returns."""

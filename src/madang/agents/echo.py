@@ -12,11 +12,13 @@ _WORD = re.compile(r"\S*\s*")
 
 
 def echo(clock: Clock, seconds: float) -> Agent:
-    """Says the question, a word at a time and `seconds` between two."""
+    """Says the question, a word at a time and `seconds` between two; of files alone, their
+    names."""
 
     async def agent(run: AgentRun) -> AsyncIterator[Said]:
         first = True
-        for word in _WORD.findall(run.question):
+        question = run.question or " ".join(file.name for file in run.attachments)
+        for word in _WORD.findall(question):
             if word:
                 if not first and seconds > 0:
                     await clock.sleep(seconds)

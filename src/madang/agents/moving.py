@@ -20,11 +20,12 @@ from madang.agents.carried import Carried, carried, kept
 from madang.agents.keeping import LEASE_SECONDS, Keeping
 from madang.agents.running import Running
 from madang.agents.speech import Speech
+from madang.agents.tracing import SPAN, opened
 from madang.clock import Clock
 from madang.delivery.stream import Stream
 from madang.delivery.streams import Streams
 from madang.model.nouns import Message
-from madang.model.runs import RunEnd, lease_name
+from madang.model.runs import RunEnd, agent_name, lease_name
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import Conflict, MadangError, NotFound, Unavailable
@@ -151,6 +152,17 @@ class Moving:
         message_id = running.message_id
         del self._running[message_id]
         running.voice = None
+        if running.traced is not None:
+            tokens = {"gen_ai.usage.output_tokens": running.tokens or 0}
+            running.traced({"madang.status": "moved", **tokens})
+        log.info(
+            "run moved",
+            run=message_id,
+            trace_id=running.trace_id,
+            agent=agent_name(running.agent_id),
+            status="moved",
+            tokens=running.tokens_used,
+        )
         self.is_back(running)
         far = self._streams.let_go(running.stream, list(running.speech.told.values()))
         leaving = carried(running, far, self._clock.monotonic())
@@ -274,6 +286,7 @@ class Moving:
             return None  # Its end was told meanwhile.
         running = self._hold(found, stream, had.speech(self._most_text))
         had.put_on(running, self._clock.monotonic())
+        running.traced = opened(SPAN, running.trace_id, running.attributes)
         if running.unanswered:
             await self._look_for_answers(running)
         return running

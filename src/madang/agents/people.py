@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import orjson
+
+from madang.agents.fit import fit_json, fit_text
 from madang.agents.protocol import Answer
 from madang.agents.running import Running
-from madang.agents.speech import shallow
 from madang.clock import Clock
 from madang.delivery.streams import Streams
 from madang.model.ids import uuid7
@@ -19,7 +21,14 @@ from madang.model.runs import lease_name
 from madang.ports.bus import Bus
 from madang.ports.store import Store, Writer
 from madang.protocol.errors import Unavailable
-from madang.services.approvals import AskApproval, approvals_of
+from madang.services.approvals import (
+    MOST_DETAILS,
+    MOST_OPTION,
+    MOST_OPTIONS,
+    MOST_QUESTION,
+    AskApproval,
+    approvals_of,
+)
 
 LOOK_SECONDS = 5.0
 """Between two looks whether a person has answered: the bus may have lost it."""
@@ -55,6 +64,7 @@ class People:
         async def ask(
             question: str, options: Sequence[str], details: Mapping[str, Any] | None
         ) -> Answer:
+            asked = _asked(question, options, details)
             request_id = uuid7(self._clock.now())
             answered = running.asked[request_id] = asyncio.get_running_loop().create_future()
             running.told = True
@@ -68,9 +78,7 @@ class People:
                             running.message_id,
                             running.agent_id,
                             request_id,
-                            question,
-                            tuple(options),
-                            None if details is None else shallow(details),
+                            *asked,
                         )
                     )
                     return await self._answered(running, request_id, answered)
@@ -138,3 +146,27 @@ class People:
         """Another node tells that a person has answered a run of this one."""
         self.hear(told["message_id"], told["request_id"], told["found"])
         return True
+
+
+def _asked(
+    question: str, options: Sequence[str], details: Mapping[str, Any] | None
+) -> tuple[str, tuple[str, ...], Mapping[str, Any] | None]:
+    """What is asked, made fit to be kept.
+
+    Raises:
+        TypeError: some of it is no text, or the details are no JSON object.
+        ValueError: there are no options, too many or ones that cannot be told as they are, or
+            too many details.
+    """
+    if not 1 <= len(options) <= MOST_OPTIONS:
+        raise ValueError(f"there are 1 to {MOST_OPTIONS} options, not {len(options)}")
+    for option in options:
+        if not 1 <= len(option) <= MOST_OPTION or fit_text(option) != option:
+            raise ValueError(f"an option is 1 to {MOST_OPTION} characters, not {option!r}")
+    if details is not None:
+        details = fit_json(details)
+        if not isinstance(details, dict):
+            raise TypeError("details are an object of JSON")
+        if len(orjson.dumps(details)) > MOST_DETAILS:
+            raise ValueError(f"details are at most {MOST_DETAILS} bytes of JSON")
+    return fit_text(question)[:MOST_QUESTION], tuple(options), details

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 
 TurnRole = Literal["user", "assistant", "system"]
 StepStatus = Literal["running", "complete", "failed"]
+STEP_STATUSES: tuple[StepStatus, ...] = ("running", "complete", "failed")
 
 
 class AgentFailed(Exception):
@@ -31,13 +32,27 @@ class AgentFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file in a message: its name as people see it, what its bytes are, and how many. `file_url`
+    is its path below the server's address, for whoever has a token of somebody in the session."""
+
+    file_id: str
+    name: str
+    type: str
+    size: int
+    file_url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
-    """One message of the session before the run: who said it, to the agent, and what."""
+    """One message of the session before the run: who said it, to the agent, and what. A message
+    may be its files alone: its `content` is empty then."""
 
     role: TurnRole
     content: str
     user_id: str
     message_id: str
+    attachments: Sequence[Attachment] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +108,8 @@ class Asking(Protocol):
 class AgentRun:
     """What an agent is given: the question, what was said before it, and where it is.
 
-    `turns` end with the question. `trace_id` are 32 hexadecimal digits (W3C Trace Context), the
-    same for all of a session. `metadata` is the session's.
+    `turns` end with the question, whose files are `attachments`. `trace_id` are 32 hexadecimal
+    digits (W3C Trace Context), the same for all of a session. `metadata` is the session's.
     """
 
     message_id: str
@@ -109,6 +124,7 @@ class AgentRun:
     asking: Asking | None = None
     span_id: str = ""
     """Of the run's span, where one is recorded: 16 hexadecimal digits."""
+    attachments: Sequence[Attachment] = ()
 
     async def approve(
         self,
@@ -126,6 +142,36 @@ class AgentRun:
         """The header that passes the trace on (W3C Trace Context, 3.2)."""
         parent = self.span_id or self.message_id.replace("-", "")[-16:]
         return f"00-{self.trace_id}-{parent}-01"
+
+
+class ToolFailed(Exception):
+    """The tool has no result; the model, and people, are told `text`."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What a model calls a tool with, and where: the session, the answer that it is called for, and
+    who has asked. `id` is the call's own."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+    session_id: str
+    message_id: str
+    user_id: str
+    org: str
+    traceparent: str
+
+
+class Tool(Protocol):
+    """An async function does. It returns the result, as text or as what JSON can be made of, or
+    raises `ToolFailed`."""
+
+    async def __call__(self, call: ToolCall, /) -> Any: ...
 
 
 class Agent(Protocol):

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, nullcontext
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any
 
 import structlog
 
 from madang.agents.catalog import Catalog
+from madang.agents.fit import MOST_ERROR, MOST_NOTE, fit_count, fit_text
 from madang.agents.given import given
 from madang.agents.keeping import Keeping
 from madang.agents.moving import Moving
@@ -24,7 +25,7 @@ from madang.agents.protocol import AgentFailed, AskPerson, Said, Step, Usage
 from madang.agents.running import SILENT, Running
 from madang.agents.speech import Speech, TooLong
 from madang.agents.stopping import STOP_SECONDS, Stopping
-from madang.agents.tracing import span
+from madang.agents.tracing import SPAN, Told, opened, span
 from madang.clock import Clock
 from madang.delivery.stream import Stream
 from madang.delivery.streams import Streams
@@ -115,7 +116,7 @@ class Runner:
             clock,
             streams,
             self.keeping,
-            self._hold,
+            self._hold_outside,
             self.cancel,
             grace=grace,
             most_text=most_text,
@@ -170,8 +171,10 @@ class Runner:
         self._running[message.id] = running
         return running
 
-    def _hold_new(self, message: Message) -> Running:
-        return self._hold(message, self._streams.own(message), Speech(self._most_text))
+    def _hold_outside(self, message: Message, stream: Stream, speech: Speech) -> Running:
+        running = self._hold(message, stream, speech)
+        running.traced = opened(SPAN, running.trace_id, running.attributes)
+        return running
 
     def _take_up(self, message: Message) -> None:
         """A run that another node had to leave. Its beginning was told then."""
@@ -184,31 +187,23 @@ class Runner:
     def _start(self, message: Message) -> None:
         if message.id in self._running:
             return
-        running = self._hold_new(message)
+        running = self._hold(message, self._streams.own(message), Speech(self._most_text))
         running.task = self._tasks.start(self._run(running, message), f"run {message.id}")
 
     def adopt(self, message: Message) -> Running:
         """A run of an agent outside, which is connected here."""
         running = self._running.get(message.id)
         if running is None:
-            running = self._hold_new(message)
+            running = self._hold_outside(
+                message, self._streams.own(message), Speech(self._most_text)
+            )
             self._tasks.start(self.keeping.hold(running))
         return running
 
     # One run.
 
     async def _run(self, running: Running, message: Message) -> None:
-        about = {"trace_id": running.trace_id, "run": running.message_id}
-        traced = {
-            "madang.org": running.org_id,
-            "madang.session_id": running.session_id,
-            "madang.message_id": running.message_id,
-            "gen_ai.agent.name": agent_name(running.agent_id),
-        }
-        with (
-            structlog.contextvars.bound_contextvars(**about),
-            span("agent run", running.trace_id, traced) as told,
-        ):
+        with _logged(running), span(SPAN, running.trace_id, running.attributes) as told:
             running.entered = True
             lease = self._tasks.start(self.keeping.hold(running))
             status: RunEnd
@@ -219,8 +214,7 @@ class Runner:
                 if task is not None:
                     task.uncancel()
                 status = running.end or "interrupted"
-            log.info("run ended", status=status, tokens=running.tokens or running.said)
-            told({"madang.status": status, "gen_ai.usage.output_tokens": running.tokens or 0})
+            _tell_end(running, status, told)
             await self.finish(running, status)
             await lease
 
@@ -237,9 +231,10 @@ class Runner:
                         return await self._listen(running, said)
                 except AgentFailed as failure:
                     wait = failure.retry_after
-                    if wait is None or wait > LONGEST_RETRY or running.told or tries == MOST_TRIES:
+                    soon = wait is not None and 0 <= wait <= LONGEST_RETRY
+                    if not soon or running.told or tries == MOST_TRIES:
                         return self._fail(running, failure.text)
-                    await self._clock.sleep(wait)
+                    await self._clock.sleep(wait or 0.0)
         except TooLong:
             return self._fail(running, "The answer is too long")
         except TimeoutError:
@@ -277,11 +272,15 @@ class Runner:
             case Step():
                 self.step(running, one)
             case Usage():
-                running.tokens = one.tokens
+                running.tokens = fit_count(one.tokens)
             case AskPerson():
                 running.told = True
                 write = HandOver(
-                    running.org_id, running.session_id, running.agent_id, ANYBODY, one.note
+                    running.org_id,
+                    running.session_id,
+                    running.agent_id,
+                    ANYBODY,
+                    None if one.note is None else fit_text(one.note)[:MOST_NOTE],
                 )
                 with nullcontext() if running.patience is None else running.patience.paused():
                     await self._writer.write(write)
@@ -323,7 +322,7 @@ class Runner:
             self._streams.step(running.stream, news)
 
     def _fail(self, running: Running, text: str) -> RunEnd:
-        running.metadata["error"] = text
+        running.metadata["error"] = fit_text(str(text))[:MOST_ERROR]
         return "failed"
 
     # Ends.
@@ -375,12 +374,18 @@ class Runner:
             self._tasks.start(self.keeping.let_go(running.message_id))
         return ended
 
+    async def _finish_outside(self, running: Running, end: RunEnd) -> None:
+        with _logged(running):
+            if running.traced is not None:
+                _tell_end(running, end, running.traced)
+            await self.finish(running, end)
+
     def cancel(self, running: Running, end: RunEnd) -> None:
         """End it soon, so."""
         if running.end is None:
             running.end = end
             if running.task is None:
-                self._tasks.start(self.finish(running, end))
+                self._tasks.start(self._finish_outside(running, end))
             elif running.entered:
                 running.task.cancel()
             # Else it finds its end when it begins: a task that is cancelled before is never run.
@@ -396,6 +401,21 @@ class Runner:
         if running:
             await asyncio.wait([one.done for one in running], timeout=STOP_SECONDS)
         await self._tasks.close()
+
+
+def _logged(running: Running) -> AbstractContextManager[Any]:
+    """Log lines say which run they are about."""
+    return structlog.contextvars.bound_contextvars(
+        trace_id=running.trace_id, run=running.message_id
+    )
+
+
+def _tell_end(running: Running, status: RunEnd, told: Told) -> None:
+    """In the log, and to the run's span."""
+    tokens = running.said if running.tokens is None else running.tokens
+    why = {"why": running.metadata["error"]} if "error" in running.metadata else {}
+    log.info("run ended", agent=agent_name(running.agent_id), status=status, tokens=tokens, **why)
+    told({"madang.status": status, "gen_ai.usage.output_tokens": running.tokens or 0})
 
 
 def _left(_: Any, error: MadangError | None) -> None:

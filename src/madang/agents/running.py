@@ -9,9 +9,10 @@ from typing import Any
 from madang.agents.patience import Patience
 from madang.agents.protocol import Answer
 from madang.agents.speech import Speech
+from madang.agents.tracing import Told
 from madang.clock import Timer
 from madang.delivery.stream import Stream
-from madang.model.runs import RunEnd
+from madang.model.runs import RunEnd, agent_name
 from madang.services.runs import Ended
 
 SILENT = "The agent said nothing for too long"
@@ -47,6 +48,8 @@ class Running:
     signed: float = 0.0
     patience: Patience | None = None
     asked: dict[str, asyncio.Future[Answer]] = field(default_factory=dict)
+    traced: Told | None = None
+    """Of an agent outside: ends the run's span."""
     voice: object = None
     """Of an agent outside: which of its connections goes on with it, the newest; None while it is
     waited for."""
@@ -83,6 +86,16 @@ class Running:
         if self.unanswered:
             return False
         return now - self.begun - self.waited > run_seconds or now - self.spoke > idle_seconds
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What its span says of it."""
+        return {
+            "madang.org": self.org_id,
+            "madang.session_id": self.session_id,
+            "madang.message_id": self.message_id,
+            "gen_ai.agent.name": agent_name(self.agent_id),
+        }
 
     @property
     def length(self) -> int:

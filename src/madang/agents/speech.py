@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from madang.agents.protocol import Step
+from madang.agents.fit import fit_text, shallow
+from madang.agents.protocol import STEP_STATUSES, Step
 
 MOST_STEPS = 200
 MOST_STEP_TEXT = 32_768
@@ -17,9 +18,6 @@ MOST_STEP_JSON = 8_192
 """Bytes of a step's input or output as JSON."""
 MOST_RETOLD = 50_000
 """Changes of a run's steps, those not counted by which only a step's text goes on."""
-MOST_DEPTH = 32
-"""Levels of nesting in what agents say as JSON, as in what clients send: it is told inside of other
-JSON, and no encoder's limit is near."""
 MOST_OF_STEPS = 200_000
 """Characters of the texts of all steps together, and of what goes in and out of tools: they are
 kept beside the answer, and told to everybody who comes to it."""
@@ -133,16 +131,19 @@ class Speech:
 
         Raises:
             TooLong: there are as many steps, or as many changes of them, as there may be.
+            TypeError: it is in no state that a step can be in.
         """
-        name = _clean(step.id)[:100]
+        if step.status not in STEP_STATUSES:
+            raise TypeError(f"a step is {', '.join(STEP_STATUSES)}, not {step.status!r}")
+        name = fit_text(step.id)[:100]
         before = self._steps.get(name)
         if len(self._steps) >= MOST_STEPS if before is None else self._retold >= MOST_RETOLD:
             raise TooLong("")
         step = replace(
             step,
             id=name,
-            kind=_clean(step.kind)[:50],
-            name=None if step.name is None else _clean(step.name)[:200],
+            kind=fit_text(step.kind)[:50],
+            name=None if step.name is None else fit_text(step.name)[:200],
             input=self._paid((name, "input"), step.input),
             output=self._paid((name, "output"), step.output),
         )
@@ -150,7 +151,7 @@ class Speech:
         text = None
         if step.content is not None or (before is not None and before.content is not None):
             room = min(MOST_STEP_TEXT - len(had), self._steps_left)
-            more = _clean(step.content or "")[: max(0, room)]
+            more = fit_text(step.content or "")[: max(0, room)]
             self._steps_left -= len(more)
             text = had + more
         offset = len(had)
@@ -190,19 +191,6 @@ class Speech:
         if len(text) <= most:
             return shallow(orjson.loads(text))
         return text[:most].decode("utf-8", "ignore") + "…"
-
-
-def shallow(value: Any, levels: int = MOST_DEPTH) -> Any:
-    """The value, with "…" for what lies deeper than so many levels."""
-    if isinstance(value, Mapping):
-        if value and levels <= 1:
-            return "…"
-        return {name: shallow(item, levels - 1) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        if value and levels <= 1:
-            return "…"
-        return [shallow(item, levels - 1) for item in value]
-    return value
 
 
 def step_told(number: int, step: Step) -> dict[str, Any]:
@@ -247,11 +235,3 @@ _LARGE = frozenset({"content", "input", "output"})
 def _differ(one: Any, other: Any) -> bool:
     """As JSON: there, 1 and true differ."""
     return orjson.dumps(one) != orjson.dumps(other)
-
-
-def _clean(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text.replace("\0", "\ufffd")

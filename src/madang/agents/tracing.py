@@ -12,8 +12,25 @@ try:
 except ImportError:  # pragma: no cover - the suite has it
     trace = None  # type: ignore[assignment]
 
+SPAN = "agent run"
+"""Of a run; of one that moves, one on each of its nodes."""
 Told = Callable[[Mapping[str, Any]], None]
 """Adds attributes to a span."""
+
+
+def opened(name: str, trace_id: str, attributes: Mapping[str, Any]) -> Told:
+    """Open a span as `span` does, under which nothing else is told; who calls what this returns,
+    with the last attributes, ends it."""
+    if trace is None or len(trace_id) != 32:
+        return lambda _: None
+    tracer = trace.get_tracer("madang")
+    found = tracer.start_span(name, _session(trace_id), attributes=dict(attributes))
+
+    def end(more: Mapping[str, Any]) -> None:
+        found.set_attributes(dict(more))
+        found.end()
+
+    return end
 
 
 @contextmanager
@@ -23,17 +40,21 @@ def span(name: str, trace_id: str, attributes: Mapping[str, Any]) -> Iterator[To
     if trace is None or len(trace_id) != 32:
         yield lambda _: None
         return
-    # The session itself is no span: all of its runs hang under one that nobody records.
+    tracer = trace.get_tracer("madang")
+    context = _session(trace_id)
+    with tracer.start_as_current_span(name, context, attributes=dict(attributes)) as found:
+        yield lambda more: found.set_attributes(dict(more))
+
+
+def _session(trace_id: str) -> Any:
+    """The session itself is no span: all of its runs hang under one that nobody records."""
     session = trace.SpanContext(
         int(trace_id, 16),
         int(trace_id[16:], 16) or 1,
         is_remote=True,
         trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED),
     )
-    context = trace.set_span_in_context(trace.NonRecordingSpan(session))
-    tracer = trace.get_tracer("madang")
-    with tracer.start_as_current_span(name, context, attributes=dict(attributes)) as found:
-        yield lambda more: found.set_attributes(dict(more))
+    return trace.set_span_in_context(trace.NonRecordingSpan(session))
 
 
 def span_id() -> str:

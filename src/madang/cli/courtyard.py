@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import httpx
 
 API = "/api/v1/messenger"
+AGENTS = "/api/chat"
+ECHO = "agent:echo"
+"""The user id of the agent that is built in."""
 MARK = "demo"
 """The metadata field that says which of our conversations one is."""
 
@@ -26,7 +29,11 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A conversation: its first person makes it, lines are (user id, text)."""
+    """A conversation: its first person makes it, lines are (user id, text).
+
+    One of the kind `agent` is a session with the echo, who says its lines itself, as answers to
+    those before them.
+    """
 
     key: str
     kind: str
@@ -67,6 +74,18 @@ SCENES = (
             ("minji", "네, 그때 봐요 👋"),
         ),
     ),
+    Scene(
+        "echo",
+        "agent",
+        "메아리에게 · Ask the echo",
+        ("minji", "jisoo"),
+        (
+            ("minji", "마당에 누구 있어요? Is anybody in the courtyard?"),
+            (ECHO, "마당에 누구 있어요? Is anybody in the courtyard?"),
+            # Whoever speaks to a person asks no agent.
+            ("jisoo", "@minji 정말 메아리네요! Word for word 😄"),
+        ),
+    ),
     # Last, so that it is on top of everybody's list: all of them are in it.
     Scene(
         "launch",
@@ -98,25 +117,45 @@ def furnish(base: str, tokens: Mapping[str, str]) -> int:
         for scene in SCENES:
             conversation = _find(http, scene, tokens) or _make(http, scene, tokens)
             for number, (sender, text) in enumerate(scene.lines, start=1):
+                if sender == ECHO:
+                    continue
                 answer = http.post(
-                    f"{API}/conversations/{conversation}/messages",
+                    _messages(scene, conversation),
                     json={"content": text},
                     headers=_as(tokens[sender]) | {"Idempotency-Key": f"{scene.key}-{number}"},
                 )
                 # Somebody who plays with the demo may have left a group: then its line is not said.
                 if answer.status_code not in (403, 404, 409):
                     answer.raise_for_status()
+                    for run in answer.json().get("runs", ()):
+                        _hear_out(http, run, tokens[sender])
                 fresh += answer.status_code == 201
     return fresh
 
 
+def _messages(scene: Scene, conversation: str) -> str:
+    if scene.kind == "agent":
+        return f"{AGENTS}/sessions/{conversation}/messages"
+    return f"{API}/conversations/{conversation}/messages"
+
+
+def _hear_out(http: httpx.Client, run: str, token: str) -> None:
+    """Wait for an answer's end: what is said next comes after it."""
+    with http.stream("GET", f"{AGENTS}/runs/{run}/stream", headers=_as(token)) as events:
+        for _ in events.iter_bytes():
+            pass
+
+
 def _find(http: httpx.Client, scene: Scene, tokens: Mapping[str, str]) -> str | None:
+    headers = _as(tokens[scene.people[0]])
+    if scene.kind == "agent":
+        return _find_session(http, scene, headers)
     page: str | None = None
     while True:
         answer = http.get(
             f"{API}/conversations",
             params={"page": page} if page else {},
-            headers=_as(tokens[scene.people[0]]),
+            headers=headers,
         )
         listed = answer.raise_for_status().json()
         for conversation in listed["conversations"]:
@@ -127,15 +166,30 @@ def _find(http: httpx.Client, scene: Scene, tokens: Mapping[str, str]) -> str | 
             return None
 
 
+def _find_session(http: httpx.Client, scene: Scene, headers: Mapping[str, str]) -> str | None:
+    offset, more = 0, True
+    while more:
+        answer = http.get(f"{AGENTS}/sessions", params={"offset": offset}, headers=headers)
+        listed = answer.raise_for_status().json()
+        for line in listed["sessions"]:
+            # What a list says of a session leaves its metadata out.
+            session = http.get(f"{AGENTS}/sessions/{line['session_id']}", headers=headers)
+            if (session.raise_for_status().json()["metadata"] or {}).get(MARK) == scene.key:
+                return str(line["session_id"])
+        offset, more = offset + len(listed["sessions"]), listed["has_more"]
+    return None
+
+
 def _make(http: httpx.Client, scene: Scene, tokens: Mapping[str, str]) -> str:
-    body = {
-        "kind": scene.kind,
-        "participant_ids": list(scene.people[1:]),
-        "metadata": {MARK: scene.key},
-    }
+    body = {"participant_ids": list(scene.people[1:]), "metadata": {MARK: scene.key}}
     if scene.title is not None:
         body["title"] = scene.title
-    answer = http.post(f"{API}/conversations", json=body, headers=_as(tokens[scene.people[0]]))
+    headers = _as(tokens[scene.people[0]])
+    if scene.kind == "agent":
+        asked = {**body, "agent_id": ECHO.removeprefix("agent:")}
+        answer = http.post(f"{AGENTS}/sessions", json=asked, headers=headers)
+        return str(answer.raise_for_status().json()["session_id"])
+    answer = http.post(f"{API}/conversations", json={**body, "kind": scene.kind}, headers=headers)
     return str(answer.raise_for_status().json()["id"])
 
 

@@ -1,7 +1,9 @@
 /** The open conversation: its head, the timeline, who is typing, and the composer. */
+import { isAnswer } from './answers.js';
 import { composer } from './composer.js';
 import { nameOf, titleOf, uid } from './conversations.js';
 import { avatar, fill, h, iconButton, oncePerFrame, place, setText } from './dom.js';
+import { attachments, uploadLine } from './file-view.js';
 import { dayName, nameList, shortWhen, t } from './i18n.js';
 import { letterLine, messageLine, messageTools } from './message-view.js';
 
@@ -27,6 +29,7 @@ export function chatView(session, on) {
   const jump = h('button', { type: 'button', class: 'jump', hidden: true, onclick: () => toEnd() }, t('newMessages'));
   const typing = h('p', { class: 'typing', role: 'status', 'aria-live': 'polite' });
   const writer = composer(session);
+  const files = attachments(session, scroller);
   const start = h('button', { type: 'button', class: 'button primary', onclick: () => on.onNew() }, t('startOne'));
   const emptyTitle = h('h2', {});
   const empty = h('div', { class: 'chat-empty' }, h('img', { src: 'mark.svg', alt: '', width: '56', height: '56' }), emptyTitle, h('p', {}, t('pickHint')), start);
@@ -44,6 +47,7 @@ export function chatView(session, on) {
       session.command({ type: mine ? 'reaction.remove' : 'reaction.add', message_id: message.id, emoji });
     },
     onChoose: (message) => { hideTools(); session.choose(message); on.onAct(); },
+    file: (file) => files.line(file),
     onJump: (id) => {
       const node = drawn.get(id)?.node;
       node?.scrollIntoView({ block: 'center' });
@@ -68,7 +72,18 @@ export function chatView(session, on) {
   list.addEventListener('focusin', showTools);
   list.addEventListener('click', (event) => { if (!(event.target instanceof Element && event.target.closest('.message-tools'))) showTools(event); });
   // A finger leaves nothing when it is lifted: the next touch elsewhere puts the tools away.
-  const onPress = (event) => { if (toolsOn && !(event.target instanceof Node && toolsOn.contains(event.target))) hideTools(); };
+  let pressedTools = false;
+  const onPress = (event) => {
+    pressedTools = event.target instanceof Element && Boolean(event.target.closest('.message-tools'));
+    if (toolsOn && !(event.target instanceof Node && toolsOn.contains(event.target))) hideTools();
+  };
+  // The touch that brings the tools out may end on one of them: it was not meant.
+  list.addEventListener('click', (event) => {
+    if (event.detail > 0 && !pressedTools && event.target instanceof Element && event.target.closest('.message-tools')) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    }
+  }, true);
   document.addEventListener('pointerdown', onPress);
   // A click leaves the focus behind, a keyboard shows where it is: only that keeps the tools.
   list.addEventListener('pointerleave', (event) => { if (event.pointerType !== 'touch' && !toolsOn?.matches(':focus-visible, :has(:focus-visible)')) hideTools(); });
@@ -124,12 +139,14 @@ export function chatView(session, on) {
     const live = session.line.phase === 'live';
     const status = direct ? session.state.presence.get(uid(others[0].user_id)) : undefined;
     const shown = live ? status?.status ?? 'offline' : 'unknown';
+    const withAgent = about.kind === 'agent';
     const name = titleOf(session.state, about) || t(about.kind === 'inbox' ? 'inbox' : 'group');
+    const names = nameList(about.participants.map((p) => (uid(p.user_id) === session.me ? t('you') : nameOf(session.state, p.user_id, about))).slice(0, 6));
     const here = (p) => (session.state.presence.get(uid(p.user_id))?.status ?? 'offline') !== 'offline';
     const below = direct
       ? [live ? t(`status${capital(shown)}`) : '', status?.status === 'offline' && status.last_seen ? t('lastSeen', { when: shortWhen(status.last_seen) }) : ''].filter(Boolean).join(' · ')
-      : `${t('members', { n: about.participants.length })} · ${nameList(about.participants.map((p) => (uid(p.user_id) === session.me ? t('you') : nameOf(session.state, p.user_id, about))).slice(0, 6))}`;
-    fill(head, iconButton('back', t('back'), on.onBack, { class: 'back' }), avatar(name, direct ? shown : undefined),
+      : withAgent ? names : `${t('members', { n: about.participants.length })} · ${names}`;
+    fill(head, iconButton('back', t('back'), on.onBack, { class: 'back' }), avatar(name, direct ? shown : undefined, withAgent),
       h('div', { class: 'chat-title' }, h('h2', {}, name), h('p', { title: below }, below)),
       direct ? null : h('div', { class: 'faces' }, others.filter(here).slice(0, 5).map((p) => avatar(nameOf(session.state, p.user_id, about), session.state.presence.get(uid(p.user_id))?.status))),
       about.status === 'archived' ? h('span', { class: 'tag' }, t('archived')) : null);
@@ -171,9 +188,10 @@ export function chatView(session, on) {
         above = null;
         nodes.push(keep(`day ${day}`, [day], () => h('li', { class: 'day' }, h('span', {}, day))));
       }
-      const follows = Boolean(above && item.message && uid(above.sender_id) === uid(item.message.sender_id) && Date.parse(item.message.created_at) - Date.parse(above.created_at) < TOGETHER_MS);
+      const follows = Boolean(above && item.message && !item.message.metadata?.alternative_of && uid(above.sender_id) === uid(item.message.sender_id) && Date.parse(item.message.created_at) - Date.parse(above.created_at) < TOGETHER_MS);
+      const answersAbove = Boolean(above && isAnswer(item.message) && item.message.reply_to_id === above.id);
       above = item.message && item.message.sender_type !== 'system' ? item.message : null;
-      const node = keep(item.id, [item.message ?? item.event, follows, quotedOf(item.message)], () => messageLine(session, item, follows, handlers));
+      const node = keep(item.id, [item.message ?? item.event, follows, quotedOf(item.message), answersAbove, session.state.agents], () => messageLine(session, item, follows, handlers, answersAbove));
       node.classList.toggle('chosen', Boolean(session.message && session.message.id === item.id));
       nodes.push(node);
       const names = readers.get(item.id);
@@ -182,6 +200,9 @@ export function chatView(session, on) {
     for (const letter of session.outbox) {
       if (letter.conversation_id !== entry.about.id) continue;
       nodes.push(keep(`letter ${letter.client_id}`, [letter, session.line.phase === 'live'], () => letterLine(session, letter)));
+    }
+    for (const upload of session.files.uploads) {
+      if (upload.conversation_id === entry.about.id) nodes.push(keep(`upload ${upload.client_id}`, [upload], () => uploadLine(session, upload)));
     }
     if (entry.loaded && !nodes.length) nodes.push(keep('empty', [], () => h('li', { class: 'notice' }, t('noMessages'))));
     for (const key of drawn.keys()) if (!used.has(key)) drawn.delete(key);
@@ -206,12 +227,13 @@ export function chatView(session, on) {
       // Nothing of a conversation that was closed or taken away stays in the page.
       hideTools();
       drawn.clear();
+      files.forget();
       fill(list);
       drawnFor = '';
       return;
     }
     const fresh = entry.about.id !== drawnFor;
-    if (fresh) { drawn.clear(); hideTools(); atEnd = true; jump.hidden = true; drawnFor = entry.about.id; }
+    if (fresh) { drawn.clear(); files.forget(); hideTools(); atEnd = true; jump.hidden = true; drawnFor = entry.about.id; }
     const lastBefore = list.lastElementChild;
     drawHead(entry.about);
     older.hidden = !entry.loaded || !entry.items.some((item) => item.message);
@@ -235,6 +257,7 @@ export function chatView(session, on) {
     focus() { draw(); writer.focus(); },
     dispose() {
       unwatch();
+      files.forget();
       resized.disconnect();
       removeEventListener('focus', onFocus);
       document.removeEventListener('visibilitychange', onFocus);

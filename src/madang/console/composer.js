@@ -1,7 +1,9 @@
 /** Where messages are written: Enter sends, Shift+Enter makes a line, a composition is never cut. */
+import { attaching } from './attaching.js';
 import { nameOf } from './conversations.js';
 import { fill, h, icon, iconButton, setText } from './dom.js';
 import { t } from './i18n.js';
+import { previewOf } from './preview.js';
 
 const TALLEST_PX = 180;
 
@@ -16,11 +18,13 @@ export function composer(session) {
   const button = h('button', { type: 'submit', class: 'send', 'aria-label': t('send'), title: t('send') }, icon('send'));
   const above = h('div', { class: 'composer-about', hidden: true });
   const closed = h('p', { class: 'composer-closed', hidden: true });
-  const form = h('form', { class: 'composer-form', onsubmit: submit }, area, button);
-  const element = h('div', { class: 'composer' }, above, form, closed);
+  const files = attaching(session, () => area.focus());
+  const form = h('form', { class: 'composer-form', onsubmit: submit }, files.button, area, button);
+  const element = h('div', { class: 'composer' }, above, files.chips, form, closed, files.input);
 
   area.addEventListener('compositionstart', () => { composing = true; });
   area.addEventListener('compositionend', () => { composing = false; });
+  area.addEventListener('paste', files.paste);
   area.addEventListener('blur', () => session.typing(false));
   area.addEventListener('input', () => {
     grow();
@@ -48,10 +52,12 @@ export function composer(session) {
   function submit(event) {
     event.preventDefault();
     const text = area.value.trim();
-    if (!text || composing) return;
-    if (about?.kind === 'edit') {
+    const editing = about?.kind === 'edit';
+    if (!text && (editing || !files.any) || composing) return;
+    if (editing) {
       if (!session.command({ type: 'message.edit', message_id: about.message.id, content: text })) return;
-    } else session.write(text, about?.message.id);
+    } else if (files.any) files.send(text, about?.message.id);
+    else session.write(text, about?.message.id);
     area.value = '';
     if (session.selected) session.drafts.delete(session.selected);
     session.typing(false);
@@ -66,11 +72,12 @@ export function composer(session) {
     if (next?.kind === 'edit') area.value = next.message.content;
     else if (wasEditing) area.value = '';
     above.hidden = !next;
+    files.offer(session.entry?.about.kind, next?.kind === 'edit');
     if (next) {
       const conversation = session.entry?.about;
       fill(above, icon(next.kind === 'edit' ? 'edit' : 'reply'),
         h('strong', {}, next.kind === 'edit' ? t('editing') : t('replyingTo', { name: nameOf(session.state, next.message.sender_id, conversation) })),
-        h('span', {}, String(next.message.content).slice(0, 120)),
+        h('span', {}, previewOf(next.message).slice(0, 120)),
         iconButton('close', t('cancel'), () => { set(null); area.focus(); }));
     }
     grow();
@@ -87,10 +94,12 @@ export function composer(session) {
         drawnFor = id;
         set(null);
         area.value = session.drafts.get(id) ?? '';
+        files.draw();
         queueMicrotask(grow);
       }
       const shut = conversation?.status === 'archived' ? t('readOnly') : conversation?.kind === 'inbox' ? t('inboxReadOnly') : '';
       form.hidden = Boolean(shut);
+      files.chips.hidden ||= form.hidden;
       closed.hidden = !shut;
       setText(closed, shut);
     },

@@ -19,6 +19,7 @@
  * @property {Map<string, {status: string, last_seen?: string}>} presence
  * @property {Map<string, Map<string, number>>} typing    conversation → user → when it was said
  * @property {Set<string>} stale                          conversations to be read again over REST
+ * @property {Map<string, string>} agents                 user id → what the agent is called
  */
 import { conversationOf } from './protocol.js';
 
@@ -31,7 +32,7 @@ export const uid = (id) => String(id ?? '');
 
 /** @param {string} me @returns {State} */
 export function emptyState(me = '') {
-  return { me, cursor: 0, conversations: new Map(), presence: new Map(), typing: new Map(), stale: new Set() };
+  return { me, cursor: 0, conversations: new Map(), presence: new Map(), typing: new Map(), stale: new Set(), agents: new Map() };
 }
 
 /** @param {Conversation} about @returns {Entry} */
@@ -98,6 +99,7 @@ function aboutAfter(entry, frame, me) {
       if (uid(frame.data?.sender_id) !== me) about.unread_count = (about.unread_count ?? 0) + 1;
       break;
     }
+    case 'run.ended': case 'approval_request': case 'approval_answer':
     case 'message.edited':
       if (last && last.id === frame.message_id) about.last_message = { ...last, ...frame.data };
       break;
@@ -147,7 +149,9 @@ function tombstone(message, frame) {
   return { ...message, content: '', attachments: [], reactions: {}, deleted_at: at };
 }
 
-const OF_A_MESSAGE = new Set(['message.edited', 'message.deleted', 'message.read', 'reaction.added', 'reaction.removed']);
+const OF_A_MESSAGE = new Set(['message.edited', 'message.deleted', 'message.read', 'reaction.added', 'reaction.removed', 'run.ended', 'approval_request', 'approval_answer']);
+/** Those that carry the message as it is now. */
+const WITH_MESSAGE = new Set(['message.edited', 'run.ended', 'approval_request', 'approval_answer']);
 
 /** What an event does to the timeline; repeating it changes nothing.
  * @param {Item[]} items @param {Frame} frame @param {boolean} loaded @returns {Item[]} */
@@ -155,7 +159,8 @@ function itemsAfter(items, frame, loaded) {
   if (frame.type === 'message.new') {
     return loaded && frame.data ? upsert(items, messageItem(frame.data, frame.seq)) : items;
   }
-  if (!OF_A_MESSAGE.has(frame.type)) {
+  // An answer that waited for its turn and never began has no message: its end is a line of its own.
+  if (!OF_A_MESSAGE.has(frame.type) || frame.type === 'run.ended' && !frame.data) {
     if (!loaded || frame.type === 'conversation.updated' && !frame.data?.title) return items;
     return upsert(items, { seq: frame.seq, id: `event-${frame.seq}`, event: frame });
   }
@@ -169,7 +174,7 @@ function itemsAfter(items, frame, loaded) {
 
 /** @param {Message} message @param {Frame} frame @returns {Message} */
 function changed(message, frame) {
-  if (frame.type === 'message.edited') return { ...message, ...frame.data };
+  if (WITH_MESSAGE.has(frame.type)) return { ...message, ...frame.data };
   if (frame.type === 'message.deleted') return tombstone(message, frame);
   const users = (message.reactions?.[frame.emoji] ?? []).filter((id) => uid(id) !== uid(frame.user_id));
   if (frame.type === 'reaction.added') users.push(frame.user_id);
@@ -306,10 +311,13 @@ export function listed(state) {
   return [...state.conversations.values()].sort((a, b) => (when(a) < when(b) ? 1 : when(a) > when(b) ? -1 : 0));
 }
 
+/** The user id of an agent that the server itself runs begins with this. */
+const AGENT_PREFIX = /^agent:/;
+
 /** @param {State} state @param {string} userId @param {Conversation} [about] */
 export function nameOf(state, userId, about) {
   const seat = about?.participants?.find((p) => uid(p.user_id) === uid(userId));
-  return seat?.nickname || seat?.name || uid(userId);
+  return seat?.nickname || seat?.name || state.agents.get(uid(userId)) || uid(userId).replace(AGENT_PREFIX, '');
 }
 
 /** What a conversation is called for this user. @param {State} state @param {Conversation} about */

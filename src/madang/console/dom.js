@@ -62,7 +62,8 @@ const ICONS = {
   sun: 'M10 13a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM10 2v2M10 16v2M2 10h2M16 10h2M4.500 4.500l1.300 1.300M14.200 14.200l1.300 1.300M4.500 15.500l1.300-1.300M14.200 5.800l1.300-1.300',
   moon: 'M16 12A7 7 0 0 1 8 4a6.500 6.500 0 1 0 8 8z', auto: 'M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM10 3v14M12.500 4v12M15 6v8',
   plug: 'M7 3v4M13 3v4M5 7h10v3a5 5 0 0 1-10 0zM10 15v3', tools: 'M3 5h14v10H3zM3 8.500h14M6 12h4', down: 'M5 8l5 5 5-5', check: 'M4 10.500l4 4 8-9',
-  clock: 'M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM10 6v4l2.500 2', bolt: 'M11 3l-6 8h5l-1 6 6-8h-5z',
+  clock: 'M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM10 6v4l2.500 2', stop: 'M6 6h8v8H6z', clip: 'M14.500 9.500l-5 5a3 3 0 0 1-4.300-4.300l6-6a2 2 0 0 1 2.900 2.900l-5.700 5.700a1 1 0 0 1-1.400-1.400l4.800-4.800',
+  file: 'M6 3h5l4 4v10H6zM11 3v4h4', save: 'M10 4v8M6.500 9l3.500 3.500L13.500 9M5 16h10', bolt: 'M11 3l-6 8h5l-1 6 6-8h-5z',
 };
 
 /** A decorative icon; the button around it carries the label. @param {keyof typeof ICONS} name */
@@ -83,12 +84,12 @@ export function iconButton(name, label, onclick, props = {}) {
   return h('button', { type: 'button', title: label, 'aria-label': label, ...props, class: `icon-button ${props.class ?? ''}`, onclick }, icon(name));
 }
 
-/** A round initial in one of eight calm colours, always the same for the same user.
- * @param {string} name @param {string} [status] */
-export function avatar(name, status) {
+/** A round initial in one of eight calm colours, always the same for the same user; an agent's has corners.
+ * @param {string} name @param {string} [status] @param {boolean} [agent] */
+export function avatar(name, status, agent = false) {
   let sum = 0;
   for (const char of name) sum = (sum * 31 + char.codePointAt(0)) >>> 0;
-  return h('span', { class: 'avatar', 'aria-hidden': 'true', dataset: { hue: sum % 8, ...(status ? { status } : {}) } }, [...name][0]?.toUpperCase() ?? '?');
+  return h('span', { class: agent ? 'avatar agent' : 'avatar', 'aria-hidden': 'true', dataset: { hue: sum % 8, ...(status ? { status } : {}) } }, [...name][0]?.toUpperCase() ?? '?');
 }
 
 /** Call `draw` at most once per animation frame, and in a hidden tab too, only less often.

@@ -130,11 +130,12 @@ export function framesView(session, on) {
   }
 
   const redraw = oncePerFrame(() => { if (element.isConnected) draw(); });
-  const unwatch = session.watch(redraw);
+  // The log also hears of what changes nothing else, such as each piece of an answer.
+  const unwatch = [session.watch(redraw), log.watch(redraw)];
   const resized = new ResizeObserver(redraw);
   resized.observe(scroller);
   draw();
-  return { element, dispose() { unwatch(); resized.disconnect(); } };
+  return { element, dispose() { for (const undo of unwatch) undo(); resized.disconnect(); } };
 }
 
 /** @param {string} text */

@@ -39,6 +39,7 @@ export class FrameLog {
   /** @type {Filter} */ #filter = NO_FILTER;
   #bytes = 0;
   #count = 0;
+  /** @type {Set<() => void>} */ #watchers = new Set();
   paused = false;
   /** Rows that came while paused and would be shown. */
   waiting = 0;
@@ -48,8 +49,20 @@ export class FrameLog {
   get shown() { return this.#shown; }
   get count() { return this.#count; }
 
+  /** Call `watcher` after every row; the answer ends it. @param {() => void} watcher */
+  watch(watcher) {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
   /** @param {Row['direction']} direction @param {string} text @param {string} [type] @param {number} [at] */
   push(direction, text, type = typeOf(text), at = Date.now()) {
+    this.#add(direction, text, type, at);
+    for (const watcher of this.#watchers) watcher();
+  }
+
+  /** @param {Row['direction']} direction @param {string} text @param {string} type @param {number} at */
+  #add(direction, text, type, at) {
     const row = { n: (this.#count += 1), at, direction, type, size: byteSize(text), text };
     this.rows.push(row);
     this.types.add(type);

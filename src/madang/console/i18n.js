@@ -54,6 +54,14 @@ export function shortWhen(iso) {
   return new Intl.DateTimeFormat(language, { month: 'short', day: 'numeric' }).format(date);
 }
 
+/** A number of bytes as people say it: 1024 make a kilobyte. @param {number} bytes */
+export function fileSize(bytes) {
+  if (bytes < 1024) return t('bytes', { n: bytes });
+  const step = bytes < 1024 * 1024 ? 1 : 2;
+  const maximumFractionDigits = bytes < 10 * 1024 ** step ? 1 : 0;
+  return `${new Intl.NumberFormat(language, { maximumFractionDigits }).format(bytes / 1024 ** step)} ${['', 'KB', 'MB'][step]}`;
+}
+
 /** Names joined as the language does. @param {string[]} names */
 export const nameList = (names) => new Intl.ListFormat(language, { type: 'conjunction' }).format(names);
 

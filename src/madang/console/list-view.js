@@ -2,7 +2,8 @@
 import { listed, nameOf, titleOf, uid } from './conversations.js';
 import { avatar, fill, h, iconButton, oncePerFrame } from './dom.js';
 import { shortWhen, t } from './i18n.js';
-import { splitList } from './actions.js';
+import { newConversation } from './new-conversation.js';
+import { previewOf } from './preview.js';
 
 /** @param {import('./session.js').Session} session @param {{onOpen: () => void}} on */
 export function listView(session, on) {
@@ -33,7 +34,7 @@ export function listView(session, on) {
       const letter = session.outbox.findLast((one) => one.conversation_id === about.id);
       const typing = [...(session.state.typing.get(about.id)?.keys() ?? [])].filter((user) => user !== session.me).join();
       const open = about.id === session.selected;
-      const of = [about, status, typing, open, letter];
+      const of = [about, status, typing, open, letter, session.state.agents];
       const old = drawn.get(about.id);
       if (old && old.of.every((value, n) => value === of[n])) return old.node;
       const node = item(about, status, typing, open, letter);
@@ -48,11 +49,11 @@ export function listView(session, on) {
   function item(about, status, typing, open, letter) {
     const name = titleOf(session.state, about) || t(about.kind === 'inbox' ? 'inbox' : 'group');
     const last = about.last_message;
-    const by = last && uid(last.sender_id) === session.me ? `${t('you')}: ` : last && about.kind === 'group' ? `${nameOf(session.state, last.sender_id, about)}: ` : '';
-    const line = typing ? t('typingOne', { a: typing.split(',')[0] }) : letter ? `${t('you')}: ${letter.content}` : !last ? t(about.kind === 'inbox' ? 'inboxReadOnly' : 'noMessages') : last.deleted_at ? t('deleted') : by + last.content;
+    const by = last && uid(last.sender_id) === session.me ? `${t('you')}: ` : last && (about.kind === 'group' || about.kind === 'agent') ? `${nameOf(session.state, last.sender_id, about)}: ` : '';
+    const line = typing ? t('typingOne', { a: typing.split(',')[0] }) : letter ? `${t('you')}: ${letter.content}` : !last ? t(about.kind === 'inbox' ? 'inboxReadOnly' : 'noMessages') : last.deleted_at ? t('deleted') : by + previewOf(last);
     return h('li', {},
       h('button', { type: 'button', class: 'conversation', 'aria-current': open ? 'true' : null, dataset: { id: about.id }, onclick: () => { session.select(about.id); on.onOpen(); } },
-        avatar(name, status),
+        avatar(name, status, about.kind === 'agent'),
         h('span', { class: 'what' },
           h('span', { class: 'top' }, h('strong', {}, name), last ? h('time', { datetime: last.created_at }, shortWhen(last.created_at)) : null),
           h('span', { class: 'under' }, h('span', { class: typing ? 'preview is-typing' : 'preview' }, line),
@@ -63,43 +64,4 @@ export function listView(session, on) {
   const unwatch = session.watch(oncePerFrame(draw));
   draw();
   return { element, dispose: unwatch, openNew: () => dialog.open() };
-}
-
-/** @param {import('./session.js').Session} session @param {() => void} onOpen */
-function newConversation(session, onOpen) {
-  const people = h('input', { name: 'people', required: true, autocomplete: 'off', spellcheck: 'false' });
-  const title = h('input', { name: 'title', autocomplete: 'off' });
-  const kind = h('select', { name: 'kind' }, h('option', { value: 'direct' }, t('direct')), h('option', { value: 'group' }, t('group')));
-  const problem = h('p', { class: 'problem', role: 'alert' });
-  const titleField = h('label', { class: 'field', hidden: true }, h('span', {}, t('title')), title);
-  kind.addEventListener('change', () => { titleField.hidden = kind.value === 'direct'; });
-  people.addEventListener('input', () => {
-    if (splitList(people.value).length > 1 && kind.value === 'direct') { kind.value = 'group'; titleField.hidden = false; }
-  });
-  const element = h('dialog', { class: 'sheet', 'aria-label': t('newConversation') }, h('form', {
-    onsubmit: async (event) => {
-      event.preventDefault();
-      const answer = await session.rest.messenger('POST', '/conversations', {
-        body: { kind: kind.value, participant_ids: splitList(people.value), ...(kind.value === 'group' && title.value ? { title: title.value } : {}) },
-      });
-      if (!answer.ok) {
-        problem.textContent = t('failed', { status: answer.status, text: detailOf(answer.body) });
-        return;
-      }
-      element.close();
-      session.adopt(answer.body);
-      onOpen();
-    },
-  },
-    h('h2', {}, t('newConversation')),
-    h('label', { class: 'field' }, h('span', {}, t('people')), people, h('small', {}, t('peopleHint'))),
-    h('label', { class: 'field' }, h('span', {}, t('kind')), kind), titleField, problem,
-    h('div', { class: 'sheet-buttons' }, h('button', { type: 'button', class: 'button', onclick: () => element.close() }, t('cancel')), h('button', { type: 'submit', class: 'button primary' }, t('create')))));
-  return { element, open: () => { problem.textContent = ''; people.value = ''; title.value = ''; element.showModal(); people.focus(); } };
-}
-
-/** The readable part of a problem document. @param {any} body */
-export function detailOf(body) {
-  const detail = body?.detail ?? body?.title ?? body ?? '';
-  return typeof detail === 'string' ? detail : JSON.stringify(detail);
 }

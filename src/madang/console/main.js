@@ -75,7 +75,7 @@ function drawBar() {
     panels.length > 1 ? h('div', { class: 'switcher', role: 'group', 'aria-label': t('users') }, panels.map((panel, n) =>
       h('button', { type: 'button', 'aria-pressed': String(n === front), onclick: () => { front = n; drawFront(); } }, panel.session.name || '…'))) : null,
     h('span', { class: 'spring' }),
-    panels.length ? h('button', { type: 'button', class: 'button add', onclick: openAdd }, icon('plus'), h('span', {}, t('addUser'))) : null,
+    panels.length ? h('button', { type: 'button', class: 'button add', 'aria-label': t('addUser'), onclick: openAdd }, icon('plus'), h('span', {}, t('addUser'))) : null,
     h('button', { type: 'button', class: 'button quiet', 'aria-label': t('language'), title: t('language'), onclick: () => { setLanguage(currentLanguage() === 'ko' ? 'en' : 'ko'); redrawAll(); } },
       h('span', { class: 'wide', lang: currentLanguage() === 'ko' ? 'en' : 'ko' }, t('languageShort')), h('span', { class: 'tiny' }, t('languageTiny'))),
     iconButton({ auto: 'auto', light: 'sun', dark: 'moon' }[theme], themeLabel, () => { applyTheme(nextTheme); drawBar(); }));

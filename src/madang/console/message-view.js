@@ -1,7 +1,10 @@
 /** One line of the timeline as an element: a bubble, a tombstone, an event, a letter on its way. */
+import { answerParts } from './answer-view.js';
+import { isAnswer } from './answers.js';
 import { nameOf, titleOf, uid } from './conversations.js';
 import { avatar, h, icon, iconButton } from './dom.js';
 import { clockTime, nameList, t } from './i18n.js';
+import { previewOf } from './preview.js';
 
 /**
  * @typedef {import('./session.js').Session} Session
@@ -10,13 +13,14 @@ import { clockTime, nameList, t } from './i18n.js';
  * @property {(message: any) => void} onReply @property {(message: any) => void} onEdit
  * @property {(message: any) => void} onDelete @property {(message: any, emoji: string) => void} onReact
  * @property {(message: any) => void} onChoose @property {(id: string) => void} onJump
+ * @property {(file: any) => HTMLElement} file   an attachment as an element
  */
 
 export const EMOJI = ['👍', '❤️', '😂', '🎉', '👀', '🙏'];
 
 /** @param {Session} session @param {Item} item @param {boolean} follows  same sender just above
- * @param {Handlers} handlers */
-export function messageLine(session, item, follows, handlers) {
+ * @param {Handlers} handlers @param {boolean} [answersAbove]  the question stands just above */
+export function messageLine(session, item, follows, handlers, answersAbove = false) {
   if (!item.message) return eventLine(session, item);
   const message = item.message;
   const about = session.state.conversations.get(message.conversation_id)?.about;
@@ -26,24 +30,27 @@ export function messageLine(session, item, follows, handlers) {
     return h('li', { class: 'notice', dataset: { id: item.id } }, message.content);
   }
   const gone = Boolean(message.deleted_at);
+  const agent = message.sender_type === 'agent';
+  const answer = isAnswer(message) && !gone ? answerParts(session, message, about) : null;
   const line = h('li', {
     class: `line ${own ? 'own' : 'other'} ${follows ? 'follows' : ''}`, dataset: { id: item.id }, tabindex: '-1',
-    'aria-label': `${own ? t('you') : name}, ${clockTime(message.created_at)}: ${gone ? t('deleted') : message.content}`,
+    'aria-label': `${own ? t('you') : name}, ${clockTime(message.created_at)}: ${previewOf(message)}`,
   },
-    own ? null : follows ? h('span', { class: 'avatar-space' }) : avatar(name),
+    own ? null : follows ? h('span', { class: 'avatar-space' }) : avatar(name, undefined, agent),
     h('div', { class: 'stack' },
-      follows ? null : h('div', { class: 'by' }, own ? null : h('span', { class: 'name' }, name), message.sender_type === 'agent' ? h('span', { class: 'tag' }, 'agent') : null),
+      follows ? null : h('div', { class: 'by' }, own ? null : h('span', { class: 'name' }, name), agent ? h('span', { class: 'tag' }, t('agent')) : null, message.metadata?.alternative_of ? h('span', { class: 'tag' }, t('anotherAnswer')) : null),
       h('div', { class: 'bubble-row' },
         h('div', { class: `bubble ${gone ? 'gone' : ''}` },
-          message.reply_to_id ? quoted(session, message.reply_to_id, about, handlers) : null,
-          gone ? h('p', { class: 'text' }, t('deleted')) : h('p', { class: 'text', dir: 'auto' }, message.content),
-          (message.attachments ?? []).map((file) => h('p', { class: 'file' }, `${t('attachment')}: ${file?.name ?? file?.id ?? JSON.stringify(file)}`)),
+          message.reply_to_id && !answersAbove ? quoted(session, message.reply_to_id, about, handlers) : null,
+          gone ? h('p', { class: 'text' }, t('deleted')) : answer ? answer.inside : message.content ? h('p', { class: 'text', dir: 'auto' }, message.content) : null,
+          (message.attachments ?? []).map((file) => handlers.file(file)),
         ),
         h('div', { class: 'meta' },
           message.edited_at && !gone ? h('span', {}, t('edited')) : null,
           h('time', { datetime: message.created_at, title: `${message.created_at} · seq ${item.seq}` }, clockTime(message.created_at)),
         ),
       ),
+      answer?.below,
       reactions(session, message, about, handlers),
     ));
   return line;
@@ -52,7 +59,7 @@ export function messageLine(session, item, follows, handlers) {
 /** @param {Session} session @param {string} id @param {any} about @param {Handlers} handlers */
 function quoted(session, id, about, handlers) {
   const target = session.state.conversations.get(about?.id)?.items.find((item) => item.id === id)?.message;
-  const text = !target ? '…' : target.deleted_at ? t('deleted') : target.content;
+  const text = target ? previewOf(target) : '…';
   return h('button', { type: 'button', class: 'quoted', onclick: () => handlers.onJump(id) },
     target ? h('strong', {}, nameOf(session.state, target.sender_id, about)) : null, h('span', {}, String(text).slice(0, 140)));
 }
@@ -94,9 +101,13 @@ function eventLine(session, item) {
   const about = session.state.conversations.get(frame.conversation_id)?.about;
   const name = nameOf(session.state, frame.user_id, about);
   const by = uid(frame.by);
+  const told = (key) => t(key, { by: nameOf(session.state, by, about), to: nameOf(session.state, frame.to, about) }) + (frame.note ? ` · ${frame.note}` : '');
   const known = {
     'participant.joined': () => t('joined', { name }),
     'participant.left': () => (by && by !== uid(frame.user_id) ? t('takenOut', { by, name }) : t('left', { name })),
+    'run.chosen': () => t('answerChosen', { name }),
+    'run.ended': () => t('neverBegan'),
+    handover: () => told(frame.to === null ? 'gaveBack' : frame.to === '*' ? 'askedForPerson' : uid(frame.to) === by ? 'tookOver' : 'handedTo'),
     'conversation.archived': () => t('wasArchived'),
     'conversation.created': () => t('created'),
     'conversation.updated': () => t('renamed', { title: frame.data?.title ?? (about ? titleOf(session.state, about) : '') }),

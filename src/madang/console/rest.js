@@ -6,6 +6,9 @@
 /** The server's root: the console lies in `console/` below it. */
 export const ROOT = new URL('../', import.meta.url);
 export const MESSENGER = 'api/v1/messenger';
+export const AGENTS = 'api/chat';
+/** Sessions with agents that are listed at first: each is read by itself. Others come with their next event. */
+const MOST_SESSIONS = 30;
 
 /**
  * @typedef {{method: string, path: string, body?: any, query?: Record<string, any>, headers?: Record<string, string>, token?: string}} Call
@@ -62,13 +65,38 @@ export class Rest {
     return answer;
   }
 
+  /** What is read while it comes, or is no JSON. Rejects where the host is dead.
+   * @param {string} path @param {{headers?: Record<string, string>, signal?: AbortSignal}} [how] */
+  open(path, { headers, signal } = {}) {
+    return fetch(addressOf({ method: 'GET', path }), { headers: { ...this.authorization, ...headers }, signal, credentials: 'omit', cache: 'no-store' });
+  }
+
+  /** @returns {Record<string, string>} what says who asks */
+  get authorization() {
+    const token = this.token();
+    return token ? { Authorization: `Bearer ${token}` } : {};
+  }
+
   /** A messenger call. @param {string} method @param {string} path @param {Partial<Call>} [more] */
   messenger(method, path, more = {}) {
     return this.call({ method, path: `${MESSENGER}${path}`, ...more });
   }
 
-  /** Every page of my conversations; null where one could not be read. */
+  /** All my conversations, and my newest sessions with agents; null where one could not be read. */
   async conversations() {
+    const [all, sessions] = await Promise.all([this.#allConversations(), this.#sessions()]);
+    return all && sessions && [...all, ...sessions];
+  }
+
+  async #sessions() {
+    const answer = await this.call({ method: 'GET', path: `${AGENTS}/sessions`, query: { limit: MOST_SESSIONS } });
+    if (!answer.ok) return null;
+    const read = await Promise.all((answer.body?.sessions ?? []).map((one) => this.messenger('GET', `/conversations/${encodeURIComponent(one.session_id)}`)));
+    // One that I was sent out of meanwhile is missing, and not missed.
+    return read.every((one) => one.ok || one.status === 404) ? read.filter((one) => one.ok).map((one) => one.body) : null;
+  }
+
+  async #allConversations() {
     const all = [];
     let page;
     for (let pages = 0; pages < 20; pages += 1) {

@@ -4,10 +4,12 @@
  */
 import { Connection } from './connection.js';
 import * as convo from './conversations.js';
+import { Files } from './files.js';
 import { FrameLog } from './frames.js';
 import { afterLoss, arrived, letterFrame, letterId, mark, tooLarge } from './outbox.js';
 import { conversationOf, isEvent, newClientId, readToken } from './protocol.js';
-import { MESSENGER, Rest, socketAddress } from './rest.js';
+import { AGENTS, MESSENGER, Rest, socketAddress } from './rest.js';
+import { Runs } from './runs.js';
 
 /**
  * @typedef {{token?: string, devUser?: string}} Credentials  a pasted token, or in dev mode a name
@@ -17,6 +19,8 @@ import { MESSENGER, Rest, socketAddress } from './rest.js';
 const TYPING_EVERY_MS = 3000;
 const RESUME_ID = 'resume';
 const PAGE = 50;
+/** @type {import('./conversations.js').Item[]} */
+const NO_LINES = [];
 
 export class Session {
   state = convo.emptyState();
@@ -57,6 +61,8 @@ export class Session {
       this.log.push('http', JSON.stringify(shown), `${call.method} ${shortPath(call)}`);
       this.#changed();
     });
+    this.runs = new Runs(this.rest, (text, type) => { this.log.push('http', text, type); });
+    this.files = new Files(this.rest, () => this.#changed());
     this.connection = new Connection(() => this.#openSocket(), {
       onLine: (line) => this.#onLine(line),
       onFrame: (frame) => this.#onFrame(frame),
@@ -98,6 +104,8 @@ export class Session {
 
   dispose() {
     this.connection.dispose();
+    this.runs.dispose();
+    this.files.dispose();
     clearInterval(this.expiry);
     for (const timer of this.#timers) clearTimeout(timer);
     this.#watchers.clear();
@@ -219,6 +227,7 @@ export class Session {
     const late = this.#held ?? [];
     this.#held = null;
     this.state = { ...convo.forgetTimelines(this.state), cursor: this.#connectedCursor };
+    this.files.settle();
     for (const reading of this.#reads) reading.push(...late);
     this.#live();
     this.reload();
@@ -234,7 +243,9 @@ export class Session {
     for (const reading of this.#reads) reading.push(frame);
     if (frame.type === 'message.new' && convo.uid(frame.data?.sender_id) === this.me) {
       this.outbox = arrived(this.outbox, frame.data.client_id);
+      this.files.arrived(frame.data.client_id);
     }
+    if (frame.type === 'conversation.created' && frame.data?.kind === 'agent') this.loadAgents();
     const id = conversationOf(frame) ?? '';
     if (frame.type === 'participant.left' && convo.uid(frame.user_id) === this.me && this.state.conversations.has(id)) {
       this.#notice('left', convo.titleOf(this.state, this.state.conversations.get(id).about));
@@ -302,6 +313,7 @@ export class Session {
     if (this.openNewest && !this.selected) this.select(convo.listed(this.state)[0]?.about.id ?? null);
     this.openNewest = false;
     this.#loadPresence();
+    if ([...this.state.conversations.values()].some(({ about }) => about.kind === 'agent')) this.loadAgents();
     for (const [id, entry] of this.state.conversations) {
       if (id === this.selected || entry.loaded) this.#loadLatest(id);
     }
@@ -313,6 +325,14 @@ export class Session {
     if (!users.size) return;
     const answer = await this.rest.messenger('GET', '/presence', { query: { user_ids: [...users].slice(0, 100).join(',') } });
     if (answer.ok) this.#put(convo.applyPresence(this.state, answer.body?.users ?? []));
+  }
+
+  /** The agents on offer, and what they are called from now on. @returns {Promise<any[]>} */
+  async loadAgents() {
+    const answer = await this.rest.call({ method: 'GET', path: `${AGENTS}/agents` });
+    const agents = answer.body?.agents ?? [];
+    if (answer.ok) this.#put({ ...this.state, agents: new Map(agents.map((one) => [convo.uid(one.user_id), String(one.name)])) });
+    return agents;
   }
 
   /** @param {string} id */
@@ -452,6 +472,7 @@ export class Session {
   }
 
   #changed() {
+    this.runs.follow(this.entry?.items ?? NO_LINES, this.line.phase === 'live');
     for (const watcher of this.#watchers) watcher();
   }
 

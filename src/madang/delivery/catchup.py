@@ -182,17 +182,18 @@ class Catchup:
             task.cancel()
 
     def changed(self, event: Event) -> None:
-        """A message was edited or deleted: what is still to be sent tells of it as it is now."""
-        if event.message is None or event.type not in CHANGES:
+        """A message or a conversation was changed: what is still to be sent tells of it as it is
+        now."""
+        if event.type not in CHANGES and event.conversation is None:
             return
-        self._storm.changed(event.message)
+        self._storm.changed(event)
         for sending in self._sending.values():
             for outgoing in sending:
-                outgoing.refresh(event.message)
+                outgoing.bring_up(event)
         for connection in self._holding:
             detour = connection.detour
             for outgoing in (detour.held or ()) if detour is not None else ():
-                outgoing.refresh(event.message)
+                outgoing.bring_up(event)
 
     async def close(self) -> None:
         await self._tasks.close()

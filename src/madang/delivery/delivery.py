@@ -16,6 +16,7 @@ from madang.delivery.heads import Heads
 from madang.delivery.members import Members
 from madang.delivery.orglog import OrgLog
 from madang.delivery.presence import Presence
+from madang.delivery.replies import Replies
 from madang.delivery.turns import LastTurns
 from madang.hub.connection import Connection
 from madang.hub.frame import Frame, Reply, reply_beside
@@ -78,7 +79,7 @@ class Delivery:
         self._signals: dict[str, list[SignalTold]] = {}
         # Whom a late `conversation.created` does not name, by org and cursor.
         self._also_entering: dict[tuple[str, int], list[str]] = {}
-        self._replies: dict[tuple[str, int], dict[Connection, Reply]] = {}
+        self.replies = Replies()
         self._turns = LastTurns(clock)
         self._tasks = Tasks()
         self._watchers: list[Callable[[Event], None]] = []
@@ -116,7 +117,7 @@ class Delivery:
         if event.cursor <= self._hub.heads.get(event.org_id, 0):
             connection.write(reply_beside(encode, event))
             return
-        self._replies.setdefault((event.org_id, event.cursor), {})[connection] = encode
+        self.replies.to_event(event, connection, encode)
 
     # Which orgs have somebody here.
 
@@ -292,8 +293,7 @@ class Delivery:
             *self._also_entering.pop((event.org_id, event.cursor), ()),
         ):
             self._members.entered(event, user_id)
-        instead = self._replies.pop((event.org_id, event.cursor), None)
-        outgoing = self._hub.tell(event, instead)
+        outgoing = self._hub.tell(event, self.replies.take(event))
         if event.type == "participant.left" and event.user_id is not None:
             self._send_back(event, event.user_id)
             self._members.left(event, event.user_id, outgoing)

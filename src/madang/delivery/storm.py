@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from madang.hub.frame import Outgoing
 from madang.hub.hub import RECENT_EVENTS, Channel, Hub, Member
-from madang.model.nouns import Event, Message
+from madang.model.nouns import Event
 from madang.ports.store import Loss, Store
 from madang.tasks import Tasks
 
@@ -42,8 +42,8 @@ class Storm:
         self._store = store
         self._waiting: dict[str, list[_Waiting]] = {}
         self._tasks = Tasks()
-        # Messages that were changed while a read was under way: it may have them as they were.
-        self._changed: list[Message] | None = None
+        # What was changed while a read was under way: it may have them as they were.
+        self._changed: list[Event] | None = None
         self._reading = 0
 
     async def fill(self, member: Member, cursor: int) -> Loss | None:
@@ -63,10 +63,10 @@ class Storm:
             queue.append(waiting)
         return await waiting.lost
 
-    def changed(self, message: Message) -> None:
-        """A message was edited or deleted."""
+    def changed(self, event: Event) -> None:
+        """A message or a conversation was changed by this event."""
         if self._changed is not None:
-            self._changed.append(message)
+            self._changed.append(event)
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -169,8 +169,8 @@ class Storm:
 
     def _outgoing(self, event: Event) -> Outgoing:
         outgoing = self._hub.outgoing(event)
-        for message in self._changed or ():
-            outgoing.refresh(message)
+        for changed in self._changed or ():
+            outgoing.bring_up(changed)
         return outgoing
 
 

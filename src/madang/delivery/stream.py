@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -193,11 +193,10 @@ def step_frame(message_id: str, step: Mapping[str, Any], *, so_far: bool = False
     return orjson.dumps({**told, "so_far": True} if so_far else told)
 
 
-def steps_so_far(stream: Stream) -> list[Frame]:
-    """The steps as they are, for somebody who comes now."""
-    return [
-        Frame(step_frame(stream.message_id, step, so_far=True)) for step in stream.steps.values()
-    ]
+def steps_of(message_id: str, steps: Iterable[Mapping[str, Any]]) -> Iterator[Frame]:
+    """An answer's steps as they are now, for somebody who comes late; each is written when it is
+    taken."""
+    return (Frame(step_frame(message_id, step, so_far=True)) for step in tuple(steps))
 
 
 def rest_of(stream: Stream, offset: int, most: int | None = None) -> Frame:

@@ -19,6 +19,7 @@ from madang.clock import Clock, Timer
 from madang.hub.connection import Connection
 from madang.metrics import Tally
 from madang.protocol.codes import CloseCode
+from madang.protocol.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -173,11 +174,32 @@ class Entrance:
         if not self._may_come(headers):
             log.warning("foreign origin refused", origin=headers.get("origin"))
             return Refused(403, "Origin not allowed: add it to CORS_ORIGINS")
-        if self.draining or len(self.connections) >= self._most:
-            self.refused += 1
-            text = "Going away" if self.draining else "Too many connections"
+        text = self._no_room()
+        if text is not None:
             return Refused(503, text, (("retry-after", retry_after()),))
         return surface
+
+    def _no_room(self) -> str | None:
+        """Why nobody else may come in now; counted where there is a reason."""
+        if not self.draining and len(self.connections) < self._most:
+            return None
+        self.refused += 1
+        return "Going away" if self.draining else "Too many connections"
+
+    def check_room(self) -> None:
+        """Whether somebody who asks over plain HTTP to be told things may come in now.
+
+        Raises:
+            Unavailable: as many are here as may be, or the server goes away.
+        """
+        text = self._no_room()
+        if text is not None:
+            raise Unavailable(text, retry_after=1000 * int(retry_after()))
+
+    def let_in(self, connection: Connection) -> None:
+        """As `entered`, where there is room. Raises as `check_room`."""
+        self.check_room()
+        self.entered(connection)
 
     def knows_host(self, host: str) -> bool:
         """Whether a request to this host (a name, perhaps with a port) is for this server."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import AsyncIterator
 
@@ -23,15 +24,14 @@ SSE_PING_SECONDS = 15
 """Between two comments to a client that is told nothing."""
 
 
-class EventStream(EventSourceResponse):
-    """A response that ends, with nothing raised, when its client takes nothing for the
-    `send_timeout` (seconds): such a client would hold its place for hours, until TCP gives up."""
+_LINE_ENDS = re.compile("[\u0085\u2028\u2029]")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        except* SendTimeoutError:
-            log.info("an event stream was not read")
+
+def data_of(text: bytes) -> str:
+    """JSON as the data of an event: in one line also for those who take more for the end of a line
+    than the standard does. (In JSON these characters stand in strings only.)"""
+    told = text.decode()
+    return told if told.isascii() else _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", told)
 
 
 class SseConnection(Connection):
@@ -90,9 +90,51 @@ class SseConnection(Connection):
                 self._unsent -= len(frame.text)
                 cursor = orjson.loads(frame.text).get("cursor")
                 yield ServerSentEvent(
-                    frame.text.decode(), id=None if cursor is None else str(cursor)
+                    data_of(frame.text), id=None if cursor is None else str(cursor)
                 )
             if not self.open:
                 return
             self._wake.clear()
             await self._wake.wait()
+
+    def enter(self) -> None:
+        """Come in. Raises `Unavailable`: as many are here as may be."""
+        self._entrance.let_in(self)
+
+    def leave(self) -> None:
+        """The response is over."""
+        self.open = False
+        self._entrance.gone(self)
+
+
+class EventStream(EventSourceResponse):
+    """The answer to a connection that listens (None: to one that hears what is ready and goes), who
+    has a place for as long as it lasts.
+
+    It ends, with nothing raised, when its client takes nothing for the `send_timeout` (seconds):
+    such a client would hold its place for hours, until TCP gives up. Where there is no place,
+    `Unavailable` is raised before the answer begins.
+    """
+
+    def __init__(
+        self,
+        connection: SseConnection | None,
+        content: AsyncIterator[ServerSentEvent],
+        *,
+        send_timeout: float,
+        sep: str | None = None,
+    ) -> None:
+        super().__init__(content, ping=SSE_PING_SECONDS, send_timeout=send_timeout, sep=sep)
+        self._connection = connection
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = self._connection
+        if connection is not None:
+            connection.enter()
+        try:
+            await super().__call__(scope, receive, send)
+        except* SendTimeoutError:
+            log.info("an event stream was not read")
+        finally:
+            if connection is not None:
+                connection.leave()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from madang.model.nouns import Event, Message
+from madang.model.nouns import ConversationView, Event, Message
 from madang.protocol.websocket import deflated_text_frame, text_frame
 
 if TYPE_CHECKING:
@@ -195,8 +195,15 @@ class Outgoing:
             frame = self._frames[dialect] = _SILENCE if text is None else Frame(text)
         return None if frame is _SILENCE else frame
 
-    def refresh(self, message: Message) -> None:
-        """Tell of the message as it is now, if this is about it."""
+    def bring_up(self, changed: Event) -> None:
+        """Tell of the message or conversation that this event changed as it is now, if this is
+        about it. Nothing of what it was may be told late."""
+        if changed.message is not None:
+            self._refresh(changed.message)
+        if changed.conversation is not None:
+            self._retell(changed.conversation)
+
+    def _refresh(self, message: Message) -> None:
         event = self.event
         if event is None:
             return
@@ -208,6 +215,14 @@ class Outgoing:
         else:
             return
         self._frames = [None] * len(Dialect)
+
+    def _retell(self, view: ConversationView) -> None:
+        event = self.event
+        if event is None or event.conversation is None:
+            return
+        if event.conversation_id == view.conversation.id:
+            self.event = replace(event, conversation=view)
+            self._frames = [None] * len(Dialect)
 
     def frame_for(self, connection: Connection) -> Frame | None:
         """The frame that this one connection gets, if any."""

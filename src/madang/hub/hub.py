@@ -98,12 +98,13 @@ class Channel:
 
     def remember(self, outgoing: Outgoing, event: Event) -> None:
         """Keep an event for those who come back soon, and bring those kept before up to date:
-        what is told late tells a message as it is now, and nothing of a deleted one."""
+        what is told late tells a message and a conversation as they are now, and nothing of a
+        deleted one."""
         if self.recent is None:
             self.recent = deque()
-        elif event.type in CHANGES and event.message is not None:
+        elif event.type in CHANGES or event.conversation is not None:
             for earlier in self.recent:
-                earlier.refresh(event.message)
+                earlier.bring_up(event)
         if len(self.recent) >= RECENT_EVENTS:
             self.drop_oldest()
         self.recent.append(outgoing)

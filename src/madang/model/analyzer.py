@@ -25,6 +25,9 @@ MAX_TERM = 64
 STEP = 8192
 """Characters looked through in one turn of the loop: one or two milliseconds."""
 
+STRETCH = 256
+"""Characters without a space that are cut at once: a word of a language has no more."""
+
 _PAIRED = (
     r"\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Bopomofo}"
     r"\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}ー"
@@ -65,10 +68,19 @@ def fold(text: str) -> str:
     return text
 
 
-def terms(text: str) -> set[str]:
-    """Everything the text can be found by."""
+def terms(text: str, most: int | None = None) -> set[str]:
+    """Everything the text can be found by; with `most`, by no more than about so many different
+    terms, those that come first."""
+    folded = fold(text)
     found: set[str] = set()
-    for run in _RUNS.finditer(fold(text)):
+    if most is not None and len(folded) > most // 2:
+        for piece, is_paired in _stretches(folded):
+            _cut(piece, is_paired, found)
+            if len(found) >= most:
+                break
+        return found
+    # As `_cut` does, without a call for each word.
+    for run in _RUNS.finditer(folded):
         piece = run[0]
         if run.lastindex == _PAIRS:
             found.update(piece)
@@ -76,6 +88,25 @@ def terms(text: str) -> set[str]:
         else:
             found.add(piece[:MAX_TERM])
     return found
+
+
+def _cut(piece: str, is_paired: bool, found: set[str]) -> None:
+    if is_paired:
+        found.update(piece)
+        found.update(map("".join, pairwise(piece)))
+    else:
+        found.add(piece[:MAX_TERM])
+
+
+def _stretches(folded: str) -> Iterator[tuple[str, bool]]:
+    for run in _RUNS.finditer(folded):
+        piece = run[0]
+        if run.lastindex != _PAIRS:
+            yield piece, False
+            continue
+        for start in range(0, len(piece), STRETCH):
+            # With the first of the next stretch, which is the second of the last pair.
+            yield piece[start : start + STRETCH + 1], True
 
 
 Phrase = tuple[tuple[str, int], ...]

@@ -81,10 +81,11 @@ class File:
     """What somebody uploads into a conversation; its bytes are blobs elsewhere.
 
     `uploading` until the last of `size` bytes came (`received` are stored), `ready` to be sent by
-    its owner, then part of the message `message_id`; `deleted` until its blobs are gone, and then
-    there is no row. `name` is for display only. `type` is what the bytes are, never what somebody
-    said. `thumbnail_size` is in bytes, None where there is none. Whatever is not part of a message
-    ends at `expires_at`. `metadata` is what the uploader wants to be said with it.
+    its owner, then part of `messages` messages, of which `message_id` was the first; `deleted`
+    until its blobs are gone, and then there is no row. `name` is for display only. `type` is what
+    the bytes are, never what somebody said. `thumbnail_size` is in bytes, None where there is
+    none. Whatever is not part of a message ends at `expires_at`. `metadata` is what the uploader
+    wants to be said with it.
     """
 
     id: str
@@ -101,6 +102,7 @@ class File:
     metadata: Mapping[str, Any]
     created_at: int
     expires_at: int | None
+    messages: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ class Session:
     `agent_id` is the agent's user id as a participant. `handler` is the person who has taken over
     from it (`ANYBODY`: it asked for one), None while the agent answers. `choices` name, for each
     question with several answers, the one that counts (not in it: the latest). `trace_id` are 32
-    hexadecimal digits (W3C Trace Context).
+    hexadecimal digits (W3C Trace Context). `titled_by` is the message that the title was made of;
+    None where somebody set it, or there is none.
     """
 
     conversation_id: str
@@ -63,6 +64,7 @@ class Session:
     when_busy: WhenBusy = "queue"
     answers: Answers = "always"
     choices: Mapping[str, str] | None = None
+    titled_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

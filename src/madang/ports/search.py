@@ -28,6 +28,9 @@ def place_term(conversation_id: str) -> str:
     return f"@in:{conversation_id}"
 
 
+LONGEST_TEXT = 65_536
+"""Characters of a message that an index reads: what is in memory for it is bounded."""
+
 IndexState = Literal["serving", "building", "old"]
 """Asked, becoming the one that is asked, or only waiting to be deleted."""
 
@@ -57,7 +60,8 @@ class Behind:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A message as an indexer reads it, as it is now."""
+    """A message as an indexer reads it, as it is now: of its text the first `LONGEST_TEXT`
+    characters."""
 
     id: str
     conversation_id: str
@@ -169,7 +173,9 @@ class SearchIndex(Protocol):
         """Orgs for which `sweep` has something to do."""
         ...
 
-    async def log_page(self, org_id: str, after: int, limit: int) -> LogPage: ...
+    async def log_page(self, org_id: str, after: int, limit: int) -> LogPage:
+        """The next `limit` events, or fewer where their texts are long."""
+        ...
 
     async def begin(self, org_id: str, state: IndexState) -> Index:
         """A new, empty generation. A second that would serve is not made: the first is returned;

@@ -67,7 +67,14 @@ class Transaction(Protocol):
 
     org_id: str
     now: int
-    """Microseconds; the `created_at` of everything in this commit."""
+    """Microseconds; the `created_at` of every event of this commit."""
+
+    @property
+    def moment(self) -> int:
+        """The cursor of the event that is appended next. It tells the time in microseconds: `now`,
+        or a moment later, for no two events of an org have the same. The `created_at` of a message
+        that the event tells of."""
+        ...
 
     @property
     def live(self) -> LiveTransaction:
@@ -98,6 +105,11 @@ class Transaction(Protocol):
 
     def sent(self, conversation_id: str, sender_id: str, client_id: str) -> Message | None:
         """The message that this sender sent here under this `client_id` before."""
+        ...
+
+    def said_after(self, conversation_id: str, seq: int) -> Sequence[Message]:
+        """What people said with words after this place and is not deleted, in order: the first
+        few, and none that is far."""
         ...
 
     def keyed(self, direct_key: str) -> Conversation | None:
@@ -295,8 +307,16 @@ class Store(Protocol):
     ) -> list[Event]: ...
 
     async def events_of_conversation(
-        self, org_id: str, conversation_id: str, after_seq: int, until_seq: int | None, limit: int
-    ) -> list[Event]: ...
+        self,
+        org_id: str,
+        conversation_id: str,
+        after_seq: int,
+        until_seq: int | None,
+        limit: int,
+        most_bytes: int | None = None,
+    ) -> list[Event]:
+        """With `most_bytes`, no more after those whose messages have so many: one at least."""
+        ...
 
     async def seq_at(self, org_id: str, conversation_id: str, cursor: int) -> int:
         """The seq of the conversation's last event with a cursor up to `cursor`, or 0."""
@@ -338,15 +358,33 @@ class Store(Protocol):
         after_seq: int | None = None,
         around_seq: int | None = None,
         limit: int = 50,
+        most_bytes: int | None = None,
     ) -> Page | None:
         """Messages newest last; the newest ones where nothing is asked for. `before` and `after`
-        exclude, `around` puts the seq in the middle. Tombstones included.
+        exclude, `around` puts the seq in the middle. Tombstones included. With `most_bytes` (not
+        for `around`), no more beyond those that have so many: one at least.
 
         None where the conversation does not exist or the user is not in it."""
         ...
 
     async def message(self, org_id: str, message_id: str, user_id: str) -> Message | None:
         """None where it does not exist or the user is not in its conversation."""
+        ...
+
+    async def late_answers(
+        self,
+        org_id: str,
+        conversation_id: str,
+        user_id: str,
+        *,
+        oldest_seq: int,
+        question_seq: int,
+        before_seq: int,
+        limit: int,
+    ) -> Sequence[Message]:
+        """The agents' answers that came after a question although they answer what was said before
+        it, from `oldest_seq` on: those before `before_seq`, the latest so many, newest last. None
+        where the user is not in the conversation."""
         ...
 
     async def seq_of(

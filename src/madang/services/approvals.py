@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from sys import getsizeof
 from typing import Any
 
-from madang.model.nouns import Event, Message
+from madang.model.nouns import Event, Message, SenderType
+from madang.model.runs import Run, is_own_agent
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Forbidden, Invalid, NotFound
 from madang.services import access
@@ -15,6 +16,13 @@ from madang.services.sizes import SMALL, json_size
 
 MOST_APPROVALS = 20
 """Of one run."""
+MOST_QUESTION = 2_000
+"""Characters of what is asked."""
+MOST_OPTIONS = 20
+MOST_OPTION = 100
+"""Characters of one."""
+MOST_DETAILS = 64 * 1024
+"""Bytes of what is told beside a question, as JSON."""
 
 
 def approvals_of(message: Message) -> Mapping[str, Mapping[str, Any]]:
@@ -72,8 +80,8 @@ class AskApproval:
 
 @dataclass(frozen=True, slots=True)
 class AnswerApproval:
-    """A person's answer; the first one counts. Gives the run's agent and the event (None where
-    the same person has said the same before)."""
+    """A person's answer; the first one counts. Gives the run's message and the event (None where
+    the same person has said the same before). `sender_type`: as what they appear."""
 
     org_id: str
     message_id: str
@@ -81,6 +89,7 @@ class AnswerApproval:
     user_id: str
     answer: str
     note: str | None = None
+    sender_type: SenderType = "user"
 
     @property
     def size(self) -> int:
@@ -98,8 +107,8 @@ class AnswerApproval:
         found = asked.get(self.request_id)
         if run is None or found is None:
             raise NotFound("Approval not found")
-        if run.agent_id == self.user_id:
-            raise Forbidden("An agent does not answer its own question")
+        if self.sender_type != "user" or self._is_agent(tx, run):
+            raise Forbidden("Only people answer approvals")
         if "answer" in found:
             if (found["answer"], found["by"]) == (self.answer, self.user_id):
                 return message, None
@@ -124,3 +133,10 @@ class AnswerApproval:
             data={"request_id": self.request_id},
         )
         return changed, event
+
+    def _is_agent(self, tx: Transaction, run: Run) -> bool:
+        """Whether who answers is an agent in this session, whatever their token says."""
+        session = tx.session(run.conversation_id)
+        agents = {one.agent_id for one in tx.runs_under_way(run.conversation_id)}
+        agents |= {run.agent_id, *(() if session is None else (session.agent_id,))}
+        return self.user_id in agents or is_own_agent(self.user_id)

@@ -17,9 +17,8 @@ from madang.model.nouns import Conversation, Event, Message, SenderType
 from madang.model.runs import Run, RunEnd, Session, agent_name, is_own_agent, own_agent
 from madang.ports.store import Transaction
 from madang.protocol.errors import RateLimited
-from madang.services.viewing import seen_by_all
+from madang.services.titles import give_title
 
-TITLE_LENGTH = 60
 MOST_MENTIONS = 10
 _MENTION = re.compile(r"(?<![\w@])@(\w[\w.:-]{0,98}\w|\w)")
 SAID_BY_SERVER = frozenset(
@@ -126,24 +125,12 @@ def begin(
     """Start what was planned, after the message: give the session its title if it has none, and
     start the runs, or have them wait. Their message ids."""
     if conversation.title is None and message.sender_type == "user":
-        _give_title(tx, conversation, message)
+        give_title(tx, conversation, message)
     stop_waiting(tx, conversation.id, planned.stop)
     return tuple(
         ask_agent(tx, planned.session, agent_id, message.sender_id, message.id).message_id
         for agent_id in planned.agents
     )
-
-
-def _give_title(tx: Transaction, conversation: Conversation, message: Message) -> None:
-    line = " ".join((message.content.strip().splitlines() or [""])[0].split())
-    if not line:
-        return
-    title = line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
-    now = tx.conversation(conversation.id) or conversation
-    tx.save_conversation(replace(now, title=title, updated_at=tx.now))
-    changed = replace(now, title=title, updated_at=tx.now, last_seq=tx.next_seq(conversation.id))
-    view = seen_by_all(changed, tx)
-    tx.append(conversation.id, "conversation.updated", message.sender_id, conversation=view)
 
 
 def stop_waiting(tx: Transaction, conversation_id: str, stop: tuple[str, ...]) -> None:
@@ -249,7 +236,7 @@ def start(
         run.question_id,
         (),
         client_id,
-        tx.now,
+        tx.moment,
     )
     tx.add_message(message)
     return tx.append(run.conversation_id, "message.new", run.agent_id, message=message)

@@ -17,7 +17,7 @@ from madang.model.nouns import (
 )
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Forbidden, Invalid, NotFound
-from madang.services import access
+from madang.services import access, titles
 from madang.services.sizes import PERSON, SMALL, json_size
 from madang.services.viewing import seen_by_all
 
@@ -166,6 +166,8 @@ class UpdateConversation(_OnConversation):
 
     def apply(self, tx: Transaction) -> Event:
         conversation, _ = access.admin_of(tx, self.conversation_id, self.user_id)
+        if self.set_title:
+            titles.keep_title(tx, conversation)
         changed = replace(
             conversation,
             title=self.title if self.set_title else conversation.title,

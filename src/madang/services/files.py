@@ -225,11 +225,12 @@ def check_attached(
     sender_id: str,
     attachments: Sequence[Mapping[str, Any]],
 ) -> list[File]:
-    """The files that a new message names: the sender's own, finished, and sent nowhere else.
+    """The files that a new message names: the sender's own, finished. One may be sent again where
+    it was sent first.
 
     Raises:
         NotFound: there is no such file in this conversation that is the sender's.
-        Conflict: it is not finished, or was sent.
+        Conflict: it is not finished.
     """
     found: list[File] = []
     for attachment in attachments:
@@ -246,8 +247,6 @@ def check_attached(
             raise not_found()
         if file.status != "ready":
             raise Conflict("The upload is not finished")
-        if file.message_id is not None:
-            raise Conflict("File was sent already")
         if file in found:
             raise Invalid("attachments: the same file twice")
         found.append(file)
@@ -265,14 +264,25 @@ def attach(
     if not files:
         return tuple(attachments)
     for file in files:
-        tx.save_file(replace(file, message_id=message_id, metadata={}, expires_at=None))
+        sent = replace(
+            file,
+            message_id=file.message_id or message_id,
+            metadata={},
+            expires_at=None,
+            messages=file.messages + 1,
+        )
+        tx.save_file(sent)
     left = iter(files)
     return tuple(attachment_of(next(left)) if "file_id" in a else a for a in attachments)
 
 
 def delete_attached(tx: Transaction, message: Message) -> None:
-    """The message's files go with it."""
+    """The message's files go with it, unless they are part of another as well."""
     for file_id in file_ids(message.attachments):
         file = tx.file(file_id)
-        if file is not None and file.message_id == message.id:
+        if file is None or file.message_id is None or file.status == "deleted":
+            continue
+        if file.messages > 1:
+            tx.save_file(replace(file, messages=file.messages - 1))
+        else:
             _delete(tx, file)

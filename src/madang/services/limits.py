@@ -20,12 +20,15 @@ from typing import NamedTuple
 
 from madang.clock import Clock
 from madang.ports.bus import Bus
-from madang.protocol.errors import RateLimited
+from madang.protocol.errors import RateLimited, Unavailable
 
 _SECONDS = 60.0
 _SWEEP_AT = 10_000
 """Users kept before those whose allowance is full again are looked for and dropped; then twice as
 many as were left, so that a look costs each check little however many there are."""
+LOOKS = 3
+"""Times that the sum is asked for after the last use: what was used elsewhere at the same time may
+be added a little later."""
 
 
 class Asked(NamedTuple):
@@ -63,6 +66,8 @@ class RateLimit:
     _due: dict[tuple[str, str], float] = field(default_factory=dict)
     _sweep_at: int = _SWEEP_AT
     _spent: dict[tuple[str, str], int] = field(default_factory=dict)
+    _looks: dict[tuple[str, str], int] = field(default_factory=dict)
+    """How often it is still looked what others have used, by who used something here."""
 
     def check(self, org_id: str, user_id: str, now: float) -> None:
         """Count one, at `now` (monotonic seconds).
@@ -118,16 +123,27 @@ class RateLimit:
             Unavailable: the bus is away; this node goes by its own count.
         """
         spent, self._spent = self._spent, {}
-        if bus is None or not spent or self.per_minute is None:
+        if bus is None or self.per_minute is None:
+            return
+        for key in spent:
+            self._looks[key] = LOOKS
+        if not self._looks:
             return
         # A colon in an org would make two users' keys one.
         names = {
             f"{self.name}:{org_id.replace('%', '%25').replace(':', '%3A')}:{user_id}": key
-            for key in spent
+            for key in self._looks
             for org_id, user_id in (key,)
         }
-        amounts = {name: spent[key] for name, key in names.items()}
-        ahead = await bus.spend(amounts, _SECONDS / self.per_minute)
+        amounts = {name: spent.get(key, 0) for name, key in names.items()}
+        try:
+            ahead = await bus.spend(amounts, _SECONDS / self.per_minute)
+        except Unavailable:
+            if len(self._spent) + len(spent) <= _SWEEP_AT:  # It is added when the bus is back.
+                for key, uses in spent.items():
+                    self._spent[key] = self._spent.get(key, 0) + uses
+            raise
+        self._looks = {key: looks - 1 for key, looks in self._looks.items() if looks > 1}
         now = clock.monotonic()
         for name, seconds in ahead.items():
             key = names[name]

@@ -15,7 +15,7 @@ from madang.model.ids import uuid7
 from madang.model.nouns import Event, Message, MessageType, SenderType
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Forbidden, NotFound
-from madang.services import access, asking, files
+from madang.services import access, asking, files, titles
 from madang.services.asking import USUAL_LIMITS, RunLimits
 from madang.services.sizes import SMALL, json_size
 
@@ -107,7 +107,7 @@ class SendMessage:
             self.reply_to_id,
             attachments,
             self.client_id,
-            tx.now,
+            tx.moment,
         )
         tx.add_message(message)
         if planned is None:
@@ -153,6 +153,7 @@ class EditMessage(_OnMessage):
         edited = replace(message, content=self.content, edited_at=tx.now)
         tx.save_message(edited)
         event = tx.append(message.conversation_id, "message.edited", self.user_id, message=edited)
+        titles.make_anew(tx, edited, self.user_id)
         return Done(edited, event)
 
 
@@ -183,6 +184,7 @@ class DeleteMessage(_OnMessage):
         files.delete_attached(tx, message)
         tx.save_message(deleted)
         event = tx.append(message.conversation_id, "message.deleted", self.user_id, message=deleted)
+        titles.make_anew(tx, deleted, self.user_id)
         return Done(deleted, event)
 
 

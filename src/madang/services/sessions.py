@@ -19,7 +19,7 @@ from madang.model.nouns import (
 from madang.model.runs import ANYBODY, Answers, Session, WhenBusy, is_own_agent
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Forbidden, Invalid, NotAParticipant, NotFound
-from madang.services import access, asking
+from madang.services import access, asking, titles
 from madang.services.sizes import PERSON, SMALL, json_size
 from madang.services.viewing import seen_by_all
 
@@ -190,6 +190,8 @@ class ChangeSession(_OnSession):
                 answers=self.answers or session.answers,
             )
         )
+        if self.set_title:
+            titles.keep_title(tx, conversation)
         changed = replace(
             conversation,
             title=self.title if self.set_title else conversation.title,

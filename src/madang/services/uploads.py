@@ -24,20 +24,14 @@ from madang.protocol.errors import (
     Invalid,
     MadangError,
     NotFound,
-    RateLimited,
     TooLarge,
     Unavailable,
 )
 from madang.services import file_types, parts
 from madang.services.files import AdvanceUpload, BeginUpload, not_found
 from madang.services.parts import PART
+from madang.services.places import Place, Places
 
-MOST_AT_ONCE = 64
-"""Uploads that one node takes in at the same time: with their parts, a quarter of a gigabyte."""
-MOST_OF_ONE = 16
-"""Of one user; a browser opens six connections."""
-MOST_SECONDS = 3600.0
-"""For one request; a longer one is cut off and goes on with the next."""
 LEASE_SECONDS = 20.0
 """How long after its last word a node's upload keeps other nodes from the same file."""
 PROGRESS_SECONDS = 0.25
@@ -57,12 +51,17 @@ class UploadProgress:
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What may be uploaded: `max_size` bytes, in types that are `allowed`, with at most `idle`
-    seconds of silence. What is not gone on with or sent for `keep` seconds is deleted."""
+    seconds of silence, in `longest` seconds a request. What is not gone on with or sent for `keep`
+    seconds is deleted. How many may send at once, and how slowly where others wait: `Places`."""
 
     max_size: int
     allowed: file_types.Allowed
     idle: float
     keep: float
+    longest: float = 3600.0
+    most_at_once: int = 64
+    most_of_one: int = 16
+    least_speed: int = 8192
 
     @property
     def keep_microseconds(self) -> int:
@@ -135,7 +134,7 @@ class Uploads:
         self._clock = clock
         self._tell = tell
         self._turns: dict[str, _Turn] = {}
-        self._at_once: dict[tuple[str, str], int] = {}
+        self._places = Places(clock, bounds.most_at_once, bounds.most_of_one, bounds.least_speed)
         self._told: dict[str, float] = {}
         self.bounds = bounds
         self._keep = bounds.keep_microseconds
@@ -249,24 +248,16 @@ class Uploads:
         Raises:
             TooLarge: more came than may, or than was announced.
             Invalid: it is of a type that is not allowed.
-            ChecksumMismatch, Unavailable, Conflict, NotFound
+            ChecksumMismatch, Unavailable, Conflict, NotFound, RateLimited
             Exception: whatever `chunks` raises.
         """
-        key = (file.org_id, file.owner_id)
-        if sum(self._at_once.values()) >= MOST_AT_ONCE:
-            raise Unavailable("Too many uploads at once")
-        if self._at_once.get(key, 0) >= MOST_OF_ONE:
-            raise RateLimited("Too many uploads at once", retry_after=1000)
-        self._at_once[key] = self._at_once.get(key, 0) + 1
         try:
-            return await self._receive(file, self._paced(file, chunks, turn), checksum)
+            async with self._places.taken((file.org_id, file.owner_id)) as place:
+                return await self._receive(file, self._paced(file, chunks, turn, place), checksum)
         except BlobMissing:
             # Deleted, and swept, since it was looked for.
             raise not_found() from None
         finally:
-            self._at_once[key] -= 1
-            if not self._at_once[key]:
-                del self._at_once[key]
             self._told.pop(file.id, None)
 
     async def _receive(
@@ -323,26 +314,34 @@ class Uploads:
         return await self._advance(file, at)
 
     async def _paced(
-        self, file: File, chunks: AsyncIterator[bytes | bytearray], turn: _Turn
+        self, file: File, chunks: AsyncIterator[bytes | bytearray], turn: _Turn, place: Place
     ) -> AsyncIterator[bytes | bytearray]:
         loop = asyncio.get_running_loop()
-        end = loop.time() + MOST_SECONDS
+        end = loop.time() + self.bounds.longest
         while True:
             if turn.waiting:
                 raise Conflict("Somebody else uploads the same file")
+            if place.why is not None:
+                raise place.why
+            until = min(end, loop.time() + self.bounds.idle)
+            place.waits(self._clock.monotonic())
             try:
-                until = min(end, loop.time() + self.bounds.idle)
-                async with asyncio.timeout_at(until) as turn.deadline:
+                async with asyncio.timeout_at(until) as deadline:
+                    turn.deadline = place.deadline = deadline
                     chunk = await anext(chunks)
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                if turn.waiting:
+                if turn.waiting or place.why is not None:
                     continue
-                raise Unavailable("The upload stalled") from None
+                raise Unavailable(
+                    "The upload stalled" if until < end else "The upload took too long"
+                ) from None
             finally:
-                turn.deadline = None
-            if self._clock.monotonic() - turn.renewed > LEASE_SECONDS / 3:
+                turn.deadline = place.deadline = None
+            now = self._clock.monotonic()
+            place.came(len(chunk), now)
+            if now - turn.renewed > LEASE_SECONDS / 3:
                 await self._lease(file.id, turn)
             if chunk:
                 yield chunk

@@ -166,6 +166,7 @@ def file_row(file: File) -> tuple[Any, ...]:
         to_json(file.metadata),
         file.created_at,
         file.expires_at,
+        file.messages,
     )
 
 
@@ -185,6 +186,7 @@ def file_of(row: Row) -> File:
         mapping(row[11]),
         row[12],
         row[13],
+        row[14],
     )
 
 

@@ -17,7 +17,7 @@ _UNDER_WAY = (
     .where(runs.c.org_id == bindparam("org"), runs.c.ended_at.is_(None))
     .group_by(runs.c.asked_by)
 )
-_SESSION = ("agent_id", "handler", "when_busy", "answers", "choices")
+_SESSION = ("agent_id", "handler", "when_busy", "answers", "choices", "titled_by")
 _RUN = ("status", "checked_at", "ended_at", "tokens_used", "latency_ms", "ends")
 
 

@@ -23,11 +23,12 @@ def session_row(session: Session) -> tuple[Any, ...]:
         session.when_busy,
         session.answers,
         to_json(session.choices),
+        session.titled_by,
     )
 
 
 def session_of(row: Row) -> Session:
-    return Session(row[0], row[1], row[2], row[3], row[4], row[5], row[6], mapping(row[7]))
+    return Session(row[0], row[1], row[2], row[3], row[4], row[5], row[6], mapping(row[7]), row[8])
 
 
 def run_row(run: Run) -> tuple[Any, ...]:

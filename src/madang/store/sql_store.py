@@ -151,7 +151,13 @@ class SqlStore(ABC):
         return await self.read(Scope(org_id), events.events_of_org, org_id, after, until, limit)
 
     async def events_of_conversation(
-        self, org_id: str, conversation_id: str, after_seq: int, until_seq: int | None, limit: int
+        self,
+        org_id: str,
+        conversation_id: str,
+        after_seq: int,
+        until_seq: int | None,
+        limit: int,
+        most_bytes: int | None = None,
     ) -> list[Event]:
         return await self.read(
             Scope(org_id),
@@ -161,6 +167,7 @@ class SqlStore(ABC):
             after_seq,
             until_seq,
             limit,
+            most_bytes,
         )
 
     async def seq_at(self, org_id: str, conversation_id: str, cursor: int) -> int:
@@ -204,6 +211,7 @@ class SqlStore(ABC):
         after_seq: int | None = None,
         around_seq: int | None = None,
         limit: int = 50,
+        most_bytes: int | None = None,
     ) -> Page | None:
         return await self.read(
             Scope(org_id, user_id),
@@ -215,11 +223,35 @@ class SqlStore(ABC):
             after_seq,
             around_seq,
             limit,
+            most_bytes,
         )
 
     async def message(self, org_id: str, message_id: str, user_id: str) -> Message | None:
         return await self.read(
             Scope(org_id, user_id), messages.message, org_id, message_id, user_id
+        )
+
+    async def late_answers(
+        self,
+        org_id: str,
+        conversation_id: str,
+        user_id: str,
+        *,
+        oldest_seq: int,
+        question_seq: int,
+        before_seq: int,
+        limit: int,
+    ) -> list[Message]:
+        return await self.read(
+            Scope(org_id, user_id),
+            messages.late_answers,
+            org_id,
+            conversation_id,
+            user_id,
+            oldest_seq,
+            question_seq,
+            before_seq,
+            limit,
         )
 
     async def seq_of(

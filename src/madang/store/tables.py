@@ -356,7 +356,8 @@ search_blocks = Table(
     sqlite_with_rowid=False,
 )
 
-# Which of a block's messages stand under a term; the form is `store.postings`'.
+# Which of a block's messages stand under a term; the form is `store.postings`'. PostgreSQL leaves
+# room on its pages and does not compress it (migration 0009).
 search_postings = Table(
     "search_postings",
     metadata,
@@ -404,6 +405,7 @@ files = Table(
     Column("metadata", Words, nullable=False),
     Column("created_at", Micros, nullable=False),
     Column("expires_at", Micros),
+    Column("messages", BigInteger, nullable=False),
 )
 # Only what is unfinished, unsent or deleted is in these: few rows, however many files there are.
 Index(
@@ -433,6 +435,8 @@ sessions = Table(
     Column("when_busy", _by_bytes(String, 16), nullable=False),
     Column("answers", _by_bytes(String, 16), nullable=False),
     Column("choices", Words, nullable=False),
+    # The message that the title was made of, which goes with it.
+    Column("titled_by", Id),
     sqlite_with_rowid=False,
 )
 

@@ -27,7 +27,7 @@ from madang.store import rows
 from madang.store.flushing import Flushing
 from madang.store.live_rows import LiveRows
 from madang.store.loading import Counters, Place
-from madang.store.tables import orgs, participants
+from madang.store.tables import messages, orgs, participants
 
 # The org's lock, held until the end: whoever commits for it next waits here, and then sees all
 # that this commit has written. (SQLite has one writer at a time anyway, and no such words.)
@@ -51,6 +51,23 @@ _IN_ORDER = (
 )
 _LONGEST_THERE = _IN_ORDER.limit(bindparam("most"))
 _ADMINS = _IN_ORDER.where(participants.c.role == "admin")
+
+_FAR = 1_000
+_FEW = 20
+_SAID_AFTER = (
+    select(messages.c.id)
+    .where(
+        messages.c.conversation_id == bindparam("conversation"),
+        messages.c.org_id == bindparam("org"),
+        messages.c.seq > bindparam("after"),
+        messages.c.seq <= bindparam("until"),
+        messages.c.sender_type == "user",
+        messages.c.content != "",
+        messages.c.deleted_at.is_(None),
+    )
+    .order_by(messages.c.seq)
+    .limit(_FEW)
+)
 
 _QUIET = ("message.", "reaction.", "participant.", "conversation.")
 """Events of these families do not make a conversation the newest, `message.new` excepted."""
@@ -112,6 +129,21 @@ class SqlTransaction(Flushing):
             if place[0] == conversation_id:
                 people[place[1]] = self._participants[place]
         return sorted(filter(None, people.values()), key=lambda p: (p.joined_at, p.user_id))
+
+    def said_after(self, conversation_id: str, seq: int) -> Sequence[Message]:
+        where = {"conversation": conversation_id, "org": self.org_id, "after": seq}
+        found = self._connection.execute(_SAID_AFTER, {**where, "until": seq + _FAR}).cursor
+        ids = {row[0] for row in found.fetchall()} | set(self._new_messages)
+        self._load_messages(ids)
+        said = [
+            message
+            for message in filter(None, map(self.message, ids))
+            if message.conversation_id == conversation_id
+            and message.seq > seq
+            and message.sender_type == "user"
+            and message.deleted_at is None
+        ]
+        return sorted(said, key=lambda message: message.seq)
 
     def add_conversation(
         self, conversation: Conversation, participants: Sequence[Participant]
@@ -183,7 +215,7 @@ class SqlTransaction(Flushing):
         now = dict(self._current(message).reactions)
         now[emoji] = (*now.get(emoji, ()), user_id)
         # Every reaction is followed by its event, so this is that event's cursor.
-        self._new_reactions[message.id, user_id, emoji] = self._next_cursor()
+        self._new_reactions[message.id, user_id, emoji] = self.moment
         return self._react(message, now)
 
     def remove_reaction(self, message: Message, user_id: str, emoji: str) -> Message:
@@ -205,7 +237,8 @@ class SqlTransaction(Flushing):
         self._messages[message.id] = changed
         return changed
 
-    def _next_cursor(self) -> int:
+    @property
+    def moment(self) -> int:
         return max(self._cursor + 1, self.now)
 
     def add_file(self, file: File) -> None:
@@ -245,14 +278,13 @@ class SqlTransaction(Flushing):
         state = self._known(conversation_id)
         # Encoded first: what cannot be written must not have moved a number.
         text = rows.to_json(data)
-        cursor = self._cursor = self._next_cursor()
+        cursor = self._cursor = self.moment
         seq = state.last_seq = state.last_seq + 1
         state.last_cursor = cursor
         if type == "message.new" or not type.startswith(_QUIET):
             state.updated_at = max(state.updated_at, self.now)
         self._moved.add(conversation_id)
         message_id = None if message is None else message.id
-        now = self.now
         event = Event(
             self.org_id,
             cursor,
@@ -263,7 +295,7 @@ class SqlTransaction(Flushing):
             user_id,
             message,
             data or {},
-            now,
+            self.now,
             conversation,
         )
         self._event_rows.append(
@@ -278,7 +310,7 @@ class SqlTransaction(Flushing):
                 message_id,
                 text,
                 idempotency_key,
-                now,
+                self.now,
             )
         )
         self.appended.append(event)

@@ -3,7 +3,7 @@ written in one place, so that what one surface tells another tells alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from heapq import nsmallest
 from typing import Any
 
@@ -20,14 +20,18 @@ from madang.model.nouns import (
 from madang.model.times import iso
 from madang.protocol.errors import MadangError
 
+WriteId = Callable[[str], str | int]
+"""How a surface writes the ids of users: the messenger those of digits as integers
+(`wire_user_id`), others as they are (`str`)."""
 
-def message(message: Message) -> dict[str, Any]:
+
+def message(message: Message, write_id: WriteId = wire_user_id) -> dict[str, Any]:
     """MESSAGE."""
     return {
         "id": message.id,
         "conversation_id": message.conversation_id,
         "seq": message.seq,
-        "sender_id": wire_user_id(message.sender_id),
+        "sender_id": write_id(message.sender_id),
         "sender_type": message.sender_type,
         "message_type": message.message_type,
         "content": message.content,
@@ -35,8 +39,7 @@ def message(message: Message) -> dict[str, Any]:
         "reply_to_id": message.reply_to_id,
         "attachments": message.attachments,
         "reactions": {
-            emoji: [wire_user_id(user) for user in users]
-            for emoji, users in message.reactions.items()
+            emoji: [write_id(user) for user in users] for emoji, users in message.reactions.items()
         }
         if message.reactions
         else {},
@@ -47,10 +50,10 @@ def message(message: Message) -> dict[str, Any]:
     }
 
 
-def participant(person: Participant) -> dict[str, Any]:
+def participant(person: Participant, write_id: WriteId = wire_user_id) -> dict[str, Any]:
     """One of CONVERSATION's `participants`."""
     return {
-        "user_id": wire_user_id(person.user_id),
+        "user_id": write_id(person.user_id),
         "role": person.role,
         "nickname": person.nickname,
         "last_read_seq": person.last_read_seq,
@@ -95,33 +98,33 @@ def _shared(view: ConversationView) -> dict[str, Any]:
     return told
 
 
-def event_fields(event: Event) -> dict[str, Any]:
+def event_fields(event: Event, write_id: WriteId = wire_user_id) -> dict[str, Any]:
     """What an event says besides its type and place: the same words on every surface."""
     fields: dict[str, Any] = {}
     about = event.message
     match event.type:
         case "message.new":
             assert about is not None
-            fields["data"] = message(about)
+            fields["data"] = message(about, write_id)
         case "message.edited":
             assert about is not None
             fields["message_id"] = about.id
-            fields["data"] = message(about)
+            fields["data"] = message(about, write_id)
         case "message.deleted":
             assert about is not None
             fields["message_id"] = about.id
-            fields["user_id"] = wire_user_id(event.actor_id)
+            fields["user_id"] = write_id(event.actor_id)
         case "message.read":
             assert about is not None
             assert event.user_id is not None
             fields["message_id"] = about.id
-            fields["user_id"] = wire_user_id(event.user_id)
+            fields["user_id"] = write_id(event.user_id)
             fields["last_read_seq"] = event.data["last_read_seq"]
         case "reaction.added" | "reaction.removed":
             assert about is not None
             assert event.user_id is not None
             fields["message_id"] = about.id
-            fields["user_id"] = wire_user_id(event.user_id)
+            fields["user_id"] = write_id(event.user_id)
             fields["emoji"] = event.data["emoji"]
         case "conversation.created":
             assert event.conversation is not None
@@ -131,32 +134,32 @@ def event_fields(event: Event) -> dict[str, Any]:
             fields["data"] = _shared(event.conversation)
         case "participant.joined":
             assert event.user_id is not None
-            fields["user_id"] = wire_user_id(event.user_id)
+            fields["user_id"] = write_id(event.user_id)
             fields["role"] = event.data["role"]
         case "participant.left":
             assert event.user_id is not None
-            fields["user_id"] = wire_user_id(event.user_id)
-            fields["by"] = wire_user_id(event.data["by"])
+            fields["user_id"] = write_id(event.user_id)
+            fields["by"] = write_id(event.data["by"])
         case "run.ended":
             # One that waited, and never began, has no message.
             fields["message_id"] = event.data["message_id"]
-            fields["data"] = None if about is None else message(about)
+            fields["data"] = None if about is None else message(about, write_id)
             fields["status"] = event.data["status"]
         case "run.chosen" | "approval_request" | "approval_answer":
             # What is asked and answered stands in the message.
             assert about is not None
             fields["message_id"] = about.id
-            fields["data"] = message(about)
-            fields["user_id"] = wire_user_id(event.actor_id)
+            fields["data"] = message(about, write_id)
+            fields["user_id"] = write_id(event.actor_id)
             fields.update(event.data)
         case "handover":
             to = event.data.get("to")
-            fields["to"] = None if to is None else wire_user_id(to)
-            fields["by"] = wire_user_id(event.actor_id)
+            fields["to"] = None if to is None else write_id(to)
+            fields["by"] = write_id(event.actor_id)
             fields["note"] = event.data.get("note")
         case _:
             if event.user_id is not None:
-                fields["user_id"] = wire_user_id(event.user_id)
+                fields["user_id"] = write_id(event.user_id)
             fields["payload"] = event.data.get("payload")
     return fields
 

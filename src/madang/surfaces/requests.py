@@ -25,6 +25,8 @@ from madang.services.auth import TokenVerifier
 from madang.services.live.impostors import Impostors
 from madang.surfaces.problems import problem
 
+PAGE_BYTES = 512 * 1024
+"""Of the messages in a page of history: it ends with the one that reaches them."""
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body: fifty thousand participants of a group fit."""
 

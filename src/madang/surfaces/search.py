@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from madang.model.identity import Identity
-from madang.model.ids import parse_uuid
-from madang.protocol.errors import invalid_id
+from madang.model.ids import parse_uuid, wire_user_id
+from madang.protocol.errors import NotAParticipant, NotFound, invalid_id
 from madang.services.search.query import MAX_QUERY
 from madang.services.search.searching import Result, ResultPage, Search
 from madang.surfaces import objects
@@ -34,7 +33,8 @@ def router(search: Search) -> APIRouter:
     ) -> Any:
         """Messages I may see that answer `q`, best first; in one conversation, if it is named."""
         where = _where("conversation_id", conversation_id)
-        return await _answer(search, caller, q, where, limit, cursor)
+        found = await search.find(caller, q, conversation_id=where, limit=limit, cursor=cursor)
+        return JsonResponse(results(found))
 
     @routes.get("/api/chat/search", tags=["agents"])
     async def search_sessions(
@@ -46,7 +46,11 @@ def router(search: Search) -> APIRouter:
     ) -> Any:
         """The same; in one session, if it is named."""
         where = _where("session_id", session_id)
-        return await _answer(search, caller, q, where, limit, cursor)
+        try:
+            found = await search.find(caller, q, conversation_id=where, limit=limit, cursor=cursor)
+        except NotAParticipant:
+            raise NotFound("Session not found") from None
+        return JsonResponse(results(found, str))
 
     return routes
 
@@ -61,26 +65,12 @@ def _where(name: str, text: str | None) -> str | None:
     return found
 
 
-async def _answer(
-    search: Search,
-    caller: Identity,
-    q: str,
-    conversation_id: str | None,
-    limit: int,
-    cursor: str | None,
-) -> JsonResponse:
-    found = await search.find(
-        caller, q, conversation_id=conversation_id, limit=limit, cursor=cursor
-    )
-    return JsonResponse(results(found))
-
-
-def results(page: ResultPage) -> dict[str, Any]:
+def results(page: ResultPage, write_id: objects.WriteId = wire_user_id) -> dict[str, Any]:
     """A page of answers: each a MESSAGE with what makes it one."""
     return {
         "results": [
             {
-                **objects.message(result.message),
+                **objects.message(result.message, write_id),
                 "message_id": result.message.id,
                 "session_id": result.message.conversation_id,
                 **why(result),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import httpx
 
 from tests.surfaces.agents.sessions import LONG, Chat, answer_of, words
-from tests.surfaces.people import problem
+from tests.surfaces.people import PATIENCE, Frame, problem
 
 
 async def test_a_message_is_answered_over_the_socket(chat: Chat) -> None:
@@ -219,6 +220,46 @@ async def test_places_of_other_runs_and_none(chat: Chat) -> None:
     for place in ("", f"{runs[0]}:99", f"{runs[0].upper()}:-1"):
         assert (await at(place)).status_code == 200
     assert b"stream_chunk" not in (await at(f"{runs[0]}:99")).content
+    # Who has had the end is not asked to come again: a browser would, for ever.
+    async with api.stream("GET", f"/runs/{runs[0]}/stream") as events:
+        ids = [identity for identity, _ in await events.all()]
+    done = await at(str(ids[-1]))
+    assert (done.status_code, done.content) == (204, b"")
+    assert b"stream_end" in (await at(str(ids[-2]))).content
+
+
+async def test_a_line_of_an_event_ends_where_everybody_takes_it_to_end(chat: Chat) -> None:
+    session = await chat.session()
+    api, text = chat.rest("ann"), "one\u2028two\u2029 three\x85 안녕 \\u2028"
+    asked = await api.post(
+        f"/sessions/{session}/messages/stream", {"content": text, "client_id": "c"}
+    )
+    told = [json.loads(line[5:]) for line in asked.text.splitlines() if line.startswith("data:")]
+    assert "".join(frame.get("content", "") for frame in told) == text
+    # Without a stream it is answered as one that is only sent; here, the repeat of the first.
+    body = {"content": text, "client_id": "c", "stream": False}
+    again = await api.post(f"/sessions/{session}/messages/stream", body)
+    assert (again.status_code, again.json()["runs"]) == (200, [told[0]["message_id"]])
+
+
+async def test_ids_of_digits_are_texts_here(chat: Chat) -> None:
+    session = await chat.session("1002", participant_ids=[7])
+    user = await chat.join("1002", session)
+    await user.send("message", content="hi", message_type="user_message")
+    assert (await user.next("message"))["sender_id"] == "1002"
+    await answer_of(user)
+    api = chat.rest("7")
+    (first, _) = await api.messages(session)
+    assert (first["sender_id"], first["message_type"]) == ("1002", "text")
+    seen = (await api.get(f"/sessions/{session}")).json()
+    assert (seen["user_id"], seen["participants"][0]["user_id"]) == ("1002", "1002")
+    found: list[Frame] = []
+    async with asyncio.timeout(PATIENCE):
+        while not found:
+            found = (await api.get("/search", q="hi", session_id=session)).json()["results"]
+    assert {one["sender_id"] for one in found} <= {"1002", "agent:echo"}
+    eve = chat.rest("eve")
+    problem(await eve.get("/search", q="hi", session_id=session), 404, "NOT_FOUND")
 
 
 async def test_coming_back_to_the_socket_misses_nothing(chat: Chat) -> None:

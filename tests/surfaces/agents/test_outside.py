@@ -9,7 +9,7 @@ import pytest
 
 from tests.surfaces.agents.conftest import Program
 from tests.surfaces.agents.sessions import LONG, Chat, answer_of, two, words
-from tests.surfaces.people import House, problem
+from tests.surfaces.people import House, error, problem
 
 
 async def test_its_answer_is_everybodys(program: Chat) -> None:
@@ -171,6 +171,77 @@ async def test_it_asks_people_and_hears_their_answer(program: Chat) -> None:
         f"/runs/{run}/approvals/r1", {"answer": "deny"}
     )
     problem(answer, 403, "FORBIDDEN")
+
+
+async def test_only_people_answer_what_is_asked(program: Chat) -> None:
+    """Neither another agent nor a service, by whatever way; nor the session's own agent, with
+    whatever token."""
+    others = ["bob", "bot-8", "backend"]
+    session = await program.session("ann", "bot-7", participant_ids=others)
+    bob, bot = (
+        await program.join("bob", session),
+        await program.join("bot-7", session, roles=["agent"]),
+    )
+    run = str(uuid.uuid4())
+    await bot.send("stream_start", message_id=run)
+    await bot.send("approval_request", message_id=run, request_id="r1", question="May I?")
+    await bob.next("approval_request", patience=LONG)
+    answer = {"answer": "approve"}
+    for user, roles in (
+        ("bot-8", ["agent"]),
+        ("bot-8", ["agent", "admin"]),
+        ("backend", ["service"]),
+        ("bot-7", []),
+    ):
+        rest = program.rest(user, roles=roles)
+        told = await rest.post(f"/runs/{run}/approvals/r1", answer)
+        problem(told, 403, "FORBIDDEN", "Only people answer approvals")
+        socket = await program.join(user, session, roles=roles)
+        refused = await socket.ask("approval_answer", message_id=run, request_id="r1", **answer)
+        error(refused, "FORBIDDEN", "Only people answer approvals")
+    admin = program.rest("bob", roles=["admin"])
+    assert (await admin.post(f"/runs/{run}/approvals/r1", answer)).is_success
+    heard = await bot.next("approval_answer", patience=LONG)
+    assert (heard["user_id"], heard["answer"]) == ("bob", "approve")
+
+
+async def test_nul_is_in_nothing_that_is_said(program: Chat) -> None:
+    session, ann, bot = await two(program)
+    run = str(uuid.uuid4())
+    await bot.ask("stream_start", message_id=run)
+    for kind, name, fields in (
+        ("stream_start", "message_id", {"message_id": "a\0"}),
+        ("stream_start", "client_id", {"client_id": "a\0"}),
+        ("run_step", "step_id", {"message_id": run, "step_id": "a\0"}),
+        ("run_step", "kind", {"message_id": run, "step_id": "s", "kind": "a\0"}),
+        ("approval_request", "question", {"message_id": run, "question": "a\0"}),
+        ("approval_request", "options", {"message_id": run, "question": "?", "options": ["\0"]}),
+        (
+            "approval_request",
+            "request_id",
+            {"message_id": run, "question": "?", "request_id": "a\0"},
+        ),
+        ("stream_end", "error", {"message_id": run, "error": "a\0"}),
+        ("handover", "note", {"to": "ann", "note": "a\0"}),
+    ):
+        told = await bot.ask(kind, **fields)
+        assert told["code"] in ("VALIDATION", "INVALID_ID"), told
+        assert name in told["message"]
+    body = {"to": "ann", "note": "a\0"}
+    refused = await program.rest("ann").post(f"/sessions/{session}/handover", body)
+    problem(refused, 422, "VALIDATION", "note: must not contain NUL")
+    asked = {"message_id": run, "request_id": "r1", "question": "May I?"}
+    await bot.send("approval_request", **asked, details={"a\0": ["b\0"]})
+    assert (await ann.next("approval_request"))["details"] == {"a\ufffd": ["b\ufffd"]}
+    told = await ann.ask(
+        "approval_answer", message_id=run, request_id="r1", answer="deny", note="a\0"
+    )
+    error(told, "VALIDATION", "note: must not contain NUL")
+    step = {"message_id": run, "step_id": "s", "content": "c\0"}
+    await bot.send("run_step", **step, input={"a\0": "b\0"}, output="d\0")
+    told = await ann.next("run_step")
+    assert (told["content"], told["input"]) == ("c\ufffd", {"a\ufffd": "b\ufffd"})
+    assert told["output"] == "d\ufffd"
 
 
 async def test_answers_without_a_name_are_answers_of_their_own(one: Chat) -> None:

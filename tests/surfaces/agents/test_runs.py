@@ -16,7 +16,7 @@ from tests.postgres import Postgres
 from tests.surfaces.agents.conftest import Program, TwoPrograms
 from tests.surfaces.agents.sessions import LONG, Api, Chat, answer_of, words
 from tests.surfaces.conftest import SHORT
-from tests.surfaces.people import House, problem
+from tests.surfaces.people import Frame, House, Socket, problem
 from tests.valkey import Valkey
 
 
@@ -105,28 +105,41 @@ async def test_a_repeat_asks_nobody_again(program: Chat) -> None:
 
 
 async def test_runs_at_once_are_limited_over_all_nodes(
-    make_program: Callable[..., Program],
+    tmp_path: Path, postgres: Postgres, valkey_session: Valkey
 ) -> None:
-    server = make_program(runs_per_user="3", runs_per_org="4", rate_limit_enabled="true")
-    async with House(server) as house:
-        chat = Chat(house)
-        api = chat.rest("ann")
-        session = await chat.session("ann", "forever", when_busy="parallel")
-        path = f"/sessions/{session}/messages"
-        runs = []
-        for number in range(3):
-            answer = await api.post(path, {"content": str(number)})
-            runs += answer.json()["runs"]
-        answer = await api.post(path, {"content": "one more"})
-        told = problem(answer, 429, "RATE_LIMIT", "Too many runs at once")
-        assert told["retry_after"] == 1000 and answer.headers["retry-after"] == "1"
-        assert len(await api.messages(session)) == 6  # It was not sent either.
-        bobs = await chat.session("bob", "forever")
-        bob = chat.rest("bob")
-        assert (await bob.post(f"/sessions/{bobs}/messages", {"content": "x"})).is_success
-        problem(await bob.post(f"/sessions/{bobs}/messages", {"content": "y"}), 429, "RATE_LIMIT")
-        assert (await api.post(f"/runs/{runs[0]}/stop")).json()["status"] == "cancelled"
-        assert (await api.post(path, {"content": "now"})).status_code == 201
+    limits = {"runs_per_user": "3", "runs_per_org": "4", "rate_limit_enabled": "true"}
+    cluster = TwoPrograms(
+        tmp_path / "limited", postgres, valkey_session, **{**SHORT, **limits, "drain_seconds": "0"}
+    )
+    cluster.start()
+    try:
+        one, other = cluster.nodes
+        async with House(one) as here, House(other, here.org) as there:
+            nodes = [Chat(here), Chat(there)]
+            apis = [chat.rest("ann") for chat in nodes]
+            session = await nodes[0].session("ann", "forever", when_busy="parallel")
+            path = f"/sessions/{session}/messages"
+            runs = []
+            for number, api in enumerate((apis[0], apis[1], apis[1])):
+                answer = await api.post(path, {"content": str(number)})
+                runs += answer.json()["runs"]
+            for api in apis:
+                answer = await api.post(path, {"content": "one more"})
+                told = problem(answer, 429, "RATE_LIMIT", "Too many runs at once")
+                assert told["retry_after"] == 1000 and answer.headers["retry-after"] == "1"
+            assert len(await apis[0].messages(session)) == 6  # It was not sent either.
+            bobs = await nodes[1].session("bob", "forever", when_busy="parallel")
+            at = f"/sessions/{bobs}/messages"
+            assert (await nodes[0].rest("bob").post(at, {"content": "x"})).is_success
+            for chat in nodes:
+                refused = await chat.rest("bob").post(at, {"content": "y"})
+                problem(refused, 429, "RATE_LIMIT", "Too many runs at once")
+            stopped = await apis[1].post(f"/runs/{runs[0]}/stop")
+            assert stopped.json()["status"] == "cancelled"
+            assert (await apis[1].post(path, {"content": "now"})).status_code == 201
+            problem(await apis[0].post(path, {"content": "again"}), 429, "RATE_LIMIT")
+    finally:
+        cluster.stop()
 
 
 async def test_headers_tell_what_is_left_and_too_many_is_told(
@@ -136,7 +149,7 @@ async def test_headers_tell_what_is_left_and_too_many_is_told(
     async with chat.house:
         api = chat.rest("ann")
         session = await chat.session("ann", "bot")
-        for left in (2, 1, 0):
+        for left in (3, 2, 1, 0):
             answer = await api.post(f"/sessions/{session}/messages", {"content": "x"})
             assert answer.status_code == 201
             assert answer.headers["ratelimit-policy"] == '"messages";q=4;w=60'
@@ -238,7 +251,17 @@ async def test_stopping_what_waits_over_the_socket(program: Chat) -> None:
     told = await ann.ask("stop", message_id=runs[2])
     assert (told["type"], told["message_id"]) == ("stream_end", runs[2])
     assert (told["status"], told["length"]) == ("cancelled", 0)
+    # One who asks gets the end as the reply, and once; it stands at its place in the log.
+    (running,) = await ends_after(ann, runs[0])
+    assert running["seq"] > told["seq"] and running["reply_to"]
     assert (await other.next("stream_end", patience=LONG, message_id=runs[2]))["seq"]
+
+
+async def ends_after(socket: Socket, run: str) -> list[Frame]:
+    """The ends that a device is told which asks to stop this run."""
+    first = await socket.ask("stop", message_id=run)
+    others = [frame for frame in await socket.so_far() if frame.get("message_id") == run]
+    return [first, *(frame for frame in others if frame["type"] == "stream_end")]
 
 
 async def test_what_waits_is_ended_by_the_next_question(program: Chat) -> None:
@@ -285,6 +308,19 @@ async def test_an_answer_is_made_again_and_chosen(program: Chat) -> None:
     assert told["type"] == "regenerating"
     await answer_of(ann, told["message_id"])
     problem(await api.post(f"/runs/{history[0]['id']}/regenerate"), 404, "NOT_FOUND")
+
+
+async def test_an_answer_that_is_deleted_leaves_its_place_to_the_other(program: Chat) -> None:
+    session = await program.session("ann", "historian")
+    ann, api = await program.join("ann", session), program.rest("ann")
+    await ann.send("message", content="one")
+    first, text, _ = await answer_of(ann)
+    second = (await api.post(f"/runs/{first}/regenerate")).json()["message_id"]
+    await answer_of(ann, second)
+    deleted = await program.house.rest("ann").delete(f"/messages/{second}")
+    assert deleted.is_success
+    await ann.send("message", content="two")
+    assert (await answer_of(ann))[1] == f"user:one | assistant:{text} | user:two"
 
 
 async def test_an_answer_is_made_again_while_the_agent_is_busy(program: Chat) -> None:

@@ -135,13 +135,13 @@ async def test_history_before_and_after(chat: Chat) -> None:
     for before in (sent[4]["message_id"], sent[4]["seq"]):
         assert await contents(before=before) == ["2", "3"]
         assert await contents(after=before) == ["5", "6"]
-    assert await contents(before=sent[3]["created_at"]) == ["2", "3"]
+    assert await contents(before=sent[3]["created_at"]) == ["1", "2"]
     assert await contents(after=sent[3]["created_at"]) == ["4", "5"]
     path = f"/sessions/{session}/messages"
     problem(await ann.get(path, before="never"), 422, "VALIDATION")
     moment = datetime.fromisoformat(sent[3]["created_at"])
     micros = round(moment.timestamp() * 1_000_000)
-    assert await contents(before=micros) == ["2", "3"]
+    assert await contents(before=micros) == ["1", "2"]
     assert await contents(after=micros) == ["4", "5"]
     # Seconds, milliseconds and nanoseconds are none.
     for number in (micros // 1_000_000, micros // 1_000, micros * 1_000 // 10, 10**9 + 1):
@@ -150,6 +150,28 @@ async def test_history_before_and_after(chat: Chat) -> None:
     assert (await ann.get(path, after=10**9)).json()["messages"] == []
     problem(await ann.get(path, before=1, after=1), 422, "VALIDATION")
     problem(await ann.get(path, before=str(uuid.uuid4())), 404, "NOT_FOUND")
+
+
+async def test_history_is_read_to_its_end_by_time(chat: Chat) -> None:
+    """A question and its answer are of one commit, and no two messages of one time."""
+    session = await chat.session("ann")
+    ann, api = await chat.join("ann", session), chat.rest("ann")
+    for number in range(4):
+        await ann.send("message", content=str(number))
+        await answer_of(ann)
+    whole = [one["id"] for one in await api.messages(session)]
+    assert len(whole) == 8
+    forward, backward = ["2000-01-01T00:00:00Z"], ["2050-01-01T00:00:00Z"]
+    read: list[str] = []
+    while page := await api.messages(session, limit=1, after=forward[-1]):
+        read.append(page[0]["id"])
+        forward.append(page[0]["created_at"])
+    assert read == whole
+    read.clear()
+    while page := await api.messages(session, limit=3, before=backward[-1]):
+        read[:0] = [one["id"] for one in page]
+        backward.append(page[0]["created_at"])
+    assert read == whole
 
 
 async def test_strangers_find_nothing(chat: Chat) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -91,6 +92,48 @@ async def test_what_was_told_before_it_came_comes_first_and_makes_nobody_slow() 
     assert [one.content["type"] for one in await told(watching)] == [
         one.content["type"] for one in begun[:3]
     ]
+
+
+async def test_a_long_text_is_written_as_it_is_taken() -> None:
+    text, ends = "안" * 10_000_000, range(10_000, 10_000_001, 10_000)
+    watching = viewer("a", limit=1_000)
+    watching.begin(frame("stream_start"))
+    tracemalloc.start()
+    try:
+        watching.begin_text("a", text, ends, 0)
+        rest = frame("stream_chunk", content="yz", index=1_000, offset=len(text))
+        watching.write(rest)
+        watching.write(frame("stream_end"))
+        found, most = 0, 0
+        async for one in watching.told():
+            if one.content["type"] == "stream_chunk":
+                assert one.content["offset"] == found
+                found += len(one.content["content"])
+            most = max(most, tracemalloc.get_traced_memory()[0])
+        assert found == len(text) + 2
+        # Some pieces, as text, as JSON and read again; all of them are 30 MB of JSON alone.
+        assert most < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+async def test_what_was_read_and_is_not_so_any_more_is_not_told() -> None:
+    text, ends = "x" * (3 * PIECE), (PIECE, 2 * PIECE, 3 * PIECE)
+    watching = viewer("a", "b")
+    watching.begin_text("a", text, ends, 0)
+    watching.begin(frame("stream_end"))
+    frames = watching.told()
+    assert (await anext(frames)).content["index"] == 0
+    watching.changed("other")
+    assert (await anext(frames)).content["index"] == 1
+    watching.changed("a")
+    assert [one async for one in frames] == [] and not watching.open
+    # What comes as it is told is not read before: its end follows.
+    watching = viewer("a")
+    watching.write(frame("stream_start"))
+    watching.changed("a")
+    watching.write(frame("stream_end"))
+    assert [one.content["type"] for one in await told(watching)] == ["stream_start", "stream_end"]
 
 
 def test_a_text_in_pieces_can_be_come_back_to_after_each() -> None:

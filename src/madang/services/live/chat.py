@@ -85,7 +85,7 @@ class SendChat:
             None,
             (),
             self.client_id,
-            tx.now,
+            tx.moment,
         )
         tx.add_message(message)
         if room.settings.slow_mode_seconds:

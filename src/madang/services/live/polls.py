@@ -89,7 +89,7 @@ class OpenPoll:
             None,
             (),
             self.client_id,
-            tx.now,
+            tx.moment,
         )
         tx.add_message(message)
         tx.live.add_question(message)

@@ -124,7 +124,7 @@ class Ask:
             None,
             (),
             self.client_id,
-            tx.now,
+            tx.moment,
         )
         tx.add_message(message)
         tx.live.add_question(message)

@@ -16,6 +16,7 @@ from madang.model.analyzer import terms
 from madang.ports.bus import Bus
 from madang.ports.search import (
     FILE_TERM,
+    LONGEST_TEXT,
     Behind,
     Entry,
     Said,
@@ -40,6 +41,11 @@ ABANDONED_MICROSECONDS = 120 * 1_000_000
 """An index that is being built and not touched for so long is given up."""
 PAGE = 1000
 """Events read at once."""
+MOST_TERMS = 3_000
+"""Of one text, about: all of nearly every text, and of one made of nothing but different words as
+much as twenty milliseconds write. Whoever sends many of those holds nobody up for long."""
+MOST_NAME_TERMS = 500
+"""Of the names of a message's files together."""
 MOST_ORGS = 1_000
 BUSY_RATE = 6_000.0
 """Writes a second from which on a node has other things to do: the index waits, and catches up
@@ -183,10 +189,10 @@ async def advance(
 
 
 def entry_of(said: Said) -> Entry:
-    """All that a message is to be found by: its text, the names of its files, who and where."""
-    found = terms(said.content)
-    for name in _names(said):
-        found |= terms(name)
+    """What a message is to be found by: its text, the names of its files, who and where."""
+    found = terms(said.content, MOST_TERMS)
+    if said.attachments:
+        found |= terms("\n".join(_names(said))[:LONGEST_TEXT], MOST_NAME_TERMS)
     found.add(sender_term(said.sender_id))
     found.add(place_term(said.conversation_id))
     if said.attachments:

@@ -1,12 +1,13 @@
 """The one place where databases differ in SQL: many rows in one statement, and a few words.
 
 Everything else in the store is written once. A query is written in the words of SQLite and of
-five of our own, which a dialect puts into its own by `spoken`:
+six of our own, which a dialect puts into its own by `spoken`:
 
 - `EACH(:ids) AS i`: the strings of the list `:ids` as rows, each as `i.value`
 - `NUMBERS(:numbers) AS n`: the same of whole numbers
 - `AMONG(:ids)`, after a column: it is one of the strings of the list `:ids`
 - `REACTIONS(m.id)`: all reactions of the message, for `rows.reactions_of`; no rows are NULL or []
+- `BYTES(m.content)`: how many bytes a text takes
 - `a THEN JOIN b ON …`: for each row of `a` a look-up in `b`, in this order
 """
 

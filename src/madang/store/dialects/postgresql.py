@@ -21,6 +21,7 @@ _WORDS = (
     (re.compile(r"\bAMONG\(:(\w+)\)"), r"= ANY (CAST(:\1 AS text[]))"),
     (re.compile(r"\bTHEN JOIN\b"), "JOIN"),
     (re.compile(r"\bLIMIT -1\b"), ""),
+    (re.compile(r"\bBYTES\(([\w.]+)\)"), r"octet_length(\1)"),
     (
         re.compile(r"\bREACTIONS\(([\w.]+)\)"),
         (

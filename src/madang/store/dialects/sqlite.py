@@ -29,6 +29,7 @@ _WORDS = (
     (re.compile(r"\bAMONG\(:(\w+)\)"), r"IN (SELECT value FROM json_each(:\1))"),
     # Keeps the order: for each row, a look-up by index.
     (re.compile(r"\bTHEN JOIN\b"), "CROSS JOIN"),
+    (re.compile(r"\bBYTES\(([\w.]+)\)"), r"length(CAST(\1 AS BLOB))"),
     (
         re.compile(r"\bREACTIONS\(([\w.]+)\)"),
         (

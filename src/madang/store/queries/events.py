@@ -117,6 +117,20 @@ _EVENTS_OF_CONVERSATION = rows_query(
     "AND e.seq > :after AND e.seq <= :until ORDER BY e.seq LIMIT :limit",
 )
 
+# The same up to the first that reaches `:most` bytes. Sizes are looked at without fetching what is
+# too much; the limit bounds how many.
+_SOME_OF_CONVERSATION = rows_query(
+    _EVENT,
+    "FROM (SELECT s.seq, s.size, sum(s.size) OVER (ORDER BY s.seq) AS total FROM ("
+    "SELECT e.seq, BYTES(e.data) + coalesce(BYTES(m.content) + BYTES(m.metadata), 0) AS size "
+    f"FROM events AS e {_WITH_MESSAGE} "
+    "WHERE e.conversation_id = :conversation AND e.org_id = :org "
+    "AND e.seq > :after AND e.seq <= :until ORDER BY e.seq LIMIT :limit) AS s) AS p "
+    "THEN JOIN events AS e ON e.conversation_id = :conversation AND e.seq = p.seq "
+    f"AND e.org_id = :org {_WITH_MESSAGE} "
+    "WHERE p.total - p.size < :most ORDER BY e.seq LIMIT -1",
+)
+
 # `+`: by seq, which is what bounds the work; the cursors of a whole org would not.
 _LATEST = rows_query(
     _EVENT,
@@ -220,20 +234,20 @@ def events_of_conversation(
     after_seq: int,
     until_seq: int | None,
     limit: int,
+    most_bytes: int | None = None,
 ) -> list[Event]:
-    return _events(
-        connection,
-        org_id,
-        fetch(
-            connection,
-            _EVENTS_OF_CONVERSATION,
-            org=org_id,
-            conversation=conversation_id,
-            after=after_seq,
-            until=NO_LIMIT if until_seq is None else until_seq,
-            limit=limit,
-        ),
-    )
+    where = {
+        "org": org_id,
+        "conversation": conversation_id,
+        "after": after_seq,
+        "until": NO_LIMIT if until_seq is None else until_seq,
+        "limit": limit,
+    }
+    if most_bytes is None:
+        found = fetch(connection, _EVENTS_OF_CONVERSATION, **where)
+    else:
+        found = fetch(connection, _SOME_OF_CONVERSATION, **where, most=most_bytes)
+    return _events(connection, org_id, found)
 
 
 def events_for_user(

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, select
 
 from madang.model.nouns import Message
 from madang.ports.search import (
+    LONGEST_TEXT,
     Behind,
     Candidate,
     Candidates,
@@ -35,6 +36,7 @@ from madang.store.queries.conversations import memberships
 from madang.store.queries.reading import (
     MESSAGE,
     NO_LIMIT,
+    Row,
     fetch,
     rows_query,
     values,
@@ -339,9 +341,17 @@ def heads(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(select(orgs.c.id, orgs.c.last_cursor))}
 
 
+MOST_PAGE_CHARACTERS = 256 * 1024
+"""Characters of the texts of a page of the log, about: so many take an indexer a second at most,
+and then other orgs have their turn."""
+FIRST_READ, MOST_EVENTS = 32, 256
+"""Events read with one query: before it is known how long the texts are, and at most, so that those
+which lie beyond the page are few, whatever they hold."""
+
 # Reading and reacting change nothing that a message is found by.
 _LOG = rows_query(
-    "e.cursor, m.id, m.conversation_id, m.sender_id, m.content, m.attachments, m.created_at, "
+    "e.cursor, m.id, m.conversation_id, m.sender_id, "
+    f"substr(m.content, 1, {LONGEST_TEXT}), m.attachments, m.created_at, "
     "CASE WHEN m.deleted_at IS NULL AND c.kind <> 'inbox' THEN 1 ELSE 0 END, "
     "CASE WHEN e.type = 'room.erased' THEN e.conversation_id END",
     "FROM events AS e LEFT JOIN messages AS m ON m.id = e.message_id "
@@ -353,9 +363,9 @@ _LOG = rows_query(
 
 def log_page(connection: Connection, org_id: str, after: int, limit: int) -> LogPage:
     """See `ports.search`."""
-    read = fetch(connection, _LOG, org=org_id, after=after, limit=limit)
+    read, is_all = _read_log(connection, org_id, after, limit)
     # The end of the log may lie beyond its last event, after a new epoch.
-    end = events.head(connection, org_id) if len(read) < limit else read[-1][0]
+    end = events.head(connection, org_id) if is_all else read[-1][0]
     # A message told of twice is read twice, and the same.
     told = {row[1]: row for row in read if row[1] is not None}
     said = [
@@ -366,3 +376,27 @@ def log_page(connection: Connection, org_id: str, after: int, limit: int) -> Log
     gone = [row[1] for row in told.values() if not row[7]]
     erased = [row[8] for row in read if row[8] is not None]
     return LogPage(said, gone, max(end, after), len(read), erased)
+
+
+def _read_log(
+    connection: Connection, org_id: str, after: int, limit: int
+) -> tuple[list[Row], bool]:
+    """The rows of a page, and whether there are no more."""
+    page: list[Row] = []
+    characters, size = 0, FIRST_READ
+    while True:
+        size = min(size, limit - len(page))
+        read = fetch(connection, _LOG, org=org_id, after=after, limit=size)
+        for row in read:
+            page.append(row)
+            characters += len(row[4] or "")
+            if characters >= MOST_PAGE_CHARACTERS:
+                return page, False
+        if len(read) < size:
+            return page, True
+        if len(page) >= limit:
+            return page, False
+        after = read[-1][0]
+        # As many as will fill it, if they are like those before.
+        left = MOST_PAGE_CHARACTERS - characters
+        size = min(MOST_EVENTS, 1 + left * len(page) // max(characters, 1))

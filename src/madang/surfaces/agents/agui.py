@@ -18,8 +18,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from madang.gateways.sse import SSE_PING_SECONDS, EventStream
-from madang.hub.hub import Member
+from madang.gateways.sse import EventStream, data_of
+from madang.hub.frame import Frame
 from madang.model.identity import Identity
 from madang.model.ids import parse_uuid
 from madang.model.runs import Run, is_own_agent
@@ -28,6 +28,7 @@ from madang.services.approvals import AnswerApproval
 from madang.services.sessions import CreateSession
 from madang.surfaces.agents import bodies
 from madang.surfaces.agents.rest import Parts
+from madang.surfaces.content import sender_type
 from madang.surfaces.fields import Text, error_of
 from madang.surfaces.requests import Caller
 
@@ -78,9 +79,16 @@ def add_agui(routes: APIRouter, parts: Parts) -> None:
             run, place = await _resumed(thread, body.resume)
         else:
             run = await _asked(thread, body.messages)
-        told = _events(parts, caller, user, body, run, place)
+        telling = Telling(body.threadId, body.runId, place)
+        if run is None:
+            viewer, told = None, _nobody_asked(telling)
+        else:
+            viewer = parts.watching.viewer(caller, [run])
+            places = {} if place is None else {run.message_id: place}
+            watched = parts.watching.watch(viewer, user, [run], places)
+            told = _events(telling, watched)
         # The protocol's clients part events at plain line feeds.
-        return EventStream(told, ping=SSE_PING_SECONDS, send_timeout=parts.send_timeout, sep="\n")
+        return EventStream(viewer, told, send_timeout=parts.send_timeout, sep="\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +189,21 @@ async def _resumed(thread: _Thread, entries: Sequence[Resume]) -> tuple[Run, int
         run = await thread.run(message_id)
         if run is None:
             raise NotFound("Interrupt not found")
-        answers.append(AnswerApproval(caller.org, message_id, request_id, caller.user_id, answer))
+        answers.append(
+            AnswerApproval(
+                caller.org,
+                message_id,
+                request_id,
+                caller.user_id,
+                answer,
+                sender_type=sender_type(caller),
+            )
+        )
         found = (run, place)
     if found is None:
         raise Invalid("resume: there is nothing to resume")
     for answered in answers:
+        parts.count_change(caller)
         await parts.writer.write(answered)
     return found
 
@@ -223,17 +241,16 @@ def _interrupt(given: str) -> tuple[str, int, str]:
     return known, max(-1, number), request_id
 
 
-async def _events(
-    parts: Parts, caller: Identity, user: Member, body: RunInput, run: Run | None, place: int | None
-) -> AsyncIterator[ServerSentEvent]:
-    telling = Telling(body.threadId, body.runId, place)
+async def _nobody_asked(telling: Telling) -> AsyncIterator[ServerSentEvent]:
+    """A person has taken over, or somebody else was meant."""
     yield _event(telling.started())
-    if run is None:
-        # A person has taken over, or somebody else was meant.
-        yield _event({**telling.place, "type": "RUN_FINISHED", "outcome": {"type": "success"}})
-        return
-    places = {} if place is None else {run.message_id: place}
-    watched = parts.watching.watch(caller, user, [run], places)
+    yield _event({**telling.place, "type": "RUN_FINISHED", "outcome": {"type": "success"}})
+
+
+async def _events(
+    telling: Telling, watched: AsyncIterator[Frame]
+) -> AsyncIterator[ServerSentEvent]:
+    yield _event(telling.started())
     async for frame in watched:
         for told in telling.tell(frame.content):
             yield _event(told)
@@ -246,7 +263,7 @@ async def _events(
 
 
 def _event(told: Mapping[str, Any]) -> ServerSentEvent:
-    return ServerSentEvent(orjson.dumps(told).decode(), sep="\n")
+    return ServerSentEvent(data_of(orjson.dumps(told)), sep="\n")
 
 
 class Telling:

@@ -6,10 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from madang.agents.catalog import Catalog, Register, open_catalog
+from madang.agents.catalog import Catalog, Register, RegisterTool, open_catalog
 from madang.agents.moving import MOVE
 from madang.agents.people import ANSWERED
-from madang.agents.protocol import Agent
+from madang.agents.protocol import Agent, Tool
 from madang.agents.runner import Runner
 from madang.agents.stopping import STOP
 from madang.clock import Clock
@@ -58,6 +58,7 @@ class Agents:
         admission: Admission,
         entrance: Entrance,
         messages_limit: RateLimit,
+        changes_limit: RateLimit,
         signals_limit: RateLimit,
     ) -> None:
         self.catalog: Catalog = open_catalog(
@@ -97,6 +98,10 @@ class Agents:
         delivery.answer(STOP, self.runner.stopping.stop_here)
         delivery.answer(MOVE, self.runner.moving.let_go_here)
         delivery.answer(ANSWERED, self.runner.people.answered_here)
+        self.seats = Seats(
+            hub, delivery, store, self.streams, clock, limit=settings.output_limit_bytes
+        )
+        delivery.watch(self.seats.watched)
         self.socket = SessionSocket(
             admission=admission,
             hub=hub,
@@ -106,32 +111,36 @@ class Agents:
             store=store,
             writer=writer,
             clock=clock,
-            seats=Seats(hub, delivery, store, self.streams, clock),
+            seats=self.seats,
             runner=self.runner,
             messages_limit=messages_limit,
+            changes_limit=changes_limit,
             signals_limit=signals_limit,
             run_limits=self.run_limits,
             max_content=settings.ws_message_size_limit,
             typing_seconds=settings.typing_timeout,
         )
+        watching = Watching(
+            hub,
+            delivery,
+            store,
+            self.streams,
+            members,
+            admission,
+            entrance,
+            clock,
+            settings.output_limit_bytes,
+        )
+        delivery.watch(watching.watched)
         self.parts = rest.Parts(
             store,
             writer,
             clock,
             self.catalog,
             self.runner,
-            Watching(
-                hub,
-                delivery,
-                store,
-                self.streams,
-                members,
-                admission,
-                entrance,
-                clock,
-                settings.output_limit_bytes,
-            ),
+            watching,
             messages_limit,
+            changes_limit,
             self.run_limits,
             settings.ws_message_size_limit,
             settings.agents_when_busy,
@@ -172,6 +181,15 @@ class Agents:
         def register(agent: Agent) -> Agent:
             self.catalog.add(name, agent, **fields)
             return agent
+
+        return register
+
+    def tool(self, name: str) -> RegisterTool:
+        """Have an async function answer calls of a tool that is configured: `@app.tool("look")`."""
+
+        def register(tool: Tool) -> Tool:
+            self.catalog.tools[name] = tool
+            return tool
 
         return register
 

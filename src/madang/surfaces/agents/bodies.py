@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from madang.model.runs import Answers, WhenBusy
 from madang.surfaces.fields import (
@@ -20,6 +20,13 @@ from madang.surfaces.fields import (
 )
 
 Note = Annotated[Text, Field(max_length=2000)]
+
+_KINDS = {"user_message": "text", "agent_message": "text", "file_attachment": "file"}
+Kind = Annotated[
+    Literal["text", "file", "question"],
+    BeforeValidator(lambda kind: _KINDS.get(kind, kind) if isinstance(kind, str) else kind),
+]
+"""Of a message: its type, or the kind that history gives one of that type."""
 
 
 class NewSession(Strict):
@@ -41,7 +48,7 @@ class SessionChange(Strict):
 
 class NewMessage(Strict):
     content: Text = ""
-    message_type: Literal["text", "file", "question"] = "text"
+    message_type: Kind = "text"
     metadata: JsonObject | None = None
     client_id: ClientId | None = None
     reply_to_id: Uuid | None = None

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from madang.surfaces.agents.bodies import Note
+from madang.services.approvals import MOST_OPTION, MOST_OPTIONS, MOST_QUESTION
+from madang.surfaces.agents.bodies import Kind, Note
 from madang.surfaces.fields import (
     Attachments,
     ClientId,
@@ -18,10 +19,11 @@ from madang.surfaces.fields import (
     Uuid,
 )
 
-Handle = Annotated[str, Field(min_length=1, max_length=100)]
+Handle = Annotated[Text, Field(min_length=1, max_length=100)]
 """What an agent outside calls its answer: an id, or a name of its own."""
 Options = Annotated[
-    list[Annotated[Text, Field(min_length=1, max_length=100)]], Field(min_length=1, max_length=20)
+    list[Annotated[Text, Field(min_length=1, max_length=MOST_OPTION)]],
+    Field(min_length=1, max_length=MOST_OPTIONS),
 ]
 
 
@@ -36,7 +38,7 @@ class Message(Command):
     content: Text = ""
     timestamp: Any = None
     client_id: ClientId | None = None
-    message_type: Literal["text", "file", "question"] = "text"
+    message_type: Kind = "text"
     reply_to_id: Uuid | None = None
     attachments: Attachments | None = None
     metadata: JsonObject | None = None
@@ -132,6 +134,6 @@ class RunStep(OfAgent):
 class ApprovalRequest(OfAgent):
     message_id: Handle
     request_id: Handle | None = None
-    question: Annotated[Text, Field(min_length=1, max_length=2000)]
+    question: Annotated[Text, Field(min_length=1, max_length=MOST_QUESTION)]
     options: Options = Field(default_factory=lambda: ["approve", "deny"])
     details: JsonObject | None = None

@@ -10,7 +10,6 @@ import orjson
 
 from madang.agents.catalog import Catalog, Offered
 from madang.delivery.stream import Stream
-from madang.model.ids import wire_user_id
 from madang.model.nouns import Event, Message
 from madang.model.runs import Run, Session, SessionView, agent_name
 from madang.model.times import iso
@@ -27,6 +26,9 @@ HISTORY_TYPES = {
     ("agent", "question"): "agent_message",
 }
 """What a message is in history; everything else is a `system_message`."""
+
+FIRST_WORDS = 1_000
+"""Characters of a last message in a list of sessions: they may be many, and answers long."""
 
 
 def encode_event(event: Event) -> bytes | None:
@@ -45,11 +47,13 @@ def tell(event: Event) -> dict[str, Any] | None:
     fields = _told(event)
     if fields is None:
         return None
+    # Of a message its own time, which history is paged by.
+    message = event.message if event.type == "message.new" else None
     return {
         **fields,
         "seq": event.seq,
         "cursor": event.cursor,
-        "timestamp": iso(event.created_at),
+        "timestamp": iso(event.created_at if message is None else message.created_at),
     }
 
 
@@ -77,22 +81,22 @@ def _told(event: Event) -> dict[str, Any] | None:
                 return {
                     "type": "read",
                     "message_id": message.id,
-                    "user_id": wire_user_id(event.user_id or ""),
+                    "user_id": event.user_id or "",
                 }
             kind = "message_edited" if event.type == "message.edited" else "message_deleted"
             return {
                 "type": kind,
                 "message_id": message.id,
                 "content": message.content,
-                "user_id": wire_user_id(event.actor_id),
+                "user_id": event.actor_id,
             }
         case "reaction.added" | "reaction.removed":
-            return {"type": event.type.replace(".", "_"), **objects.event_fields(event)}
+            return {"type": event.type.replace(".", "_"), **objects.event_fields(event, str)}
         case "participant.joined" | "participant.left":
             return {
                 "type": "system",
                 "event": event.type.replace(".", "_"),
-                **objects.event_fields(event),
+                **objects.event_fields(event, str),
             }
         case "conversation.updated" | "conversation.archived":
             assert event.conversation is not None
@@ -117,14 +121,14 @@ def _told(event: Event) -> dict[str, Any] | None:
                 "message_id": message.id,
                 "answer": asked.get("answer"),
                 "note": asked.get("note"),
-                "user_id": wire_user_id(event.actor_id),
+                "user_id": event.actor_id,
             }
         case "handover":
             to = event.data.get("to")
             return {
                 "type": "handover",
-                "to": None if to is None else wire_user_id(to),
-                "by": wire_user_id(event.actor_id),
+                "to": to,
+                "by": event.actor_id,
                 "note": event.data.get("note"),
             }
         case "run.chosen":
@@ -133,12 +137,12 @@ def _told(event: Event) -> dict[str, Any] | None:
                 "type": "answer_chosen",
                 "message_id": message.id,
                 "question_id": event.data.get("question_id"),
-                "user_id": wire_user_id(event.actor_id),
+                "user_id": event.actor_id,
             }
         case "conversation.created":
             return None
         case _:
-            return {"type": event.type, **objects.event_fields(event)}
+            return {"type": event.type, **objects.event_fields(event, str)}
 
 
 def approval_request(message: Message, request_id: str, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,7 +177,7 @@ def _start(
         "type": "stream_start",
         "message_id": message_id,
         "sender_type": "agent",
-        "sender_id": wire_user_id(agent_id),
+        "sender_id": agent_id,
         "agent_id": agent_name(agent_id),
         "reply_to_id": question_id,
     }
@@ -210,7 +214,7 @@ def message_fields(message: Message) -> dict[str, Any]:
         "type": "message",
         "message_id": message.id,
         "sender_type": message.sender_type,
-        "sender_id": wire_user_id(message.sender_id),
+        "sender_id": message.sender_id,
         "content": message.content,
         "timestamp": iso(message.created_at),
         "message_type": message.message_type,
@@ -226,7 +230,7 @@ def history(message: Message) -> dict[str, Any]:
     """A message in a session's history."""
     kind = HISTORY_TYPES.get((message.sender_type, message.message_type), "system_message")
     return {
-        **objects.message(message),
+        **objects.message(message, str),
         "message_id": message.id,
         "session_id": message.conversation_id,
         "kind": kind,
@@ -241,7 +245,7 @@ def agent(offered: Offered) -> dict[str, Any]:
         "name": offered.title,
         "description": offered.description,
         "avatar_url": offered.avatar_url,
-        "user_id": wire_user_id(offered.user_id),
+        "user_id": offered.user_id,
     }
 
 
@@ -263,7 +267,7 @@ def session_line(seen: SessionView, catalog: Catalog) -> dict[str, Any]:
         "title": row.title,
         "agent_id": offered.name,
         "agent_name": offered.title,
-        "last_message": None if last is None else last.content,
+        "last_message": None if last is None else last.content[:FIRST_WORDS],
         "last_message_at": None if last is None else iso(last.created_at),
         "unread_count": seen.view.unread_count,
         "status": row.status,
@@ -277,17 +281,17 @@ def session(seen: SessionView, catalog: Catalog, message_count: int) -> dict[str
     row, own = seen.view.conversation, seen.session
     offered = agent_of(own, catalog)
     participants: list[Mapping[str, Any]] = [
-        objects.participant(person) for person in seen.view.participants
+        objects.participant(person, str) for person in seen.view.participants
     ]
     return {
         **session_line(seen, catalog),
         "trace_id": own.trace_id,
-        "user_id": wire_user_id(row.created_by),
+        "user_id": row.created_by,
         "agent": agent(offered),
         "metadata": row.metadata,
         "participants": participants,
         "message_count": message_count,
-        "handler": None if own.handler is None else wire_user_id(own.handler),
+        "handler": own.handler,
         "when_busy": own.when_busy,
         "answers": own.answers,
         "last_seq": row.last_seq,

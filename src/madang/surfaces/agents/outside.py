@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from madang.agents.fit import shallow
 from madang.agents.protocol import Step
 from madang.agents.runner import Runner
 from madang.agents.running import Running
@@ -287,7 +288,7 @@ class Outside:
                 request_id,
                 command.question,
                 tuple(command.options),
-                command.details,
+                None if command.details is None else shallow(command.details),
             )
 
             def done(_: Any, error: MadangError | None) -> None:

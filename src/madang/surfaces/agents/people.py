@@ -13,7 +13,6 @@ from madang.clock import Clock
 from madang.delivery.delivery import Delivery
 from madang.hub.connection import Connection
 from madang.hub.frame import Dialect, Frame
-from madang.model.ids import wire_user_id
 from madang.model.nouns import Event, MessageType
 from madang.ports.bus import SignalTold
 from madang.ports.store import Store, Write, Writer
@@ -146,7 +145,7 @@ class People:
             self.typing.stop(key)
 
     def _tell_typing(self, org_id: str, session_id: str, user_id: str, is_typing: bool) -> None:
-        text = objects.frame("typing", user_id=wire_user_id(user_id), is_typing=is_typing)
+        text = objects.frame("typing", user_id=user_id, is_typing=is_typing)
         signal = SignalTold(session_id, text, user_id, dialect=Dialect.AGENT)
         self._delivery.signal(org_id, signal)
 
@@ -154,21 +153,27 @@ class People:
         self._start(seat.connection, self._stop_run(seat, command))
 
     async def _stop_run(self, seat: Seat, command: commands.OnMessage) -> None:
-        """Everybody hears of the end; who asked is answered where there was none to come."""
-        connection = seat.connection
+        """Everybody hears of the end, who asked as the reply; they are answered alone where there
+        is none to come."""
+        connection, user = seat.connection, seat.user
+        stopping = (user.org_id, command.message_id, connection)
+        replies = self._delivery.replies
         try:
-            run = await self._store.run(seat.user.org_id, command.message_id, seat.user.user_id)
+            if command.id is not None:
+                encode = partial(frames.encode_reply, reply_to=command.id)
+                # Before it is looked whether it has ended: an end that comes later is heard.
+                replies.to_end(*stopping, encode)
+            run = await self._store.run(user.org_id, command.message_id, user.user_id)
             if run is None or run.conversation_id != seat.session_id:
                 raise NotFound("Message not found")
             if not run.over:
                 await self._runner.stop(run.org_id, run.message_id)
-                if command.id is None:
-                    return
-                run = await self._store.run(run.org_id, run.message_id, seat.user.user_id) or run
-            message = await self._store.message(run.org_id, run.message_id, seat.user.user_id)
-            end = frames.end_of(run, message)
-            connection.write(Frame(orjson.dumps(_replied(end, command.id))))
+            elif command.id is None or replies.withdraw(*stopping):
+                message = await self._store.message(run.org_id, run.message_id, user.user_id)
+                end = frames.end_of(run, message)
+                connection.write(Frame(orjson.dumps(_replied(end, command.id))))
         except MadangError as error:
+            replies.withdraw(*stopping)
             connection.write(Frame(objects.error(error, command.id)))
 
     def read(self, seat: Seat, command: commands.OnMessage) -> None:
@@ -177,7 +182,7 @@ class People:
 
         def again(_: Done) -> bytes:
             told = {"type": "read", "message_id": command.message_id}
-            told["user_id"] = wire_user_id(user.user_id)  # type: ignore[assignment]
+            told["user_id"] = user.user_id
             return orjson.dumps(_replied(told, command.id))
 
         self._submit(seat, write, command.id, lambda done: done.event, again)
@@ -213,7 +218,7 @@ class People:
         write = HandOver(user.org_id, seat.session_id, user.user_id, command.to, command.note)
 
         def again(_: Any) -> bytes:
-            told = {"type": "handover", "to": command.to, "by": wire_user_id(user.user_id)}
+            told = {"type": "handover", "to": command.to, "by": user.user_id}
             return orjson.dumps(_replied(told, command.id))
 
         self._submit(seat, write, command.id, lambda event: event, again)
@@ -227,6 +232,7 @@ class People:
             user.user_id,
             command.answer,
             command.note,
+            sender_type(seat.connection.identity),
         )
 
         def again(_: Any) -> bytes:

@@ -11,7 +11,7 @@ from madang.agents.catalog import Catalog
 from madang.agents.runner import Runner
 from madang.clock import Clock
 from madang.model.identity import Identity
-from madang.model.ids import is_user_id, parse_uuid, wire_user_id
+from madang.model.ids import is_user_id, parse_uuid
 from madang.model.nouns import Message
 from madang.model.runs import SessionView, WhenBusy, is_own_agent
 from madang.model.times import iso, parse_iso
@@ -30,7 +30,7 @@ from madang.services.sessions import (
 from madang.surfaces.agents import bodies, frames
 from madang.surfaces.agents.viewing import Watching
 from madang.surfaces.content import check_content, sender_type
-from madang.surfaces.requests import Caller, JsonResponse, Limit, uuid_named
+from madang.surfaces.requests import PAGE_BYTES, Caller, JsonResponse, Limit, uuid_named
 
 SessionPath = Annotated[str, uuid_named("session_id")]
 Key = Annotated[str | None, Header(min_length=1, max_length=200)]
@@ -52,6 +52,7 @@ class Parts:
     runner: Runner
     watching: Watching
     messages_limit: RateLimit
+    changes_limit: RateLimit
     run_limits: RunLimits
     max_content: int
     when_busy: WhenBusy
@@ -59,8 +60,12 @@ class Parts:
     send_timeout: float
 
     def count(self, caller: Identity) -> None:
-        """Count a message. Raises `RateLimited`."""
+        """Count a message, or what is told to a session as one is. Raises `RateLimited`."""
         self.messages_limit.check(caller.org, caller.user_id, self.clock.monotonic())
+
+    def count_change(self, caller: Identity) -> None:
+        """Count what is neither a message nor asks an agent. Raises `RateLimited`."""
+        self.changes_limit.check(caller.org, caller.user_id, self.clock.monotonic())
 
     def agent_user(self, agent_id: str) -> str:
         """Who an agent is as a participant. Raises `NotFound`."""
@@ -128,6 +133,21 @@ class Parts:
             raise NotFound("Session not found") from None
         return done
 
+    async def sent(self, caller: Identity, session_id: str, done: Done) -> JsonResponse:
+        """What somebody is answered who has sent a message."""
+        runs = done.runs
+        if done.event is None:
+            found = await self.store.runs_answering(caller.org, session_id, done.message.id)
+            runs = tuple(run.message_id for run in found if is_own_agent(run.agent_id))
+        told = {
+            "message_id": done.message.id,
+            "status": "sent",
+            "created_at": iso(done.message.created_at),
+            "seq": done.message.seq,
+            "runs": list(runs),
+        }
+        return JsonResponse(told, 201 if done.event else 200)
+
 
 def add_sessions(routes: APIRouter, parts: Parts) -> None:
     """`/sessions` and below."""
@@ -145,7 +165,7 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
         agent = parts.agent_user(body.agent_id)
         if any(map(is_own_agent, body.participant_ids or ())):
             raise Invalid("participant_ids: agents come in by agent_ids of /participants")
-        parts.count(caller)
+        parts.count_change(caller)
         opened = await writer.write(
             CreateSession(
                 caller.org,
@@ -200,6 +220,7 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
     ) -> Any:
         """Change it (admins). What is left out stays; a null title clears it."""
         await parts.view(caller, session_id)
+        parts.count_change(caller)
         await writer.write(
             ChangeSession(
                 caller.org,
@@ -219,6 +240,7 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
     async def restore_session(caller: Caller, session_id: SessionPath) -> Any:
         """Open an archived one again (admins)."""
         await parts.view(caller, session_id)
+        parts.count_change(caller)
         await writer.write(ChangeSession(caller.org, session_id, caller.user_id, status="active"))
         return JsonResponse(await parts.whole(caller, session_id))
 
@@ -226,6 +248,7 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
     async def archive_session(caller: Caller, session_id: SessionPath) -> Any:
         """Archive it (admins): read-only until it is restored."""
         await parts.view(caller, session_id)
+        parts.count_change(caller)
         await writer.write(ChangeSession(caller.org, session_id, caller.user_id, status="archived"))
         told = {"message": "Session archived successfully", "session_id": session_id}
         return JsonResponse(told)
@@ -246,7 +269,8 @@ def _add_history(routes: APIRouter, parts: Parts) -> None:
         after: str | None = None,
     ) -> Any:
         """Messages newest last, before or after a seq, a message id or a time: ISO 8601, or
-        microseconds since 1970. A whole number is a seq up to 1,000,000,000, and a time beyond."""
+        microseconds since 1970. A whole number is a seq up to 1,000,000,000, and a time beyond.
+        Where they are long, a page has fewer than `limit`."""
         if before is not None and after is not None:
             raise Invalid("Only one of before and after can be given")
         await parts.view(caller, session_id)
@@ -257,6 +281,7 @@ def _add_history(routes: APIRouter, parts: Parts) -> None:
             before_seq=await _seq(store, caller, session_id, "before", before, 1),
             after_seq=await _seq(store, caller, session_id, "after", after, 0),
             limit=limit,
+            most_bytes=PAGE_BYTES,
         )
         if found is None:
             raise NotFound("Session not found")
@@ -280,18 +305,7 @@ def _add_history(routes: APIRouter, parts: Parts) -> None:
         """Send a message; the agent answers over the WebSocket. A repeat (same `client_id` or
         `Idempotency-Key`) answers 200 with the first one, and asks nobody again."""
         done = await parts.send(caller, session_id, body, idempotency_key)
-        runs = done.runs
-        if done.event is None:
-            found = await store.runs_answering(caller.org, session_id, done.message.id)
-            runs = tuple(run.message_id for run in found if is_own_agent(run.agent_id))
-        told = {
-            "message_id": done.message.id,
-            "status": "sent",
-            "created_at": iso(done.message.created_at),
-            "seq": done.message.seq,
-            "runs": list(runs),
-        }
-        return JsonResponse(told, 201 if done.event else 200)
+        return await parts.sent(caller, session_id, done)
 
     @routes.post("/sessions/{session_id}/read")
     async def read(caller: Caller, session_id: SessionPath, body: bodies.ReadUpTo) -> Any:
@@ -308,8 +322,8 @@ def _add_history(routes: APIRouter, parts: Parts) -> None:
 async def _seq(
     store: Store, caller: Identity, session_id: str, name: str, place: str | None, beyond: int
 ) -> int | None:
-    """A place in a session's history as a seq. `beyond` is added where it is a time, so that
-    `before` includes what was said at the last moment before it."""
+    """A place in a session's history as a seq. `beyond` is 1 for `before`: what was said a
+    microsecond before a time is in."""
     if place is None:
         return None
     if place.isascii() and place.isdecimal() and len(place) < 19:
@@ -329,7 +343,7 @@ async def _seq(
         time = parse_iso(place)
     if time is None:
         raise Invalid(f"{name}: must be a seq, a message id or a time")
-    found = await store.seq_of(caller.org, session_id, message_id=None, time=time)
+    found = await store.seq_of(caller.org, session_id, message_id=None, time=time - beyond)
     return (found or 0) + beyond
 
 
@@ -343,7 +357,7 @@ def _add_people(routes: APIRouter, parts: Parts) -> None:
         agents = [parts.agent_user(name) for name in body.agent_ids]
         if any(is_own_agent(user) for user in body.user_ids):
             raise Invalid("user_ids: agents come in by agent_ids")
-        parts.count(caller)
+        parts.count_change(caller)
         joining = (*body.user_ids, *agents)
         await writer.write(LetIn(caller.org, session_id, caller.user_id, joining))
         return JsonResponse(await parts.whole(caller, session_id))
@@ -354,12 +368,13 @@ def _add_people(routes: APIRouter, parts: Parts) -> None:
         if not is_user_id(user_id):
             raise invalid_id("user_id")
         await parts.view(caller, session_id)
+        parts.count_change(caller)
         event = await writer.write(SendOut(caller.org, session_id, caller.user_id, user_id))
         return JsonResponse(
             {
                 "session_id": session_id,
-                "user_id": wire_user_id(user_id),
-                "by": wire_user_id(caller.user_id),
+                "user_id": user_id,
+                "by": caller.user_id,
                 "seq": event.seq,
             }
         )
@@ -369,5 +384,6 @@ def _add_people(routes: APIRouter, parts: Parts) -> None:
         """A person takes over from the agent (`to` a user id, or `*` for whoever comes first), or
         gives back (`to` null)."""
         await parts.view(caller, session_id)
+        parts.count_change(caller)
         await writer.write(HandOver(caller.org, session_id, caller.user_id, body.to, body.note))
         return JsonResponse(await parts.whole(caller, session_id))

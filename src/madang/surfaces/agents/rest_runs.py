@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from madang.gateways.sse import SSE_PING_SECONDS, EventStream
+from madang.gateways.sse import EventStream
 from madang.hub.hub import Member
 from madang.model.identity import Identity
 from madang.model.runs import Run, agent_name
@@ -18,7 +18,8 @@ from madang.services.alternatives import ChooseAnswer, Regenerate, Regenerated
 from madang.services.approvals import AnswerApproval
 from madang.surfaces.agents import bodies
 from madang.surfaces.agents.rest import Key, Parts, SessionPath
-from madang.surfaces.agents.viewing import numbered, place_of, places_in
+from madang.surfaces.agents.viewing import has_had_all, numbered, place_of, places_in
+from madang.surfaces.content import sender_type
 from madang.surfaces.requests import Caller, JsonResponse, MessagePath
 
 
@@ -26,33 +27,38 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
     """`/sessions/{session_id}/messages/stream`, and `/runs` and below."""
     store, writer = parts.store, parts.writer
 
-    @routes.post("/sessions/{session_id}/messages/stream")
+    @routes.post("/sessions/{session_id}/messages/stream", response_model=None)
     async def ask(
         caller: Caller,
         session_id: SessionPath,
         body: bodies.NewMessage,
         idempotency_key: Key = None,
         last_event_id: Annotated[str | None, Header()] = None,
-    ) -> EventSourceResponse:
+    ) -> Response:
         """Send a message, and watch the answer. Whoever leaves stops nothing; a repeat (same
         `client_id` or `Idempotency-Key`) watches the first answer."""
         place = place_of(last_event_id)
         user = await parts.watching.ready(caller)
         done = await parts.send(caller, session_id, body, idempotency_key)
+        if body.stream is False:
+            return await parts.sent(caller, session_id, done)
         runs = await store.runs_answering(caller.org, session_id, done.message.id)
         # Whoever asks something new has seen nothing of its answer, wherever they were before.
         places = places_in(runs, place) if runs and done.event is None else {}
         return _stream(parts, caller, user, runs, places, done.message.id)
 
-    @routes.get("/runs/{message_id}/stream")
+    @routes.get("/runs/{message_id}/stream", response_model=None)
     async def watch(
         caller: Caller,
         message_id: MessagePath,
         last_event_id: Annotated[str | None, Header()] = None,
-    ) -> EventSourceResponse:
-        """An answer under way or done: what came after `Last-Event-ID`, else from the start."""
+    ) -> Response:
+        """An answer under way or done: what came after `Last-Event-ID`, else from the start; 204
+        where that was all of it, so that a browser's `EventSource` does not ask again."""
         run = await _run(parts, caller, message_id)
         places = places_in([run], place_of(last_event_id))
+        if has_had_all(run, places):
+            return Response(None, 204)
         user = await parts.watching.ready(caller)
         return _stream(parts, caller, user, [run], places)
 
@@ -89,6 +95,7 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
     @routes.post("/runs/{message_id}/choose")
     async def choose(caller: Caller, message_id: MessagePath) -> Any:
         """Of several answers to a question, this one counts."""
+        parts.count_change(caller)
         await writer.write(ChooseAnswer(caller.org, message_id, caller.user_id))
         return JsonResponse(_told(await _run(parts, caller, message_id)))
 
@@ -97,6 +104,7 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
         caller: Caller, message_id: MessagePath, request_id: str, body: bodies.ApprovalAnswered
     ) -> Any:
         """Answer what a run asks. The first answer counts."""
+        parts.count_change(caller)
         await writer.write(
             AnswerApproval(
                 caller.org,
@@ -105,6 +113,7 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
                 caller.user_id,
                 body.answer,
                 body.note,
+                sender_type(caller),
             )
         )
         told = {"message_id": message_id, "request_id": request_id, "answer": body.answer}
@@ -119,17 +128,19 @@ def _stream(
     places: Mapping[str, int],
     question_id: str | None = None,
 ) -> EventSourceResponse:
+    viewer = parts.watching.viewer(caller, runs) if runs else None
+
     async def events() -> AsyncIterator[ServerSentEvent]:
-        if not runs:
+        if viewer is None:
             # A person has taken over, or somebody else was meant.
             told = {"type": "message_sent", "message_id": question_id}
             yield ServerSentEvent(orjson.dumps(told).decode())
             return
         last = dict(places)
-        async for frame in parts.watching.watch(caller, user, runs, places):
+        async for frame in parts.watching.watch(viewer, user, runs, places):
             yield numbered(frame, last)
 
-    return EventStream(events(), ping=SSE_PING_SECONDS, send_timeout=parts.send_timeout)
+    return EventStream(viewer, events(), send_timeout=parts.send_timeout)
 
 
 async def _run(parts: Parts, caller: Identity, message_id: str) -> Run:

@@ -4,6 +4,7 @@ stands in `people`, what an agent outside sends besides in `outside`."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -18,7 +19,7 @@ from madang.gateways.entrance import Upgrade
 from madang.hub.connection import Connection
 from madang.hub.frame import Dialect, Form, Frame
 from madang.hub.hub import Hub, Member
-from madang.model.ids import parse_uuid, wire_user_id
+from madang.model.ids import parse_uuid
 from madang.model.runs import SessionView
 from madang.model.times import iso
 from madang.ports.bus import Bus, SignalTold
@@ -55,6 +56,7 @@ class SessionSocket:
         seats: Seats,
         runner: Runner,
         messages_limit: RateLimit,
+        changes_limit: RateLimit,
         signals_limit: RateLimit,
         run_limits: RunLimits,
         max_content: int,
@@ -65,6 +67,8 @@ class SessionSocket:
         self._delivery = delivery
         self._clock = clock
         self._seats = seats
+        self._messages_limit = messages_limit
+        self._changes_limit = changes_limit
         self._signals_limit = signals_limit
         people = People(
             start=admission.start,
@@ -94,11 +98,14 @@ class SessionSocket:
             "stop": (_model(commands.OnMessage), self._limited(people.stop)),
             "read": (_model(commands.OnMessage), self._limited(people.read)),
             "regenerate": (_model(commands.Regenerate), people.regenerate),
-            "choose": (_model(commands.OnMessage), self._limited(people.choose)),
-            "handover": (_model(commands.HandOver), self._limited(people.hand_over)),
-            "approval_answer": (_model(commands.ApprovalAnswer), self._limited(people.answer)),
+            "choose": (_model(commands.OnMessage), self._arranged(people.choose)),
+            "handover": (_model(commands.HandOver), self._arranged(people.hand_over)),
+            "approval_answer": (_model(commands.ApprovalAnswer), self._arranged(people.answer)),
             "ping": (_model(commands.Ping), self._ping),
-            "stream_start": (_model(commands.StreamStart), self._agents(self._outside.start)),
+            "stream_start": (
+                _model(commands.StreamStart),
+                self._agents(self._counted(self._outside.start)),
+            ),
             "stream_chunk": (_model(commands.StreamChunk), self._agents(self._outside.chunk)),
             "stream_end": (_model(commands.StreamEnd), self._agents(self._outside.end)),
             "run_step": (
@@ -156,7 +163,7 @@ class SessionSocket:
                     "system",
                     event="connected",
                     session_id=seat.session_id,
-                    user_id=wire_user_id(seat.user.user_id),
+                    user_id=seat.user.user_id,
                     trace_id=seen.session.trace_id,
                     seq=seq,
                     recovered=recovered,
@@ -184,7 +191,7 @@ class SessionSocket:
         text = objects.frame(
             "system",
             event="user_joined" if here else "user_left",
-            user_id=wire_user_id(place.user_id),
+            user_id=place.user_id,
             timestamp=iso(self._clock.now()),
         )
         signal = SignalTold(
@@ -237,12 +244,19 @@ class SessionSocket:
 
     def _limited(self, handle: Handler) -> Handler:
         """What takes work beyond the frame itself counts as a signal does."""
+        return partial(self._within, self._signals_limit, handle)
 
-        def handle_some(seat: Seat, command: Any) -> None:
-            self._signals_limit.check(seat.user.org_id, seat.user.user_id, self._clock.monotonic())
-            handle(seat, command)
+    def _counted(self, handle: Handler) -> Handler:
+        """What is told to the session as a message is, and kept, counts as one."""
+        return partial(self._within, self._messages_limit, handle)
 
-        return handle_some
+    def _arranged(self, handle: Handler) -> Handler:
+        """What is kept and is no message counts as a change."""
+        return partial(self._within, self._changes_limit, handle)
+
+    def _within(self, limit: RateLimit, handle: Handler, seat: Seat, command: Any) -> None:
+        limit.check(seat.user.org_id, seat.user.user_id, self._clock.monotonic())
+        handle(seat, command)
 
     def _agents(self, handle: Handler) -> Handler:
         """What only agents may."""

@@ -15,17 +15,19 @@ from sse_starlette import ServerSentEvent
 from madang.clock import Clock
 from madang.delivery.catchup import ToldLog
 from madang.delivery.members import Members
-from madang.delivery.stream import chunk_frame, steps_so_far
+from madang.delivery.stream import chunk_frame, steps_of
 from madang.delivery.streams import Streams
 from madang.gateways.entrance import Entrance
-from madang.gateways.sse import SseConnection
+from madang.gateways.sse import SseConnection, data_of
 from madang.hub.frame import Form, Frame
 from madang.hub.hub import Hub, Member
 from madang.model.identity import Identity
 from madang.model.ids import parse_uuid
+from madang.model.nouns import Event
 from madang.model.runs import Run
 from madang.ports.store import Store
-from madang.protocol.errors import Invalid, MadangError, NotFound, Unavailable
+from madang.protocol.codes import CloseCode
+from madang.protocol.errors import Invalid, MadangError, NotFound
 from madang.services.approvals import approvals_of
 from madang.surfaces.admission import Admission
 from madang.surfaces.agents import frames
@@ -49,7 +51,7 @@ class RunViewer(SseConnection):
         self.runs = frozenset(runs)
         self.left = set(runs)
         """Those that have not ended."""
-        self._begun_with: deque[Frame] = deque()
+        self._begun_with: deque[Iterator[Frame]] = deque()
         self._had: dict[str, int] = {}
         self._started: set[str] = set()
 
@@ -59,12 +61,30 @@ class RunViewer(SseConnection):
         self._started.add(message_id)
 
     def begin(self, frame: Frame) -> None:
-        """Something of what was told before it came, which comes before all that is written to it.
-        It is as long as answers may be and counts towards no limit: nobody who reads it is slow."""
+        """Something of what was told before it came, which comes before all that is written to
+        it."""
         taken = self._take(frame)
         if taken is not None:
-            self._begun_with.append(taken)
-            self._wake.set()
+            self.begin_with(iter((taken,)))
+
+    def begin_with(self, frames: Iterator[Frame]) -> None:
+        """The same of what is all for this client, and is made when it takes it. It is as long as
+        answers may be and counts towards no limit: nobody who reads it is slow."""
+        self._begun_with.append(frames)
+        self._wake.set()
+
+    def begin_text(self, message_id: str, text: str, ends: Sequence[int], offset: int) -> None:
+        """The same, of a text that was told so far: the rest of it, from `offset` on."""
+        self._had[message_id] = len(text)
+        self.begin_with(pieces(message_id, text, ends, offset))
+
+    def changed(self, message_id: str) -> None:
+        """What was read of an answer and not taken yet is not so any more: its client comes back
+        for what is."""
+        if message_id in self.runs and self._begun_with:
+            self._begun_with.clear()
+            self._outbox.clear()
+            self.close(CloseCode.TRY_LATER)
 
     def write(self, frame: Frame) -> None:
         taken = self._take(frame)
@@ -101,7 +121,11 @@ class RunViewer(SseConnection):
         the connection was closed."""
         while True:
             while self._begun_with:
-                yield self._begun_with.popleft()
+                frame = next(self._begun_with[0], None)
+                if frame is None:
+                    self._begun_with.popleft()
+                else:
+                    yield frame
             while self._outbox:
                 frame = self._outbox.popleft()
                 self._unsent -= len(frame.text)
@@ -125,7 +149,7 @@ def numbered(frame: Frame, last: dict[str, int]) -> ServerSentEvent:
             index = last.get(message_id, BEFORE_ALL) + 1
         case _:
             index = last.get(message_id, BEFORE_ALL)
-    return ServerSentEvent(frame.text.decode(), id=f"{message_id}:{index}")
+    return ServerSentEvent(data_of(frame.text), id=f"{message_id}:{index}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +190,12 @@ def places_in(runs: Sequence[Run], place: Place | None) -> dict[str, int]:
     if all(run.message_id != place.message_id for run in runs):
         raise Invalid("Last-Event-ID: not of this run")
     return {place.message_id: place.index}
+
+
+def has_had_all(run: Run, places: Mapping[str, int]) -> bool:
+    """Whether a client in this place has had the end. Of a run that was interrupted nobody knows:
+    chunks may have been told that are not kept, and have such numbers."""
+    return run.over and run.status != "interrupted" and places.get(run.message_id) == len(run.ends)
 
 
 def _offset(ends: Sequence[int], place: int | None, length: int) -> int | None:
@@ -214,21 +244,35 @@ class Watching:
         self._entrance = entrance
         self._clock = clock
         self._limit = output_limit
+        self._viewers: dict[str, set[RunViewer]] = {}
+        """By the answers that they watch."""
+
+    def watched(self, event: Event) -> None:
+        """An event, before it is told here."""
+        if event.type in ("message.edited", "message.deleted") and event.message is not None:
+            for viewer in tuple(self._viewers.get(event.message.id, ())):
+                viewer.changed(event.message.id)
 
     async def ready(self, caller: Identity) -> Member:
-        """The caller as the hub knows them. Raises `Unavailable`."""
-        if self._entrance.draining:
-            raise Unavailable("Going away")
+        """The caller as the hub knows them, where there is room for one more. Raises
+        `Unavailable`."""
+        self._entrance.check_room()
         return await self._members.get(caller.org, caller.user_id)
 
+    def viewer(self, caller: Identity, runs: Sequence[Run]) -> RunViewer:
+        """Somebody who is going to watch these runs, for whom the response makes room."""
+        viewer = RunViewer(self._entrance, self._limit, [run.message_id for run in runs])
+        viewer.identity = caller
+        return viewer
+
     async def watch(
-        self, caller: Identity, user: Member, runs: Sequence[Run], places: Mapping[str, int]
+        self, viewer: RunViewer, user: Member, runs: Sequence[Run], places: Mapping[str, int]
     ) -> AsyncIterator[Frame]:
         """What is told of these runs of one session: of each from after the chunk of the number in
         `places`, or from the beginning."""
-        viewer = RunViewer(self._entrance, self._limit, [run.message_id for run in runs])
-        viewer.identity = caller
-        self._entrance.entered(viewer)
+        room = runs[0].conversation_id
+        for run in runs:
+            self._viewers.setdefault(run.message_id, set()).add(viewer)
         try:
             self._admission.enter(viewer, user, beside=True)
             try:
@@ -238,10 +282,15 @@ class Watching:
                 log.info("a stream could not begin", why=error.text)
                 return
             async for frame in viewer.told():
+                if not self._hub.is_in(user, room):
+                    return
                 yield frame
         finally:
             viewer.open = False
-            self._entrance.gone(viewer)
+            for run in runs:
+                self._viewers[run.message_id].discard(viewer)
+                if not self._viewers[run.message_id]:
+                    del self._viewers[run.message_id]
             self._admission.leave(viewer)
 
     async def _attach(
@@ -284,10 +333,8 @@ class Watching:
             start = frames.start_so_far(stream)
             viewer.begin(Frame(orjson.dumps(start)))
             if not offset:
-                for frame in steps_so_far(stream):
-                    viewer.begin(frame)
-            for frame in pieces(run.message_id, stream.text, stream.ends, offset or 0):
-                viewer.begin(frame)
+                viewer.begin_with(steps_of(run.message_id, stream.steps.values()))
+            viewer.begin_text(run.message_id, stream.text, tuple(stream.ends), offset or 0)
         for frame in asked:
             viewer.begin(frame)
         if left:
@@ -321,9 +368,6 @@ class Watching:
         if offset is not None:
             viewer.had(run.message_id, offset)
         viewer.begin(Frame(orjson.dumps(start)))
-        for step in message.metadata.get("steps", ()):
-            told = {"type": "run_step", "message_id": run.message_id, **step, "so_far": True}
-            viewer.begin(Frame(orjson.dumps(told)))
-        for frame in pieces(run.message_id, text, run.ends, offset or 0):
-            viewer.begin(frame)
+        viewer.begin_with(steps_of(run.message_id, message.metadata.get("steps", ())))
+        viewer.begin_text(run.message_id, text, run.ends, offset or 0)
         viewer.begin(Frame(orjson.dumps(frames.end_of(run, message))))

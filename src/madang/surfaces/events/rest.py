@@ -13,13 +13,13 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from madang.delivery.catchup import Catchup, CaughtUp
 from madang.delivery.members import Members
 from madang.gateways.entrance import Entrance
-from madang.gateways.sse import SSE_PING_SECONDS, EventStream, SseConnection
+from madang.gateways.sse import EventStream, SseConnection
 from madang.hub.frame import Frame
 from madang.hub.hub import Hub
 from madang.model.identity import Identity
 from madang.model.times import iso
 from madang.ports.store import Store, Writer
-from madang.protocol.errors import Forbidden, Invalid, Unavailable
+from madang.protocol.errors import Forbidden, Invalid
 from madang.services.publishing import PublishEvent, check_type
 from madang.surfaces.admission import SEES_WHOLE_ORG, Admission
 from madang.surfaces.events import frames
@@ -144,18 +144,16 @@ def router(parts: Parts) -> APIRouter:
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> EventSourceResponse:
         """The events after `Last-Event-ID` (or `cursor`; else from now on), then live ones."""
-        if parts.entrance.draining:
-            raise Unavailable("Going away")
+        parts.entrance.check_room()
         start = last_event_id or cursor
         after = None if start is None else read_cursor(start)
         whole_org = _whole_org(caller, scope)
         # Read before the answer begins, so that a store that is away is a 503 and not a cut.
         member = await parts.members.get(caller.org, caller.user_id)
+        connection = SseConnection(parts.entrance, parts.output_limit)
+        connection.identity = caller
 
         async def events() -> AsyncIterator[ServerSentEvent]:
-            connection = SseConnection(parts.entrance, parts.output_limit)
-            connection.identity = caller
-
             def ended(caught: CaughtUp) -> None:
                 told: dict[str, Any] = {"recovered": caught.recovered}
                 if caught.reason is not None:
@@ -163,7 +161,6 @@ def router(parts: Parts) -> APIRouter:
                 text = frame("replay_complete", cursor=caught.cursor, events=caught.events, **told)
                 connection.write(Frame(text))
 
-            parts.entrance.entered(connection)
             try:
                 parts.admission.enter(connection, member, whole_org=whole_org)
                 begin = connection.floor if after is None else after
@@ -172,10 +169,9 @@ def router(parts: Parts) -> APIRouter:
                     yield event
             finally:
                 connection.open = False
-                parts.entrance.gone(connection)
                 parts.admission.leave(connection)
 
-        return EventStream(events(), ping=SSE_PING_SECONDS, send_timeout=parts.send_timeout)
+        return EventStream(connection, events(), send_timeout=parts.send_timeout)
 
     return routes
 

@@ -71,6 +71,10 @@ class Files:
             _allowed(settings),
             settings.upload_idle_timeout,
             settings.upload_expiry,
+            longest=settings.upload_timeout,
+            most_at_once=settings.uploads_at_once,
+            most_of_one=settings.uploads_at_once_per_user,
+            least_speed=settings.upload_least_speed,
         )
         self.uploads = Uploads(store, writer, blobs, bus, clock, bounds, self._tell)
         completing = Completing(

@@ -22,11 +22,12 @@ from madang.protocol.errors import (
     Conflict,
     Invalid,
     MadangError,
+    NotAParticipant,
+    NotFound,
     RateLimited,
     TooLarge,
     Unavailable,
 )
-from madang.services.uploads import MOST_SECONDS
 from madang.surfaces.content import sender_type
 from madang.surfaces.files.fields import FIELDS, Caption, caption, text
 from madang.surfaces.files.work import Work
@@ -67,7 +68,10 @@ def add_to_sessions(routes: APIRouter, work: Work) -> None:
     ) -> Response:
         """Upload a file and send it as a message. A repeat (same `client_id` or
         `Idempotency-Key`) answers 200 with the first one."""
-        return await _upload(work, request, caller, session_id, idempotency_key)
+        try:
+            return await _upload(work, request, caller, session_id, idempotency_key)
+        except NotAParticipant:
+            raise NotFound("Session not found") from None
 
 
 def add_to_conversations(routes: APIRouter, work: Work) -> None:
@@ -156,18 +160,11 @@ class _Form:
         fields: dict[str, Any] = {}
         events = self._events()
         try:
-            async with asyncio.timeout(MOST_SECONDS):
-                async for event in events:
-                    if not isinstance(event, MultipartSegment):
-                        continue
-                    name = _utf8(event.name)
-                    if name == "file" and self._file is None:
-                        await self._take(_utf8(event.filename or ""), events)
-                    elif name in FIELDS and name not in fields:
-                        fields[name] = await self._field(name, events)
-                        caption(fields, self._work.max_content)
-                    else:
-                        raise Invalid(f"Unknown field: {name[:100]}")
+            try:
+                async with asyncio.timeout(self._work.uploads.bounds.longest):
+                    await self._segments(events, fields)
+            except TimeoutError:
+                raise Unavailable("The upload took too long") from None
             words = caption(fields, self._work.max_content)
             if self._file is None:
                 raise Invalid("Missing field: file")
@@ -179,6 +176,19 @@ class _Form:
         finally:
             await events.aclose()
         return self._file, words
+
+    async def _segments(self, events: AsyncGenerator[Any], fields: dict[str, Any]) -> None:
+        async for event in events:
+            if not isinstance(event, MultipartSegment):
+                continue
+            name = _utf8(event.name)
+            if name == "file" and self._file is None:
+                await self._take(_utf8(event.filename or ""), events)
+            elif name in FIELDS and name not in fields:
+                fields[name] = await self._field(name, events)
+                caption(fields, self._work.max_content)
+            else:
+                raise Invalid(f"Unknown field: {name[:100]}")
 
     async def _give_up(self, error: BaseException) -> None:
         if self._file is not None and not isinstance(error, asyncio.CancelledError):

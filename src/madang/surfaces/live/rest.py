@@ -54,7 +54,7 @@ class Parts:
     store: LiveStore
     writer: Writer
     clock: Clock
-    messages_limit: RateLimit
+    changes_limit: RateLimit
     public_url: str | None
 
 
@@ -120,7 +120,7 @@ def _add_opening(routes: APIRouter, parts: Parts) -> None:
     @routes.post("", status_code=201)
     async def open_session(caller: Identified, request: Request, body: bodies.NewSession) -> Any:
         """Open a room. The host's token is told here and never again: keep it."""
-        parts.messages_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
+        parts.changes_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
         token = tokens.new_token()
         opened = await writer.write(
             OpenRoom(

@@ -49,6 +49,7 @@ class Parts:
     entrance: Entrance
     admission: Admission
     messages_limit: RateLimit
+    changes_limit: RateLimit
     signals_limit: RateLimit
 
 
@@ -101,7 +102,7 @@ class LiveSurface:
             live,
             writer,
             clock,
-            parts.messages_limit,
+            parts.changes_limit,
             settings.public_url,
         )
 

@@ -34,6 +34,7 @@ from madang.surfaces.messenger import bodies, paging
 from madang.surfaces.messenger.paging import Places
 from madang.surfaces.messenger.rest_people import add_people
 from madang.surfaces.requests import (
+    PAGE_BYTES,
     Caller,
     ConversationPath,
     JsonResponse,
@@ -60,6 +61,7 @@ class Parts:
     presence: Presence
     entrance: Entrance
     messages_limit: RateLimit
+    changes_limit: RateLimit
     run_limits: RunLimits
     max_content: int
 
@@ -86,7 +88,7 @@ def _add_conversations(routes: APIRouter, parts: Parts) -> None:
     async def create_conversation(caller: Caller, body: bodies.NewConversation) -> Any:
         """Open a direct conversation or a group. The same two people have one direct one: the
         second time answers 200 with the first."""
-        parts.messages_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
+        parts.changes_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
         opened = await writer.write(
             CreateConversation(
                 caller.org,
@@ -132,6 +134,7 @@ def _add_conversations(routes: APIRouter, parts: Parts) -> None:
     ) -> Any:
         """Change title or metadata (admins). What is left out stays; a null title clears it."""
         if body.model_fields_set:
+            parts.changes_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
             await writer.write(
                 UpdateConversation(
                     caller.org,
@@ -194,6 +197,7 @@ def _add_messages(routes: APIRouter, parts: Parts) -> None:
             after_seq=seqs.after,
             around_seq=seqs.around,
             limit=limit,
+            most_bytes=PAGE_BYTES,
         )
         if found is None:
             raise NotAParticipant
@@ -336,7 +340,7 @@ def _add_participants(routes: APIRouter, parts: Parts) -> None:
         caller: Caller, conversation_id: ConversationPath, body: bodies.NewParticipants
     ) -> Any:
         """Take people into a group (admins)."""
-        parts.messages_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
+        parts.changes_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
         await writer.write(
             AddParticipants(
                 caller.org, conversation_id, caller.user_id, tuple(body.user_ids), body.role

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("when_busy", _text(16), nullable=False),
         sa.Column("answers", _text(16), nullable=False),
         sa.Column("choices", _text(), nullable=False),
+        sa.Column("titled_by", _text(36), nullable=True),
         sa.PrimaryKeyConstraint("conversation_id", name="pk_sessions"),
         sqlite_with_rowid=False,
     )

@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("metadata", words(sa.Text), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=True),
+        sa.Column("messages", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_files"),
     )
     for name, column in (("ix_files_due", "expires_at"), ("ix_files_pending", "owner_id")):
