@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from madang.agents.keeping import CHECK_SECONDS, LEASE_SECONDS
 from madang.agents.moving import MOVE
 from madang.agents.protocol import Step
 from madang.agents.running import Running
 from madang.bus.memory import MemoryBus, MemoryEnd
-from madang.clock import SystemClock
 from madang.compose import Madang
 from madang.model.nouns import Message
 from madang.model.runs import Run, lease_name
-from madang.ports.bus import Bus, Note
+from madang.ports.bus import Bus
 from madang.protocol.errors import Conflict, Unavailable
 from madang.services.approvals import AnswerApproval, AskApproval
-from madang.services.messages import SendMessage
+from madang.services.asking import RunLimits
 from madang.services.runs import EndRun, StartOutside
-from madang.services.sessions import CreateSession
 from madang.settings import Settings
+from madang.surfaces.agents.commands import StreamChunk, StreamStart
+from madang.surfaces.agents.outside import Outside
 from madang.testing import JumpingClock
-from tests.agents.watching import ORG, Viewer, stopped, turns, watch
+from tests.agents.outside import end, everywhere, opened, say
+from tests.agents.watching import ORG, Viewer, seat_of, stopped, turns, watch
 from tests.conftest import eventually
 from tests.delivery.conftest import PATIENCE
 
@@ -92,20 +92,15 @@ class Nodes:
         return run, message
 
 
-async def opened(made: list[Madang]) -> str:
-    view = await made[0].writer.write(CreateSession(ORG, "ann", "bot-7"))
-    return str(view.conversation.id)
-
-
 @pytest.fixture
 async def nodes(tmp_path: Path) -> AsyncIterator[Nodes]:
     leases = JumpingClock()
     bus = MemoryBus(leases)
     ends = [End(bus.end()) for _ in range(3)]
     made = []
-    for end in ends:
+    for its_end in ends:
         settings = Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0)
-        made.append(Madang(settings, bus=cast(Bus, end)))
+        made.append(Madang(settings, bus=cast(Bus, its_end)))
         await made[-1].start()
     yield Nodes(made, ends, leases, await opened(made))
     for node in made:
@@ -117,22 +112,6 @@ async def took(app: Madang, message: Message) -> Running:
         running = await app.agents.runner.moving.take(message)
     assert running is not None
     return running
-
-
-def say(app: Madang, running: Running, *texts: str) -> None:
-    """As an agent's chunks are taken."""
-    for text in texts:
-        running.chunks += 1
-        app.agents.runner.say(running, text)
-
-
-async def end(app: Madang, running: Running) -> None:
-    app.agents.runner.cancel(running, "complete")
-    await asyncio.wait_for(running.done, PATIENCE)
-
-
-def everywhere(viewers: Sequence[Viewer], text: str) -> bool:
-    return all(viewer.text == text for viewer in viewers)
 
 
 async def test_it_goes_on_on_another_node_and_nobody_notices(nodes: Nodes) -> None:
@@ -237,34 +216,75 @@ async def test_one_that_cannot_be_taken_now_can_be_taken_later(nodes: Nodes) -> 
     assert everywhere(viewers, "one two")
 
 
-async def test_of_two_that_take_it_one_has_it(nodes: Nodes) -> None:
-    viewers = await nodes.watch()
+async def test_an_agent_that_cannot_go_on_now_is_told_so_and_tries_again(nodes: Nodes) -> None:
     message, running = await nodes.begin()
     say(nodes.here, running, "one ")
-    for _ in range(10):
-        owner = next(app for app in nodes.apps if app.agents.runner.get(message.id))
-        others = [app for app in nodes.apps if app is not owner]
-        taken = await asyncio.gather(
-            *(other.agents.runner.moving.take(message) for other in others),
-            return_exceptions=True,
+    there = nodes.there
+    outside = Outside(
+        there.agents.runner,
+        there.writer,
+        there.clock,
+        RunLimits(),
+        start=there.admission.start,
+        max_content=1_000,
+    )
+    told = Viewer()
+    seat = await seat_of(there, told, nodes.room, "bot-7")
+    assert await there.agents.seats.enter(seat, lambda *_: None)
+
+    def tries(first: int) -> None:
+        start = StreamStart(type="stream_start", id=first, message_id=message.id)
+        chunk = StreamChunk(
+            type="stream_chunk", id=first + 1, message_id=message.id, content="two", offset=4
         )
-        running = next(one for one in taken if isinstance(one, Running))
-        winner = others[taken.index(running)]
-        (loser,) = (one for one in taken if one is not running)
-        # Told so, or it had it first and lost it to the other.
-        assert isinstance(loser, Running | Conflict)
-        assert [app for app in nodes.apps if app.agents.runner.get(message.id)] == [winner] or (
-            isinstance(loser, Running)
+        outside.start(seat, start)
+        outside.chunk(seat, chunk)
+
+    def answers() -> dict[Any, str]:
+        frames = [frame for frame in told.told() if "reply_to" in frame]
+        return {frame["reply_to"]: frame.get("code", frame["type"]) for frame in frames}
+
+    nodes.ends[1].gives_no_lease = True
+    tries(1)
+    await eventually(lambda: answers() == {1: "UNAVAILABLE", 2: "NOT_FOUND"}, PATIENCE)
+    nodes.ends[1].gives_no_lease = False
+    tries(3)
+    await eventually(lambda: answers().get(3) == "stream_started", PATIENCE)
+    await eventually(lambda: told.text == "one two", PATIENCE)
+    assert 4 not in answers()
+
+
+async def test_of_two_that_take_it_one_has_it(nodes: Nodes) -> None:
+    """The one that is last; the other had it for a moment."""
+    viewers = await nodes.watch()
+    message, running = await nodes.begin()
+    text = ""
+    for turn in range(10):
+        say(owner_of(nodes, message), running, f"{turn} ")
+        text += f"{turn} "
+        others = [app for app in nodes.apps if app is not owner_of(nodes, message)]
+        async with asyncio.timeout(PATIENCE):
+            taken = await asyncio.gather(
+                *(other.agents.runner.moving.take(message) for other in others),
+                return_exceptions=True,
+            )
+        assert all(isinstance(one, Running | Conflict) for one in taken)
+        found = owner_of(nodes, message).agents.runner.get(message.id)
+        assert found is not None and found in taken
+        running = found
+        assert (running.chunks, running.length) == (turn + 1, len(text))
+        assert await nodes.here.bus.owner(lease_name(message.id)) == (
+            owner_of(nodes, message).bus.node
         )
-        assert sum(len(app.agents.runner) for app in nodes.apps) == 1
-        assert running.chunks == 1
-    owner = next(app for app in nodes.apps if app.agents.runner.get(message.id))
-    found = owner.agents.runner.get(message.id)
-    assert found is not None
-    say(owner, found, "two")
-    await end(owner, found)
+    await end(owner_of(nodes, message), running)
     await eventually(lambda: all(viewer.ended for viewer in viewers), PATIENCE)
-    assert everywhere(viewers, "one two")
+    assert everywhere(viewers, text)
+
+
+def owner_of(nodes: Nodes, message: Message) -> Madang:
+    """The one node that has it."""
+    (owner,) = (app for app in nodes.apps if app.agents.runner.get(message.id))
+    return owner
 
 
 async def test_two_that_take_it_on_one_node_both_have_it(nodes: Nodes) -> None:
@@ -306,194 +326,6 @@ async def test_a_node_that_goes_away_leaves_it(nodes: Nodes) -> None:
     assert everywhere(viewers, "one two three")
     run, _ = await nodes.run(message.id)
     assert run.status == "complete"
-
-
-# A node that is gone.
-
-
-@dataclass
-class Standing:
-    """Nodes of which the first stands still: it neither checks what it runs, nor renews leases,
-    nor answers. For the others no time passes until they are let."""
-
-    here: Madang
-    there: Madang
-    third: Madang
-    stands: JumpingClock
-    clock: JumpingClock
-    leases: JumpingClock
-    room: str
-
-
-@pytest.fixture
-async def standing(tmp_path: Path) -> AsyncIterator[Standing]:
-    now = SystemClock().now()
-    stands, clock, leases = JumpingClock(now), JumpingClock(now), JumpingClock()
-    bus = MemoryBus(leases)
-    settings = Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0)
-    made = [
-        Madang(settings, bus=bus.end(), clock=its_clock) for its_clock in (stands, clock, clock)
-    ]
-    for app in made:
-        await app.start()
-    here, there, third = made
-    yield Standing(here, there, third, stands, clock, leases, await opened(made))
-    for app in made[1:]:
-        await stopped(app, clock)
-    await stopped(made[0], stands)
-
-
-def silent(_: Any) -> Any:
-    """A node that does not answer."""
-    raise Unavailable("Not now")
-
-
-async def half_checked(standing: Standing) -> tuple[Message, list[Viewer]]:
-    """A run whose node is gone after it has told more than it has checked."""
-    viewers = [await watch(app, standing.room) for app in (standing.there, standing.third)]
-    here = standing.here
-    message, _ = await here.writer.write(StartOutside(ORG, standing.room, "bot-7"))
-    running = here.agents.runner.adopt(message)
-    say(here, running, "checked ", "too ")
-    running.tokens = 11
-    standing.stands.jump(CHECK_SECONDS)
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            run = await standing.there.store.run(ORG, message.id, "ann")
-            if run is not None and run.tokens_used == 11:
-                break
-    say(here, running, "told ", "only")
-    await eventually(lambda: everywhere(viewers, "checked too told only"), PATIENCE)
-    here.delivery.answer(MOVE, silent)
-    return message, viewers
-
-
-async def test_one_whose_node_is_gone_goes_on_from_what_is_left(standing: Standing) -> None:
-    """What is on disk, and what was told here beyond that, when the lease has run out."""
-    message, viewers = await half_checked(standing)
-    taking = asyncio.ensure_future(standing.there.agents.runner.moving.take(message))
-    for _ in range(round(LEASE_SECONDS - 1)):
-        standing.clock.jump(1)
-        standing.leases.jump(1)
-        await turns()
-    assert not taking.done()
-    running = await rushed(standing, taking)
-    assert (running.length, running.tokens_used) == (len("checked too told only"), 11)
-    say(standing.there, running, ", and more")
-    await eventually(lambda: everywhere(viewers, "checked too told only, and more"), PATIENCE)
-    late = await watch(standing.third, standing.room)
-    standing.there.agents.runner.cancel(running, "complete")
-    await eventually(lambda: all(viewer.ended for viewer in (*viewers, late)), PATIENCE)
-    assert everywhere([*viewers, late], "checked too told only, and more")
-
-
-async def test_what_is_abandoned_keeps_what_people_here_were_told(standing: Standing) -> None:
-    message, viewers = await half_checked(standing)
-    standing.leases.jump(LEASE_SECONDS + 1)
-    sweep = standing.there.agents.runner.keeping.look_for_abandoned
-
-    # Its agent may come back still.
-    standing.clock.jump(LEASE_SECONDS + 1)
-    await sweep()
-    run = await standing.there.store.run(ORG, message.id, "ann")
-    assert run is not None and run.status == "streaming"
-    standing.clock.jump(600)
-    await sweep()
-    await eventually(lambda: all(viewer.ended for viewer in viewers), PATIENCE)
-    run = await standing.there.store.run(ORG, message.id, "ann")
-    kept = await standing.there.store.message(ORG, message.id, "ann")
-    assert run is not None and kept is not None
-    assert (kept.content, kept.metadata["status"]) == ("checked too told only", "interrupted")
-    assert everywhere(viewers, kept.content)
-    assert (run.tokens_used, kept.metadata["tokens_used"]) == (11, 11)
-    # To the last sign of life, and not until somebody noticed.
-    assert run.latency_ms is not None and run.latency_ms < 1_000 * (CHECK_SECONDS + 2)
-
-
-async def rushed(standing: Standing, taking: asyncio.Future[Running | None]) -> Running:
-    """It, with as much time as it takes."""
-    async with asyncio.timeout(PATIENCE):
-        while not taking.done():
-            standing.clock.jump(0.05)
-            standing.leases.jump(0.05)
-            await asyncio.sleep(0)
-    running = taking.result()
-    assert running is not None
-    return running
-
-
-async def falls_behind(app: Madang, room: str) -> None:
-    """Of another node's commit nothing has arrived here but that there is one."""
-    head = app.hub.heads[ORG]
-    app.delivery.heard_note(Note(ORG, head + 1, head + 2, [(room, 1)], []))
-    assert app.delivery.behind(ORG)
-
-
-async def catches_up(app: Madang, standing: Standing) -> None:
-    await standing.third.writer.write(SendMessage(ORG, standing.room, "ann", "hello"))
-    async with asyncio.timeout(PATIENCE):
-        while app.delivery.behind(ORG):
-            for clock in (standing.stands, standing.clock):
-                clock.jump(0.01)
-            await asyncio.sleep(0)
-
-
-async def test_what_its_node_may_not_tell_yet_moves_too(standing: Standing) -> None:
-    """People there are told it when they may be, and behind it what is said elsewhere."""
-    here, there = standing.here, standing.there
-    viewers = [await watch(app, standing.room) for app in (here, there, standing.third)]
-    message, _ = await here.writer.write(StartOutside(ORG, standing.room, "bot-7"))
-    running = here.agents.runner.adopt(message)
-    say(here, running, "one ")
-    await eventually(lambda: everywhere(viewers, "one "), PATIENCE)
-    await falls_behind(here, standing.room)
-    say(here, running, "two ")
-    here.agents.runner.step(running, Step("s", name="look", content="thought"))
-    here.agents.runner.step(running, Step("t", name="also"))
-    say(here, running, "three ")
-    here.agents.runner.step(running, Step("s", status="complete", content=" more"))
-    taking = asyncio.ensure_future(there.agents.runner.moving.take(message))
-    moved = await rushed(standing, taking)
-    assert viewers[0].text == "one " and not viewers[0].steps
-    assert viewers[1].text == "one two three "
-    say(there, moved, "four ")
-    there.agents.runner.step(moved, Step("t", status="complete"))
-    await turns()
-    assert viewers[0].text == "one " and not viewers[0].steps
-    await catches_up(here, standing)
-    standing.stands.jump(1)
-    await eventually(lambda: everywhere(viewers, "one two three four "), PATIENCE)
-    await end(there, moved)
-    await eventually(lambda: all(viewer.ended for viewer in viewers), PATIENCE)
-    for viewer in viewers:
-        found = {name: step["status"] for name, step in viewer.steps.items()}
-        assert found == {"s": "complete", "t": "complete"}
-        assert viewer.steps["s"]["content"] == "thought more"
-
-
-async def test_it_goes_on_when_people_there_have_been_told_what_was(standing: Standing) -> None:
-    here, there = standing.here, standing.there
-    viewers = [await watch(app, standing.room) for app in (here, there)]
-    message, _ = await here.writer.write(StartOutside(ORG, standing.room, "bot-7"))
-    running = here.agents.runner.adopt(message)
-    await eventually(lambda: all(viewer.told() for viewer in viewers), PATIENCE)
-    await falls_behind(there, standing.room)
-    say(here, running, "one ")
-    taking = asyncio.ensure_future(there.agents.runner.moving.take(message))
-    async with asyncio.timeout(PATIENCE):
-        while await there.bus.owner(lease_name(message.id)):  # noqa: ASYNC110
-            await asyncio.sleep(0)
-    standing.clock.jump(0.03)  # Until it looks for the lease, and not until the log is read.
-    stream = there.agents.streams.get(message.id)
-    assert stream is not None
-    await eventually(lambda: stream.own and stream.lacks, PATIENCE)
-    await turns()
-    assert not taking.done() and viewers[1].text == ""
-    await catches_up(there, standing)
-    moved = await rushed(standing, taking)
-    assert viewers[1].text == "one "
-    say(there, moved, "two")
-    await eventually(lambda: everywhere(viewers, "one two"), PATIENCE)
 
 
 # Waiting.

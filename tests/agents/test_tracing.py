@@ -14,6 +14,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from madang.agents.protocol import AgentRun, Said
+from madang.bus.memory import MemoryBus
+from madang.clock import SystemClock
 from madang.compose import Madang
 from madang.model.runs import own_agent
 from madang.services.messages import SendMessage
@@ -107,3 +109,33 @@ async def test_so_is_one_of_an_agent_outside(
     (line,) = [line for line in logs if line["event"] == told]
     assert (line["trace_id"], line["run"]) == (wanted, message.id)
     assert (line["agent"], line["status"], line["tokens"]) == ("bot-7", status, 7)
+
+
+async def test_one_that_moves_has_a_span_on_each_of_its_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    bus = MemoryBus(SystemClock())
+    settings = Settings(dev=True, data_dir=tmp_path)
+    here, there = Madang(settings, bus=bus.end()), Madang(settings, bus=bus.end())
+    await here.start()
+    await there.start()
+    try:
+        opened = await here.writer.write(CreateSession("default", "ann", "bot-7"))
+        room = opened.conversation.id
+        message, _ = await here.writer.write(StartOutside("default", room, "bot-7"))
+        here.agents.runner.adopt(message)
+        running = await there.agents.runner.moving.take(message)
+        assert running is not None
+        there.agents.runner.cancel(running, "complete")
+        await asyncio.wait_for(running.done, 20)
+    finally:
+        await here.stop()
+        await there.stop()
+    found = await asyncio.to_thread(spans.get_finished_spans)
+    assert {f"{span.context.trace_id:032x}" for span in found} == {opened.session.trace_id}
+    told = [dict(span.attributes or {})["madang.status"] for span in found]
+    assert told == ["moved", "complete"]

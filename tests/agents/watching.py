@@ -127,11 +127,18 @@ async def come_in(
     app: Madang, connection: Connection, room: str, user: str = "ann", after: int | None = None
 ) -> bool:
     """Whether it is seated in the end."""
+    seat = await seat_of(app, connection, room, user, after)
+    return await app.agents.seats.enter(seat, lambda *_: None)
+
+
+async def seat_of(
+    app: Madang, connection: Connection, room: str, user: str, after: int | None = None
+) -> Seat:
+    """A seat of somebody's, who has not come in yet."""
     member = await app.members.get(ORG, user)
     connection.identity = Identity(user, ORG, None, None, frozenset(), 2**62)
     own = app.hub.attach_beside(member, connection)
-    seat = Seat(connection, room, member, own, after)
-    return await app.agents.seats.enter(seat, lambda *_: None)
+    return Seat(connection, room, member, own, after)
 
 
 async def turns(count: int = 50) -> None:

@@ -188,7 +188,7 @@ class Keeping:
                     org_id,
                     message_id,
                     now - round(seconds * 1_000_000),
-                    now - round(max(seconds, self._grace) * 1_000_000),
+                    now - round((seconds + self._grace) * 1_000_000),
                     "" if told is None else told.text,
                     () if told is None else tuple(told.ends),
                 )
@@ -196,7 +196,9 @@ class Keeping:
                 if ended.event is not None:
                     self._ended.add("interrupted")
                 elif not ended.run.over and not is_own_agent(ended.run.agent_id):
-                    due = ended.run.checked_at + round(self._grace * 1_000_000)
+                    # Whoever takes it has to wait for the lease first.
+                    seconds += self._grace
+                    due = ended.run.checked_at + round(seconds * 1_000_000)
                     self._not_before[message_id] = due
         finally:
             if left is None:

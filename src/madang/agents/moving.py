@@ -4,7 +4,7 @@ Where the connection ends, the run is kept for a while. The agent goes on with i
 node it comes back to: that one asks the node which has the run, which lets go of it without ending
 it, and gives along all that it is; who watches it notices nothing. Everything is on disk before the
 lease is free, so where the answer is lost, or the node is gone, the run goes on from there. Of
-several nodes that take it the one has it that gets the lease.
+several nodes that take it the last one has it, one at a time, by its lease.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from madang.agents.carried import Carried, carried, kept
 from madang.agents.keeping import LEASE_SECONDS, Keeping
 from madang.agents.running import Running
 from madang.agents.speech import Speech
+from madang.agents.tracing import SPAN, opened
 from madang.clock import Clock
 from madang.delivery.stream import Stream
 from madang.delivery.streams import Streams
@@ -37,7 +38,7 @@ log = structlog.get_logger(__name__)
 MOVE = "run.move"
 """The topic on which a run's node is asked to let go of it."""
 ASK_SECONDS = 2.0
-ASK_AGAIN_SECONDS = 1.0
+ASK_AGAIN_SECONDS = 0.2
 LOOK_SECONDS = 0.02
 LONGEST_LOOK_SECONDS = 0.25
 """Between two looks whether the lease is free."""
@@ -187,7 +188,7 @@ class Moving:
         """Go on here with a run under way; None where it is over.
 
         Raises:
-            Conflict: another node was faster.
+            Conflict: another node has taken it meanwhile.
             Unavailable: its node neither lets go of it nor is gone, or the store or the bus is
                 away.
         """
@@ -201,6 +202,8 @@ class Moving:
         taken = await asyncio.shield(taking)
         if isinstance(taken, MadangError):
             raise taken
+        if taken is not None and taken.end is None and self._running.get(message.id) is not taken:
+            raise Conflict("Another connection goes on with it")
         return taken
 
     async def _take(self, message: Message) -> Running | MadangError | None:
@@ -223,18 +226,17 @@ class Moving:
         name, busy = lease_name(message_id), self._keeping.busy
         asked: str | None = None
         had: Carried | None = None
-        pause, ask_at = LOOK_SECONDS, self._clock.monotonic()
-        until = ask_at + TAKE_SECONDS
+        pause, ask_at = LOOK_SECONDS, 0.0
+        until = self._clock.monotonic() + TAKE_SECONDS
         while not self._keeping.closing:
             owner = await self._bus.owner(name)
             now = self._clock.monotonic()
             if owner is None or owner == self._bus.node:
                 if message_id not in busy and await self._has_it(name, message_id):
                     return had
-            elif asked is not None and owner != asked:
-                raise Conflict("Another connection goes on with it")
-            elif now >= ask_at:
-                # Again where it has let go: its lease may have been renewed meanwhile.
+            elif owner != asked or now >= ask_at:
+                # Again where it has let go: its lease may have been renewed meanwhile, or another
+                # was faster, which lets go of it in its turn.
                 asked, ask_at = owner, now + ASK_AGAIN_SECONDS
                 had = await self._asked(owner, message_id) or had
             if now >= until:
@@ -266,7 +268,8 @@ class Moving:
         found = await self._store.message(org_id, message_id, agent_id)
         if run is None or run.over or found is None or found.deleted_at is not None:
             return None
-        if had is None:
+        if had is None or len(had.text) < len(found.content):
+            # Nobody said, or it has gone on elsewhere since.
             had = kept(run, found, self._streams.get(message_id), self._clock.now())
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
@@ -283,6 +286,7 @@ class Moving:
             return None  # Its end was told meanwhile.
         running = self._hold(found, stream, had.speech(self._most_text))
         had.put_on(running, self._clock.monotonic())
+        running.traced = opened(SPAN, running.trace_id, running.attributes)
         if running.unanswered:
             await self._look_for_answers(running)
         return running

@@ -25,7 +25,7 @@ from madang.agents.protocol import AgentFailed, AskPerson, Said, Step, Usage
 from madang.agents.running import SILENT, Running
 from madang.agents.speech import Speech, TooLong
 from madang.agents.stopping import STOP_SECONDS, Stopping
-from madang.agents.tracing import Told, opened, span
+from madang.agents.tracing import SPAN, Told, opened, span
 from madang.clock import Clock
 from madang.delivery.stream import Stream
 from madang.delivery.streams import Streams
@@ -49,7 +49,6 @@ SAYS_A_TURN = 64
 END_SECONDS = 60.0
 """How long it is tried to write an end while the store is away."""
 RETRY_SECONDS = 0.5
-SPAN = "agent run"
 
 
 class Runner:

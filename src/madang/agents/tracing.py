@@ -12,6 +12,8 @@ try:
 except ImportError:  # pragma: no cover - the suite has it
     trace = None  # type: ignore[assignment]
 
+SPAN = "agent run"
+"""Of a run; of one that moves, one on each of its nodes."""
 Told = Callable[[Mapping[str, Any]], None]
 """Adds attributes to a span."""
 

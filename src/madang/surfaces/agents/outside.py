@@ -128,39 +128,41 @@ class Outside:
 
         def done(result: Any, error: MadangError | None) -> None:
             if error is not None:
-                self._refused(seat, handle, error, command.id)
+                self._refused(seat, answering, error, command.id)
                 return
             message: Message = result[0]
             seat.answering[message.id] = answering
             if result[1] is not None:
                 answering.running = self._runner.adopt(message)
             elif message.metadata.get("status") == "streaming":
-                work = self._take(seat, handle, message, command.id)
+                work = self._take(seat, answering, message, command.id)
                 self._start(seat.connection, work)
                 return
             self._begun(seat, answering, message.id, command.id)
 
         self._writer.submit(write, done)
 
-    async def _take(self, seat: Seat, handle: str, message: Message, reply_to: ReplyTo) -> None:
+    async def _take(
+        self, seat: Seat, answering: Answering, message: Message, reply_to: ReplyTo
+    ) -> None:
         """It has begun before: on this node, or on another."""
-        answering = seat.answering[handle]
         try:
             answering.running = await self._runner.moving.take(message)
         except MadangError as error:
-            del seat.answering[message.id]
-            self._refused(seat, handle, error, reply_to)
+            self._refused(seat, answering, error, reply_to)
         else:
             self._begun(seat, answering, message.id, reply_to)
 
-    def _refused(self, seat: Seat, handle: str, error: MadangError, reply_to: ReplyTo) -> None:
-        answering = seat.answering.pop(handle, None)
+    def _refused(
+        self, seat: Seat, answering: Answering, error: MadangError, reply_to: ReplyTo
+    ) -> None:
+        """As if it had never been: it can be tried again."""
+        for name in [name for name, one in seat.answering.items() if one is answering]:
+            del seat.answering[name]
         seat.connection.write(Frame(objects.error(error, reply_to)))
-        if answering is not None:
-            answering.ready = answering.ended = True
-            for _, waiting in answering.waiting.hear(seat.connection):
-                problem = NotFound("Message not found")
-                seat.connection.write(Frame(objects.error(problem, waiting)))
+        for _, waiting in answering.waiting.hear(seat.connection):
+            problem = NotFound("Message not found")
+            seat.connection.write(Frame(objects.error(problem, waiting)))
 
     def _begun(self, seat: Seat, answering: Answering, message_id: str, reply_to: ReplyTo) -> None:
         """From here on this connection says it. One that said it before may be gone without this
