@@ -20,7 +20,6 @@ from madang.agents.carried import Carried, carried, kept
 from madang.agents.keeping import LEASE_SECONDS, Keeping
 from madang.agents.running import Running
 from madang.agents.speech import Speech
-from madang.agents.tracing import SPAN, opened
 from madang.clock import Clock
 from madang.delivery.stream import Stream
 from madang.delivery.streams import Streams
@@ -286,7 +285,6 @@ class Moving:
             return None  # Its end was told meanwhile.
         running = self._hold(found, stream, had.speech(self._most_text))
         had.put_on(running, self._clock.monotonic())
-        running.traced = opened(SPAN, running.trace_id, running.attributes)
         if running.unanswered:
             await self._look_for_answers(running)
         return running
