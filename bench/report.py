@@ -28,13 +28,18 @@ def figure(value: float, unit: str) -> str:
     return f"{shown}{unit}" if unit.startswith("/") else f"{shown} {unit}".rstrip()
 
 
+def _divides(*records: Record) -> bool:
+    """Whether their values can be held against each other: counts of mistakes are often none."""
+    return all(record.value and not math.isnan(record.value) for record in records)
+
+
 def _times(record: Record, madang: Record | None) -> str:
-    if madang is None or record.peer in (_REFERENCE, _CEILING) or math.isnan(record.value):
+    if madang is None or record.peer in (_REFERENCE, _CEILING) or not _divides(madang, record):
         return ""
     ratio = madang.value / record.value
     if not record.more_is_better:
         ratio = 1 / ratio
-    return "" if math.isnan(ratio) else f"{ratio:.2f} ×"
+    return f"{ratio:.2f} ×"
 
 
 def _share(part: float | None) -> str:
