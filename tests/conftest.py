@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
 
 from madang.services.auth import mint
@@ -21,6 +22,12 @@ from madang.services.keys import secret_key
 from tests.ports import free_port
 
 pytest_plugins = ["tests.postgres", "tests.valkey", "tests.files.seaweed"]
+
+# How long an example takes is the machine's affair, and what else it does.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 SECRET = "a secret for tests, long enough to be one"
 START_SECONDS = 30.0
