@@ -14,7 +14,7 @@ from madang.compose import Madang
 from madang.ports.bus import Bus
 from madang.settings import Settings
 from madang.testing import JumpingClock
-from tests.agents.watching import ORG, Away, Typed, ask, session, watch
+from tests.agents.watching import ORG, Away, Typed, ask, rushed, session, watch
 from tests.conftest import eventually
 from tests.delivery.conftest import PATIENCE
 
@@ -83,10 +83,8 @@ async def test_a_lease_that_has_run_out_is_no_end(
     counting.looks = 0
     stopping = asyncio.ensure_future(there.agents.runner.stop(ORG, run))
     await eventually(lambda: counting.looks > 1, PATIENCE)
-    while not stopping.done():
-        clock.jump(9)  # Longer than a lease, also one that its node renews meanwhile.
-        await asyncio.sleep(0.001)
-    await stopping
+    # Longer than a lease each time, also one that its node renews meanwhile.
+    await rushed(clock, stopping, 9)
     found = await there.store.run(ORG, run, "ann")
     assert found is not None and found.status == "cancelled"
     assert counting.looks < 20

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, TypeVar
 
 from sqlalchemy import event
 
@@ -24,6 +24,7 @@ from tests.delivery.conftest import PATIENCE
 from tests.hub.recording import Recorder
 
 ORG = "default"
+T = TypeVar("T")
 LONG = 30.0
 """Seconds that an answer may take on a slow machine."""
 
@@ -149,10 +150,17 @@ async def turns(count: int = 50) -> None:
 
 async def stopped(app: Madang, clock: JumpingClock) -> None:
     """Stop a node whose time only tests let pass."""
-    stopping = asyncio.ensure_future(app.stop())
-    while not stopping.done():
-        clock.jump(1)
-        await asyncio.sleep(0)
+    await rushed(clock, app.stop())
+
+
+async def rushed(clock: JumpingClock, work: Awaitable[T], seconds: float = 1) -> T:
+    """What comes of it, while time rushes by, so many seconds in each turn of the loop."""
+    done = asyncio.ensure_future(work)
+    async with asyncio.timeout(PATIENCE):
+        while not done.done():
+            clock.jump(seconds)
+            await asyncio.sleep(0)
+    return await done
 
 
 class Away:

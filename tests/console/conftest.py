@@ -66,6 +66,11 @@ class Console:
         await panel.locator(".conversation", has_text=title).click()
         await panel.locator(".chat-title h2", has_text=title).wait_for()
 
+    async def both_open(self, title: str) -> None:
+        """Alice and bob, who are beside each other."""
+        for user in ("alice", "bob"):
+            await self.open(user, title)
+
     async def say(self, user: str, text: str) -> None:
         area = self.panel(user).locator(".composer textarea")
         await area.fill(text)

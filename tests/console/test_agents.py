@@ -115,8 +115,7 @@ async def test_two_people_see_the_same_and_either_stops_it(
 ) -> None:
     talk = await open_talk("Together", "alice", "bob")
     console = await open_console("alice", "bob")
-    for user in ("alice", "bob"):
-        await console.open(user, "Together")
+    await console.both_open("Together")
     run = await talk.begin()
     await talk.say(run, "so ", "far")
     await both(console, lambda one: expect(text(one)).to_have_text("so far"))
@@ -175,8 +174,7 @@ async def test_what_is_asked_is_answered_by_a_button_and_once(
 ) -> None:
     talk = await open_talk("Careful", "alice", "bob")
     console = await open_console("alice", "bob")
-    for user in ("alice", "bob"):
-        await console.open(user, "Careful")
+    await console.both_open("Careful")
     run = await talk.begin()
     await talk.ask(run, "Delete everything?", "approve", "deny")
     await both(console, lambda one: expect(one.locator(".options button")).to_have_count(2))

@@ -73,8 +73,7 @@ async def test_a_picture_sent_on_one_side_is_seen_and_saved_on_the_other(
 ) -> None:
     await make_group("Yard", "alice", "bob")
     console = await open_console("alice", "bob")
-    for user in ("alice", "bob"):
-        await console.open(user, "Yard")
+    await console.both_open("Yard")
     await console.page.evaluate(GIVEN_BACK)
     content = picture()
     await send(console, "alice", "look", file("마당.png", content, "image/png"))
@@ -109,8 +108,7 @@ async def test_several_files_go_one_after_the_other_with_one_text(
 ) -> None:
     await make_group("Yard", "alice", "bob")
     console = await open_console("alice", "bob")
-    for user in ("alice", "bob"):
-        await console.open(user, "Yard")
+    await console.both_open("Yard")
     files = [file(f"{n}.txt", b"%d" % n * 2000, "text/plain") for n in range(3)]
     await send(console, "alice", "three of them", *files)
     bob = console.panel("bob")

@@ -19,8 +19,7 @@ async def test_two_tokens_open_two_panels_and_leave_the_address(
     await make_group("Yard", "alice", "bob")
     console = await open_console("alice", "bob")
     assert "token" not in console.page.url
-    for user in ("alice", "bob"):
-        await console.open(user, "Yard")
+    await console.both_open("Yard")
     await console.say("alice", "hello from alice")
     await console.bubbles("bob", "hello from alice").wait_for()
     await console.say("bob", "hello from bob")
@@ -35,8 +34,7 @@ async def test_two_tokens_open_two_panels_and_leave_the_address(
 async def test_typing_shows_and_goes(open_console: OpenConsole, make_group: MakeGroup) -> None:
     await make_group("Yard", "alice", "bob")
     console = await open_console("alice", "bob")
-    for user in ("alice", "bob"):
-        await console.open(user, "Yard")
+    await console.both_open("Yard")
     area = console.panel("alice").locator(".composer textarea")
     await area.press_sequentially("hm")
     typing = console.panel("bob").locator("p.typing")
@@ -50,8 +48,7 @@ async def test_reactions_replies_edits_and_deletions(
 ) -> None:
     await make_group("Yard", "alice", "bob")
     console = await open_console("alice", "bob")
-    for user in ("alice", "bob"):
-        await console.open(user, "Yard")
+    await console.both_open("Yard")
     alice, bob = console.panel("alice"), console.panel("bob")
     await console.say("alice", "first")
     await console.bubbles("bob", "first").hover()
@@ -120,8 +117,7 @@ async def test_a_killed_server_costs_nothing(
     await make_group("Yard", "alice", "bob")
     lost = ("WebSocket connection", "ERR_CONNECTION", "Failed to load resource")
     console = await open_console("alice", "bob", expected=lost)
-    for user in ("alice", "bob"):
-        await console.open(user, "Yard")
+    await console.both_open("Yard")
     await console.say("alice", "acked before")
     await console.bubbles("bob", "acked before").wait_for()
     server.kill()
@@ -179,8 +175,7 @@ async def test_markup_in_messages_and_titles_is_text(
     evil = '<img src="x" onerror="document.title=1"><b>bold</b>'
     await make_group(evil, "alice", "bob")
     console = await open_console("alice", "bob")
-    for user in ("alice", "bob"):
-        await console.open(user, evil)
+    await console.both_open(evil)
     await console.say("alice", evil)
     await console.bubbles("bob", evil).wait_for()
     assert await console.page.locator(".panel :is(.list, .timeline, .chat-head) img").count() == 0
@@ -244,8 +239,7 @@ async def test_who_is_removed_is_told_and_sees_no_more(
 ) -> None:
     await make_group("Yard", "alice", "bob")
     console = await open_console("alice", "bob")
-    for user in ("alice", "bob"):
-        await console.open(user, "Yard")
+    await console.both_open("Yard")
     await console.say("alice", "still together")
     await console.bubbles("bob", "still together").wait_for()
     alice, bob = console.panel("alice"), console.panel("bob")

@@ -402,7 +402,7 @@ async def test_a_long_answer_reaches_who_comes_late_however_many_there_are(
 
     async def long(run: AgentRun) -> AsyncIterator[Said]:
         yield texts[len(run.question) - 1]
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()  # It never ends.
 
     here.agent("typed")(long)
     opened = await here.writer.write(

@@ -21,7 +21,7 @@ from madang.services.sessions import CreateSession, SendOut
 from madang.settings import Settings
 from madang.surfaces.agents.seats import AT_ONCE, ESCAPED, PATIENCE_SECONDS, PIECE
 from madang.testing import JumpingClock
-from tests.agents.watching import ORG, Typed, ask, come_in, session, stopped, turns, watch
+from tests.agents.watching import ORG, Typed, ask, come_in, rushed, session, stopped, turns, watch
 from tests.conftest import Server, eventually
 from tests.gateways.test_slow_readers import resident
 from tests.hub.recording import Recorder
@@ -264,11 +264,7 @@ async def test_who_takes_nothing_is_sent_away_and_who_takes_little_is_not(tmp_pa
     assert little.open
     little.stuck = False
     little.take()
-    async with asyncio.timeout(PATIENCE):
-        while not coming[1].done():
-            clock.jump(0.5)
-            await asyncio.sleep(0.001)
-    assert await coming[1]
+    assert await rushed(clock, coming[1], 0.5)
     assert [frame["seq"] for frame in little.told()][-1] == 5
     await stopped(app, clock)
 
