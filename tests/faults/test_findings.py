@@ -4,6 +4,7 @@ written into it is found, in a sentence that names it."""
 from __future__ import annotations
 
 import copy
+import gc
 import random
 import time
 from collections.abc import Callable
@@ -308,7 +309,11 @@ def test_any_event_not_told_is_found() -> None:
 
 
 def test_a_long_history_takes_time_in_proportion() -> None:
-    """Twice the history takes about twice the steps; a factor of three leaves room for noise."""
+    """32 times the history takes some 50 times as long, and 1,024 times if all were held against all.
+
+    The collector of rubbish, which goes through all there is, is kept out of it; what lies between
+    leaves room for a noisy neighbour.
+    """
 
     def seconds(count: int) -> float:
         story = Story()
@@ -318,9 +323,14 @@ def test_a_long_history_takes_time_in_proportion() -> None:
             story.send(random.choice(("ann", "ben")), f"m{number}")
         for user in ("ann", "ben"):
             story.seen(user, 1000, 0, story.cursor)
-        began = time.process_time()
-        assert found(story) == []
-        return time.process_time() - began
+        gc.collect()
+        gc.disable()
+        try:
+            began = time.process_time()
+            assert found(story) == []
+            return time.process_time() - began
+        finally:
+            gc.enable()
 
-    small = min(seconds(2000) for _ in range(3))
-    assert min(seconds(8000) for _ in range(3)) < 12 * small
+    small = min(seconds(1000) for _ in range(3))
+    assert min(seconds(32_000) for _ in range(3)) < 300 * small
