@@ -7,7 +7,7 @@ found after about `LOOK_SECONDS`; what was deleted is found by nobody from the m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
@@ -25,6 +25,7 @@ from madang.ports.search import (
     sender_term,
 )
 from madang.protocol.errors import Unavailable
+from madang.services.search.pacing import Pace, Written
 from madang.services.search.searching import SLICE
 
 LOOK_SECONDS = 0.3
@@ -47,15 +48,6 @@ much as twenty milliseconds write. Whoever sends many of those holds nobody up f
 MOST_NAME_TERMS = 500
 """Of the names of a message's files together."""
 MOST_ORGS = 1_000
-BUSY_RATE = 6_000.0
-"""Writes a second from which on a node has other things to do: the index waits, and catches up
-when there is less."""
-REST, REST_WHEN_BUSY = 0.5, 9.0
-"""How long it rests after a page, in times of the work: what is said goes before what is found."""
-
-Written = Callable[[], float]
-"""How many writes this node has committed since it began."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -69,8 +61,7 @@ class Follower:
         self._index = index
         self._bus = bus
         self._clock = clock
-        self._written = written
-        self._counted = (clock.monotonic(), 0.0)
+        self._pace = Pace(written, clock) if written is not None else None
         self._sweep_at = 0.0
 
     async def run(self) -> None:
@@ -116,7 +107,8 @@ class Follower:
                 except Exception:
                     # Whatever is wrong with one org's is not to keep the others waiting.
                     log.exception("a search index could not follow its log", org=org.org_id)
-                await self._rest(self._clock.monotonic() - begun)
+                if self._pace is not None:
+                    await self._clock.sleep(self._pace.rest(self._clock.monotonic() - begun))
                 if not await self._bus.acquire("search", OWN_SECONDS):
                     return events
             if events == before:
@@ -130,15 +122,6 @@ class Follower:
             made = await self._index.begin(org.org_id, "serving")
             generation, cursor = made.generation, made.cursor
         return await advance(self._index, self._clock, org.org_id, generation, cursor)
-
-    async def _rest(self, worked: float) -> None:
-        if self._written is None:
-            return
-        now, written = self._clock.monotonic(), self._written()
-        since, before = self._counted
-        self._counted = (now, written)
-        is_busy = written - before > BUSY_RATE * (now - since)
-        await self._clock.sleep(worked * (REST_WHEN_BUSY if is_busy else REST))
 
     async def _sweep(self) -> None:
         """For a moment; what is left then is gone on with at the next look."""
