@@ -112,10 +112,10 @@ async def test_one_node_at_a_time(archive: Archive) -> None:
 async def test_the_same_page_twice_changes_nothing(archive: Archive) -> None:
     await talk(archive, random.Random(3), 30)
     made = await archive.index.begin(ORG, "serving")
-    assert await advance(archive.index, archive.clock, ORG, made.generation, 0) > 0
+    assert (await advance(archive.index, archive.clock, ORG, made.generation, 0)).events > 0
     before = await standing(archive)
     # The cursor is not there any more: nothing happens.
-    assert await advance(archive.index, archive.clock, ORG, made.generation, 0) == 0
+    assert (await advance(archive.index, archive.clock, ORG, made.generation, 0)).events == 0
     assert await standing(archive) == before
     # And what is written again, as after a half of a page, stands there once.
     (index,) = await archive.index.indexes(ORG)
