@@ -4,7 +4,7 @@
  */
 import { isAnswer, underWay } from './answers.js';
 import { nameOf, uid } from './conversations.js';
-import { fill, h, icon, iconButton, setText } from './dom.js';
+import { fill, h, icon, iconButton, setText, whileBusy } from './dom.js';
 import { t } from './i18n.js';
 import { newClientId } from './protocol.js';
 
@@ -75,9 +75,7 @@ export function canAnswerAgain(message, about) {
 async function answerAgain(session, message, button, note) {
   // Whether a call arrived that was not answered is not known: the next one is the same.
   const key = (button.dataset.key ||= newClientId());
-  button.disabled = true;
   const answer = await session.runs.again(message.id, key);
-  button.disabled = false;
   if (answer.status > 0 && answer.status < 500) delete button.dataset.key;
   setText(note, !answer.ok ? t('notDone', { why: answer.body?.detail ?? answer.status }) : answer.body?.status === 'waiting' ? t('waitsForTurn') : '');
   note.classList.toggle('problem', !answer.ok);
@@ -86,7 +84,7 @@ async function answerAgain(session, message, button, note) {
 /** The button that does. @param {Session} session @param {any} message */
 function againButton(session, message) {
   const note = h('span', { role: 'status' });
-  const button = h('button', { type: 'button', class: 'under-button again', onclick: () => answerAgain(session, message, button, note) }, icon('again'), h('span', {}, t('again')));
+  const button = h('button', { type: 'button', class: 'under-button again', onclick: () => whileBusy(button, () => answerAgain(session, message, button, note)) }, icon('again'), h('span', {}, t('again')));
   return [button, note];
 }
 
@@ -99,13 +97,11 @@ function answerTools(session, message, about, { group, onTurn, newest }) {
   const n = members.findIndex((item) => item.id === message.id);
   const problem = h('span', { class: 'problem', role: 'alert' });
   const turn = (way, by, label) => iconButton(way, t(label), () => onTurn(/** @type {Group} */ (group), members[n + by].id), { disabled: !members[n + by], dataset: { way } });
-  const choose = h('button', { type: 'button', class: 'under-button choose', onclick: async () => {
-    choose.disabled = true;
+  const choose = h('button', { type: 'button', class: 'under-button choose', onclick: () => whileBusy(choose, async () => {
     const answer = await session.runs.choose(message.id);
-    choose.disabled = false;
     // Chosen: its event draws all this anew.
-    if (!answer.ok) setText(problem, t('notDone', { why: answer.body?.detail ?? answer.status }));
-  } }, t('useThis'));
+    setText(problem, answer.ok ? '' : t('notDone', { why: answer.body?.detail ?? answer.status }));
+  }) }, t('useThis'));
   return h('div', { class: 'under-answer alternatives', role: 'group', 'aria-label': t('alternatives') },
     h('span', { class: 'pager' }, turn('back', -1, 'answerBefore'),
       h('span', { class: 'which', 'aria-label': t('answerOf', { n: n + 1, all: members.length }), role: 'img' }, `${n + 1} / ${members.length}`), turn('next', 1, 'answerAfter')),

@@ -1,6 +1,6 @@
 /** The head of the open conversation: what it is called, who is there, and in a session with an agent who answers. */
 import { ANYBODY, nameOf, titleOf, uid } from './conversations.js';
-import { avatar, fill, h, icon, iconButton } from './dom.js';
+import { avatar, fill, h, icon, iconButton, whileBusy } from './dom.js';
 import { nameList, shortWhen, t } from './i18n.js';
 import { AGENTS } from './rest.js';
 
@@ -20,22 +20,20 @@ export function chatHead(session, { onBack, onChange, onChanged, say }) {
   let drawn = [];
 
   /** @param {HTMLButtonElement} button @param {string} method @param {string} path @param {object} [body] */
-  async function ask(button, method, path, body) {
-    button.disabled = true;
+  const ask = (button, method, path, body) => whileBusy(button, async () => {
     onChange();
     const answer = await session.rest.call({ method, path: `${AGENTS}/sessions/${encodeURIComponent(session.selected ?? '')}${path}`, body });
-    button.disabled = false;
     if (answer.ok) onChanged();
     else say(t('notDone', { why: answer.body?.detail ?? answer.status }));
-  }
+  });
 
-  /** @param {string} key  of its words @param {keyof typeof import('./dom.js').ICONS} sign @param {string} method @param {string} path @param {object} [body] */
-  function asking(key, sign, method, path, body) {
-    const button = h('button', { type: 'button', class: `button small ${key}`, title: t(key), 'aria-label': t(key), onclick: () => ask(button, method, path, body) }, icon(sign), h('span', {}, t(key)));
+  /** @param {'takeOver' | 'giveBack'} key @param {'hand' | 'reply'} sign @param {string | null} to */
+  function handing(key, sign, to) {
+    const button = h('button', { type: 'button', class: `button small ${key}`, title: t(key), 'aria-label': t(key), onclick: () => ask(button, 'POST', '/handover', { to }) }, icon(sign), h('span', {}, t(key)));
     return button;
   }
-  const takeOver = () => asking('takeOver', 'hand', 'POST', '/handover', { to: session.me });
-  const giveBack = () => asking('giveBack', 'reply', 'POST', '/handover', { to: null });
+  const takeOver = () => handing('takeOver', 'hand', session.me);
+  const giveBack = () => handing('giveBack', 'reply', null);
 
   /** @param {any} about @param {import('./conversations.js').Own | null | undefined} own */
   function drawAnswering(about, own) {
@@ -49,17 +47,19 @@ export function chatHead(session, { onBack, onChange, onChanged, say }) {
       h('span', { class: 'handler-tools' }, mine ? null : takeOver(), giveBack()));
   }
 
-  /** @param {any} about */
+  /** What stands under the title: who is there, and which of them answers. @param {any} about @param {any[]} others */
   function below(about, others) {
     const own = session.entry?.own;
     const live = session.line.phase === 'live';
-    const names = nameList(about.participants.map((p) => (uid(p.user_id) === session.me ? t('you') : nameOf(session.state, p.user_id, about))).slice(0, 6));
+    const agentAnswers = own?.handler === null && about.status === 'active';
+    const named = about.participants.filter((p) => !agentAnswers || uid(p.user_id) !== own?.agent);
+    const names = nameList(named.map((p) => (uid(p.user_id) === session.me ? t('you') : nameOf(session.state, p.user_id, about))).slice(0, 6));
     if (about.kind === 'direct' && others.length === 1) {
       const status = session.state.presence.get(uid(others[0].user_id));
       return [live ? t(`status${capital(status?.status ?? 'offline')}`) : '', status?.status === 'offline' && status.last_seen ? t('lastSeen', { when: shortWhen(status.last_seen) }) : ''].filter(Boolean).join(' · ');
     }
     if (about.kind !== 'agent') return `${t('members', { n: about.participants.length })} · ${names}`;
-    return own && own.handler === null && about.status === 'active' ? `${t('agentAnswers', { name: nameOf(session.state, own.agent, about) })} · ${names}` : names;
+    return own && agentAnswers ? `${t('agentAnswers', { name: nameOf(session.state, own.agent, about) })} · ${names}` : names;
   }
 
   return {
@@ -86,7 +86,7 @@ export function chatHead(session, { onBack, onChange, onChanged, say }) {
         direct ? null : h('div', { class: 'faces' }, here.slice(0, 5).map((p) => avatar(nameOf(session.state, p.user_id, about), presence(p)))),
         open ? null : h('span', { class: 'tag' }, t('archived')),
         withAgent && open && own && own.handler === null ? takeOver() : null,
-        withAgent && open && admin ? asking('archive', 'archive', 'DELETE', '') : null);
+        withAgent && open && admin ? iconButton('archive', t('archive'), (event) => ask(/** @type {HTMLButtonElement} */ (event.currentTarget), 'DELETE', ''), { class: 'archive' }) : null);
       if (focused) for (const button of head.querySelectorAll('button')) if (button.title === focused) button.focus();
       drawAnswering(about, own);
     },

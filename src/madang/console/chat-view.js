@@ -78,7 +78,7 @@ export function chatView(session, on) {
     if (!message) return;
     hideTools();
     toolsOn = node;
-    node.querySelector('.stack')?.append(messageTools(session, message, handlers));
+    node.querySelector('.stack')?.append(messageTools(session, message, handlers, !node.querySelector('.again')));
   };
   const hideTools = () => {
     toolsOn?.querySelector('.message-tools')?.remove();

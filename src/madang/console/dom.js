@@ -86,6 +86,18 @@ export function iconButton(name, label, onclick, props = {}) {
   return h('button', { type: 'button', title: label, 'aria-label': label, ...props, class: `icon-button ${props.class ?? ''}`, onclick }, icon(name));
 }
 
+/** Do something once at a time: the button is busy until it is done, and keeps the focus.
+ * @param {HTMLElement} button @param {() => Promise<void>} work */
+export async function whileBusy(button, work) {
+  if (button.getAttribute('aria-busy') === 'true') return;
+  button.setAttribute('aria-busy', 'true');
+  try {
+    await work();
+  } finally {
+    button.removeAttribute('aria-busy');
+  }
+}
+
 /** A round initial in one of eight calm colours, always the same for the same user; an agent's has corners.
  * @param {string} name @param {string} [status] @param {boolean} [agent] */
 export function avatar(name, status, agent = false) {

@@ -81,8 +81,9 @@ function reactions(session, message, about, handlers) {
 }
 
 /** The tools that float over the message under the pointer or the focus.
- * @param {Session} session @param {any} message @param {Handlers} handlers */
-export function messageTools(session, message, handlers) {
+ * @param {Session} session @param {any} message @param {Handlers} handlers
+ * @param {boolean} [again]  another answer can be asked for here, and nowhere else */
+export function messageTools(session, message, handlers, again = true) {
   const about = session.state.conversations.get(message.conversation_id)?.about;
   const own = uid(message.sender_id) === session.me;
   const admin = about?.participants?.some((p) => uid(p.user_id) === session.me && p.role === 'admin');
@@ -92,7 +93,7 @@ export function messageTools(session, message, handlers) {
   return h('div', { class: 'message-tools', role: 'toolbar', 'aria-label': t('actions') },
     gone ? null : iconButton('smile', t('react'), () => { picker.hidden = !picker.hidden; }),
     gone ? null : iconButton('reply', t('reply'), () => handlers.onReply(message)),
-    canAnswerAgain(message, about) ? iconButton('again', t('again'), () => handlers.onAgain(message)) : null,
+    again && canAnswerAgain(message, about) ? iconButton('again', t('again'), () => handlers.onAgain(message)) : null,
     own && !gone ? iconButton('edit', t('edit'), () => handlers.onEdit(message)) : null,
     (own || admin) && !gone ? iconButton('trash', t('remove'), () => handlers.onDelete(message)) : null,
     h('button', { type: 'button', class: 'to-actions', title: t('choose'), 'aria-label': t('choose'), onclick: () => handlers.onChoose(message) }, t('actions')),

@@ -26,7 +26,7 @@ export function searchView(session, { onFound, say }) {
 
   const input = h('input', { type: 'search', placeholder: t('search'), 'aria-label': t('search'), autocomplete: 'off', spellcheck: 'false', maxlength: '500', enterkeyhint: 'search', value: search.text });
   const clear = iconButton('close', t('clearSearch'), () => { end(); input.focus(); }, { class: 'search-clear' });
-  const hints = h('ul', { class: 'search-hints', 'aria-label': t('searchHints') });
+  const hints = h('ul', { class: 'search-hints', hidden: true, 'aria-label': t('searchHints') });
   const form = h('form', { role: 'search', onsubmit: (event) => { event.preventDefault(); look(); } }, h('div', { class: 'search-field' }, icon('search'), input, clear), hints);
   const status = h('p', { class: 'search-status', role: 'status', 'aria-live': 'polite' });
   const hits = h('ol', { class: 'hits', 'aria-label': t('searchResults') });
