@@ -77,7 +77,8 @@ async def test_who_answers_and_what_counts_follow_the_events(run: Any) -> None:
         state = convo.applyEvent(state, event('participant.left', 8, { user_id: 7, by: 'alice' }));
         look();
         state = convo.applyEvent(state, event('message.new', 9, { data: message(9, {
-          reply_to_id: 'q', message_type: 'stream', metadata: { alternative_of: 'a1', status: 'streaming' } }) }));
+          reply_to_id: 'q', message_type: 'stream',
+          metadata: { alternative_of: 'a1', status: 'streaming' } }) }));
         look();
         state = convo.applyEvent(state, event('run.chosen', 10, { question_id: 'q',
           message_id: 'a1' }));

@@ -61,7 +61,7 @@ export function chatView(session, on) {
     },
     onChoose: (message) => { hideTools(); session.choose(message); on.onAct(); },
     file: (file) => files.line(file),
-    onJump: (id) => bring(id),
+    onJump: (id) => { if (groups.has(id) || drawn.has(id)) bring(id); else if (session.selected) session.openAt(session.selected, id); },
     onTurn: (group, id) => { looked.set(group.key, { id, counts: group.counts }); draw(); },
     onAgain: async (message) => {
       hideTools();

@@ -145,7 +145,8 @@ function readBy(entry, about, frame, me) {
     ?? (about.last_message?.id === frame.message_id ? about.last_message.seq : frame.last_read_seq ?? 0);
   about.participants = about.participants.map((p) => uid(p.user_id) === uid(frame.user_id) && read > (p.last_read_seq ?? 0)
     ? { ...p, last_read_seq: read } : p);
-  if (uid(frame.user_id) === me && read) {
+  // What is newer than a timeline that ends in the past is not counted here.
+  if (uid(frame.user_id) === me && read && !(entry.ahead && read < (about.last_message?.seq ?? 0))) {
     const newer = entry.items.filter((i) => i.message && i.seq > read && uid(i.message.sender_id) !== me).length;
     about.unread_count = Math.min(about.unread_count ?? 0, newer);
   }

@@ -124,10 +124,16 @@ export function searchView(session, { onFound, say }) {
     return places ? `${count} · ${t('foundIn', { title: places })}` : count;
   }
 
+  /** What the conversation of a result is called, once it is known. @param {Record<string, any>} one */
+  function placeOf(one) {
+    const about = session.state.conversations.get(one.conversation_id)?.about;
+    return about && (titleOf(session.state, about) || t(about.kind === 'inbox' ? 'inbox' : 'group'));
+  }
+
   /** @param {Record<string, any>} one  a result */
   function hit(one) {
     const about = session.state.conversations.get(one.conversation_id)?.about;
-    const title = about ? titleOf(session.state, about) || t(about.kind === 'inbox' ? 'inbox' : 'group') : t('anotherConversation');
+    const title = placeOf(one) ?? t('anotherConversation');
     const by = uid(one.sender_id) === session.me ? t('you') : nameOf(session.state, one.sender_id, about);
     const marked = (highlight) => partsOf(highlight).map((part) => (part.found ? h('mark', {}, part.text) : part.text));
     const content = one.highlights.filter((part) => part.field === 'content');
@@ -161,7 +167,7 @@ export function searchView(session, { onFound, say }) {
 
   function draw() {
     results.hidden = !search.query;
-    const places = search.results.map((one) => session.state.conversations.get(one.conversation_id)?.about.title).join();
+    const places = search.results.map((one) => placeOf(one) ?? '').join();
     const from = [search.results, search.next, search.busy, search.problem, search.query, session.state.agents, places];
     if (from.length === drawn.length && from.every((value, n) => value === drawn[n])) return;
     drawn = from;

@@ -354,7 +354,8 @@ export class Session {
   /** @param {string | null} id */
   select(id) {
     this.#show(id);
-    if (id && !this.entry?.loaded) this.timelines.latest(id);
+    // Whoever comes back comes to the newest, not to where a search has led.
+    if (id && (!this.entry?.loaded || this.entry.ahead)) this.timelines.latest(id);
   }
 
   /** @param {string | null} id */

@@ -16,6 +16,7 @@ const PAGE = 50;
 export class Timelines {
   /** @type {Set<Frame[]>} */ #reads = new Set();
   /** @type {Set<string>} */ #loading = new Set();
+  /** Where in a conversation somebody went last, by its id. @type {Map<string, object>} */ #turns = new Map();
 
   /** @param {import('./rest.js').Rest} rest @param {Place} place */
   constructor(rest, place) {
@@ -96,8 +97,12 @@ export class Timelines {
 
   /** @param {string} id @param {'latest' | 'older' | 'newer' | 'around'} where @param {Record<string, any>} query */
   async #page(id, where, query) {
+    const placed = where === 'latest' || where === 'around';
+    const turn = placed ? {} : this.#turns.get(id);
+    if (placed) this.#turns.set(id, turn);
     await this.reading(() => this.rest.messages(id, { ...query, limit: PAGE }), (page, since) => {
-      if (page) this.place.put(convo.applyPage(this.place.get(), id, page, where, since));
+      // Somebody went elsewhere in it meanwhile: this page has no place there.
+      if (page && turn === this.#turns.get(id)) this.place.put(convo.applyPage(this.place.get(), id, page, where, since));
     });
   }
 
