@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, Route, expect
 
 from tests.console.conftest import Console, OpenConsole
 from tests.console.talk import Talk
@@ -27,9 +27,18 @@ async def say(talk: Talk, user: str, conversation: str, *texts: str, **fields: s
     return ids
 
 
+def refusing(status: int) -> Callable[[Route], Awaitable[None]]:
+    """What answers in the place of the server."""
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=status, json={"retry_after": 11_500})
+
+    return refuse
+
+
 async def search(console: Console, query: str, user: str = "alice") -> Locator:
     """Type it into the field and press Enter: the results."""
-    field = console.panel(user).get_by_role("searchbox")
+    field = console.panel(user).locator(".search-field input")
     await field.fill(query)
     await field.press("Enter")
     return console.panel(user).locator(".hit")
@@ -75,7 +84,7 @@ async def test_messages_files_and_questions_are_found_with_what_was_meant_marked
     await expect(hits).to_have_count(1)
     await panel.get_by_role("button", name="Clear the search").click()
     await expect(panel.locator(".list-body")).to_be_visible()
-    await expect(panel.get_by_role("searchbox")).to_be_focused()
+    await expect(panel.locator(".search-field input")).to_be_focused()
 
 
 @pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
@@ -88,7 +97,7 @@ async def test_hints_complete_what_is_being_typed(
     await found(talk.chat.house, "alice", "plan", 1)
     console = await open_console("alice", locale=locale)
     panel, keyboard = console.panel("alice"), console.page.keyboard
-    field, hints = panel.get_by_role("searchbox"), panel.locator(".hint")
+    field, hints = panel.locator(".search-field input"), panel.locator(".hint")
     await field.focus()
     await expect(hints.locator("code")).to_have_text(
         ["from:", "in:", "has:file", "after:", "before:"]
@@ -256,10 +265,7 @@ async def test_what_cannot_be_searched_is_said_in_words(
         (404, "검색이 없어요" if korean else "no search"),
         (503, "다시 해 주세요" if korean else "try again"),
     ):
-        await console.page.route(
-            "**/api/chat/search*",
-            lambda route, code=code: route.fulfill(status=code, json={"retry_after": 11_500}),
-        )
+        await console.page.route("**/api/chat/search*", refusing(code))
         await search(console, f"plan {code}")
         await expect(status).to_contain_text(words)
     await console.page.unroute_all()

@@ -91,7 +91,7 @@ async def test_answers_again_handover_archive_and_search_stand_in_nobodys_way(
     if width == 390:
         await panel.locator(".back").first.click()
     await panel.locator(".archived summary").wait_for()
-    field = panel.get_by_role("searchbox")
+    field = panel.locator(".search-field input")
     for typed in ("", "from:", "in:", "after:"):
         await field.fill(typed)
         await field.focus()

@@ -194,7 +194,9 @@ export function chatView(session, on) {
   function drawTimeline(entry) {
     const readers = readersAt(entry);
     groups = groupsOf(entry.items, entry.own?.choices);
-    const newest = entry.ahead ? '' : entry.items.findLast((item) => item.message)?.id;
+    // Several answers to one question stand in the place of the first.
+    const lines = entry.items.filter((item) => (groups.get(item.id)?.all[0] ?? item) === item);
+    const newest = entry.ahead ? null : lines.findLast((item) => item.message);
     const focused = /** @type {HTMLElement | null} */ (list.contains(document.activeElement) ? document.activeElement : null);
     const focusedLine = /** @type {HTMLElement | null | undefined} */ (focused?.closest('.line'));
     const nodes = [];
@@ -211,10 +213,8 @@ export function chatView(session, on) {
       return node;
     };
     const quotedOf = (message) => (message?.reply_to_id ? entry.items.find((item) => item.id === message.reply_to_id)?.message : null);
-    for (const first of entry.items) {
+    for (const first of lines) {
       const group = groups.get(first.id);
-      // Several answers to one question stand in the place of the first.
-      if (group && group.all[0] !== first) continue;
       const item = group ? inSight(group) : first;
       const made = first.message?.created_at ?? first.event?.timestamp;
       const today = made ? dayName(made) : day;
@@ -226,7 +226,7 @@ export function chatView(session, on) {
       const follows = Boolean(above && item.message && !item.message.metadata?.alternative_of && uid(above.sender_id) === uid(item.message.sender_id) && Date.parse(item.message.created_at) - Date.parse(above.created_at) < TOGETHER_MS);
       const answersAbove = Boolean(above && isAnswer(item.message) && item.message.reply_to_id === above.id);
       above = item.message && item.message.sender_type !== 'system' ? item.message : null;
-      const isNewest = group ? group.all.some((one) => one.id === newest) : item.id === newest;
+      const isNewest = first === newest;
       const of = [item.message ?? item.event, follows, quotedOf(item.message), answersAbove, session.state.agents, isNewest, entry.about.status, group?.counts, group?.members.map((one) => one.id).join()];
       const node = keep(item.id, of, () => messageLine(session, item, follows, handlers, answersAbove, { group, newest: isNewest }));
       node.classList.toggle('chosen', Boolean(session.message && session.message.id === item.id));
