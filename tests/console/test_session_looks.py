@@ -37,7 +37,7 @@ async def session_with_answers(talk: Talk) -> str:
     put_away = await talk.chat.session("alice", "echo", title="Put away")
     await api.delete(f"/sessions/{put_away}")
     sent = await api.client.post(
-        f"/api/chat/sessions/{session}/files",
+        f"/api/chat/sessions/{talk.id}/files",
         files={"file": ("회의-" * 12 + ".txt", b"words", "text/plain")},
     )
     assert sent.status_code == 201, sent.text

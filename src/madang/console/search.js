@@ -25,7 +25,7 @@ export const withLastWord = (text, word) => text.slice(0, text.length - lastWord
  * @param {string} text */
 export function unfinished(text) {
   const quotes = text.match(/["“”„‟＂]/g)?.length ?? 0;
-  return quotes % 2 === 1 || /^-?$|^(from|in|has|after|before):$/i.test(lastWord(text)) || /^(after|before):[\d-]{0,9}$|^has:(?!file$)|^in:(?!.{36}$)/i.test(lastWord(text));
+  return quotes % 2 === 1 || /^-$|^(from|in|has|after|before):$/i.test(lastWord(text)) || /^(after|before):[\d-]{0,9}$|^has:(?!file$)|^in:(?!.{36}$)/i.test(lastWord(text));
 }
 
 /** The conversations that a query names. @param {string} text @returns {string[]} */
