@@ -50,7 +50,7 @@ async def test_another_answer_stands_in_the_place_of_the_first_and_one_counts(
     await expect(bob.locator(".which")).to_have_text("1 / 2")
     await expect(alice.locator(".which")).to_have_text("2 / 2")
     await expect(bob.get_by_role("button", name="The answer before")).to_be_disabled()
-    await bob.get_by_role("button", name="Use this one").click()
+    await bob.get_by_role("button", name="Use this").click()
     await both_see(console, "1 / 2")
     told = (await api.get(f"/sessions/{session}")).json()
     assert list(told["choices"].values()) == [first]
@@ -145,9 +145,9 @@ async def test_with_the_keyboard_alone(open_console: OpenConsole, open_talk: Ope
     await keyboard.press("Enter")
     await expect(panel.locator(".which")).to_have_text("1 / 2")
     await expect(panel.get_by_role("button", name="The next answer")).to_be_focused()
-    await tab_to(panel.get_by_role("button", name="Use this one"))
+    await tab_to(panel.get_by_role("button", name="Use this"))
     await keyboard.press("Enter")
-    await expect(panel.locator(".counts")).to_have_text("This one counts")
+    await expect(panel.locator(".counts")).to_have_text("In use")
 
 
 @pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
