@@ -156,7 +156,16 @@ async def test_what_was_found_is_in_sight_and_no_character_cut(run: Any) -> None
 
 async def test_a_query_is_not_sent_while_its_last_word_is_half(run: Any) -> None:
     half = ["from:", "a in:", "in:01a1", 'the "plan', "after:", "before:2026-01", "has:f", "a -"]
-    whole = ["from:ann", 'the "plan"', "before:2026-01-31", "has:file", "회의", "a -b", "example:", "from:ann "]
+    whole = [
+        "from:ann",
+        'the "plan"',
+        "before:2026-01-31",
+        "has:file",
+        "회의",
+        "a -b",
+        "example:",
+        "from:ann ",
+    ]
     assert await run(f"return {[*half, *whole]}.map(search.unfinished);") == [
         *(True for _ in half),
         *(False for _ in whole),
