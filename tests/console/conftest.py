@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import httpx
 import pytest
-from playwright.async_api import Browser, Locator, Page, async_playwright
+from playwright.async_api import Browser, Locator, Page, Route, async_playwright
 
+from madang.console import console_directory
 from tests.conftest import Server as RealServer
 from tests.console.talk import Talk
 from tests.surfaces.agents.sessions import Chat
@@ -24,6 +25,22 @@ from tests.surfaces.people import House
 
 WAIT_MS = 10_000
 """How long a test waits for anything to appear."""
+
+MESSAGE = """
+const message = (seq, more = {}) => ({ id: `m${seq}`, conversation_id: 'c', seq, sender_id: 'bob',
+  content: `text ${seq}`, reactions: {}, attachments: [], created_at: '2026-01-01T00:00:00Z',
+  ...more });
+const about = (last_seq, more = {}) => ({ id: 'c', kind: 'group', title: 'Yard', status: 'active',
+  participants: [{ user_id: 'alice', role: 'admin', last_read_seq: 0 },
+                 { user_id: 'bob', role: 'member', last_read_seq: 0 }],
+  last_message: null, last_seq, unread_count: 0, muted: false, ...more });
+const fresh = (seq, more = {}) => ({ type: 'message.new', conversation_id: 'c', seq,
+  cursor: 100 + seq, data: message(seq), ...more });
+const items = (state) => state.conversations.get('c')?.items.map((item) => item.seq);
+const loaded = (seq, messages) => convo.applyPage(convo.applySnapshot(convo.emptyState('alice'),
+  [about(seq)]), 'c', { messages, has_more: false }, 'latest');
+"""
+"""What a script of the fixture `run` finds beside the modules."""
 
 LAUNCH_ARGS = (
     "--no-sandbox",
@@ -180,3 +197,37 @@ async def open_talk(server: RealServer) -> AsyncIterator[Callable[..., Awaitable
             return Talk(chat, session, bot)
 
         yield open_talk
+
+
+@pytest.fixture
+async def run(browser: Browser) -> Callable[[str], Awaitable[Any]]:
+    """Runs JavaScript with the modules at hand and answers what it returns; needs no server."""
+    page = await browser.new_page()
+
+    async def serve(route: Route) -> None:
+        name = route.request.url.rpartition("/")[2]
+        if name.endswith(".js"):
+            await route.fulfill(path=console_directory() / name, content_type="text/javascript")
+        else:
+            await route.fulfill(body="<!doctype html>", content_type="text/html")
+
+    await page.route("**/*", serve)
+    await page.goto("http://modules.test/console/")
+
+    async def run(script: str) -> Any:
+        return await page.evaluate(
+            f"""async () => {{
+              const convo = await import('./conversations.js');
+              const wire = await import('./protocol.js');
+              const box = await import('./outbox.js');
+              const forms = await import('./actions.js');
+              const answers = await import('./answers.js');
+              const {{ EventLines }} = await import('./event-stream.js');
+              const {{ groupsOf }} = await import('./alternatives.js');
+              const search = await import('./search.js');
+              {MESSAGE}
+              {script}
+            }}"""
+        )
+
+    return run

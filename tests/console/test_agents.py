@@ -241,28 +241,6 @@ async def test_a_session_begins_in_the_dialog_and_the_echo_answers(
     await expect(console.panel("carol").locator(".conversation")).to_have_count(1)
 
 
-async def test_another_answer_is_marked_and_the_choice_told(
-    open_console: OpenConsole, open_talk: OpenTalk
-) -> None:
-    talk = await open_talk("Choosing", "alice")
-    echo = await talk.chat.session("alice", "echo", title="Choose")
-    alice = talk.chat.rest("alice")
-    asked = await alice.post(f"/sessions/{echo}/messages", {"content": "again"})
-    first = asked.json()["runs"][0]
-    async with alice.stream("GET", f"/runs/{first}/stream") as events:
-        await events.all()
-    console = await open_console("alice")
-    await console.open("alice", "Choose")
-    await alice.post(f"/runs/{first}/regenerate")
-    lines = console.panel("alice").locator(".line.other")
-    await expect(lines).to_have_count(2)
-    await expect(lines.last).to_contain_text("another answer")
-    await expect(lines.last.locator(".stop")).to_have_count(0)
-    await alice.post(f"/runs/{first}/choose")
-    notice = console.panel("alice").locator(".timeline .notice")
-    await expect(notice).to_have_text("alice chose the answer that counts")
-
-
 async def test_many_answers_at_once_leave_a_way_for_everything_else(
     open_console: OpenConsole, open_talk: OpenTalk
 ) -> None:

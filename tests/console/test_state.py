@@ -6,56 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Route
-
-from madang.console import console_directory
-
-MESSAGE = """
-const message = (seq, more = {}) => ({ id: `m${seq}`, conversation_id: 'c', seq, sender_id: 'bob',
-  content: `text ${seq}`, reactions: {}, attachments: [], created_at: '2026-01-01T00:00:00Z',
-  ...more });
-const about = (last_seq, more = {}) => ({ id: 'c', kind: 'group', title: 'Yard', status: 'active',
-  participants: [{ user_id: 'alice', role: 'admin', last_read_seq: 0 },
-                 { user_id: 'bob', role: 'member', last_read_seq: 0 }],
-  last_message: null, last_seq, unread_count: 0, muted: false, ...more });
-const fresh = (seq, more = {}) => ({ type: 'message.new', conversation_id: 'c', seq,
-  cursor: 100 + seq, data: message(seq), ...more });
-const items = (state) => state.conversations.get('c')?.items.map((item) => item.seq);
-const loaded = (seq, messages) => convo.applyPage(convo.applySnapshot(convo.emptyState('alice'),
-  [about(seq)]), 'c', { messages, has_more: false }, 'latest');
-"""
-
-
-@pytest.fixture
-async def run(browser: Browser) -> Any:
-    """Runs JavaScript with the modules at hand and answers what it returns; needs no server."""
-    page = await browser.new_page()
-
-    async def serve(route: Route) -> None:
-        name = route.request.url.rpartition("/")[2]
-        if name.endswith(".js"):
-            await route.fulfill(path=console_directory() / name, content_type="text/javascript")
-        else:
-            await route.fulfill(body="<!doctype html>", content_type="text/html")
-
-    await page.route("**/*", serve)
-    await page.goto("http://modules.test/console/")
-
-    async def run(script: str) -> Any:
-        return await page.evaluate(
-            f"""async () => {{
-              const convo = await import('./conversations.js');
-              const wire = await import('./protocol.js');
-              const box = await import('./outbox.js');
-              const forms = await import('./actions.js');
-              const answers = await import('./answers.js');
-              const {{ EventLines }} = await import('./event-stream.js');
-              {MESSAGE}
-              {script}
-            }}"""
-        )
-
-    return run
 
 
 async def test_an_event_counts_once(run: Any) -> None:

@@ -2,22 +2,31 @@
  * An agent's answer inside its bubble. While it is written only what is new is put in; its end puts
  * the whole message in its place.
  */
-import { underWay } from './answers.js';
-import { nameOf } from './conversations.js';
-import { fill, h, icon, setText } from './dom.js';
+import { isAnswer, underWay } from './answers.js';
+import { nameOf, uid } from './conversations.js';
+import { fill, h, icon, iconButton, setText, whileBusy } from './dom.js';
 import { t } from './i18n.js';
+import { newClientId } from './protocol.js';
 
-/** @typedef {import('./session.js').Session} Session */
+/**
+ * @typedef {import('./session.js').Session} Session
+ * @typedef {import('./alternatives.js').Group} Group
+ * @typedef {{group?: Group, onTurn: (group: Group, id: string) => void, newest: boolean}} Beside
+ *   the other answers to the same question, what turns to one of them, and whether this is the newest line
+ */
+
+/** The user id of an agent that the server itself runs begins with this: only those answer again. */
+const OWN_AGENT = /^agent:/;
 
 /** What was drawn into an element last: the steps of an answer change more rarely than its text.
  * @type {WeakMap<HTMLElement, any[]>} */
 const drawnSteps = new WeakMap();
 
 /** The parts of an answer: inside the bubble, and under it.
- * @param {Session} session @param {any} message @param {any} about  its conversation */
-export function answerParts(session, message, about) {
+ * @param {Session} session @param {any} message @param {any} about  its conversation @param {Beside} beside */
+export function answerParts(session, message, about, beside) {
   const asked = Object.entries(message.metadata?.approvals ?? {}).map(([id, one]) => approval(session, message, about, id, one));
-  if (!underWay(message)) return { inside: [stepLines(message.metadata?.steps ?? []), textOf(message.content), asked], below: ending(message) };
+  if (!underWay(message)) return { inside: [stepLines(message.metadata?.steps ?? []), textOf(message.content), asked], below: [ending(message), answerTools(session, message, about, beside)] };
   const steps = h('div', {});
   const words = document.createTextNode('');
   const text = h('p', { class: 'text growing', dir: 'auto' }, words);
@@ -34,7 +43,7 @@ export function answerParts(session, message, about) {
   };
   session.runs.show(message.id, draw);
   draw();
-  return { inside: [steps, text, waiting, asked], below: stopButton(session, message) };
+  return { inside: [steps, text, waiting, asked], below: [stopButton(session, message), answerTools(session, message, about, beside)] };
 }
 
 /** @param {string} content */
@@ -52,6 +61,52 @@ function stopButton(session, message) {
   }, icon('stop'), h('span', {}, t('stop')));
   const problem = h('span', { class: 'problem', role: 'alert' });
   return h('div', { class: 'under-answer' }, button, problem);
+}
+
+/** Whether the agent can be asked for another answer in the place of this one.
+ * @param {any} message @param {any} about  its conversation */
+export function canAnswerAgain(message, about) {
+  return isAnswer(message) && !underWay(message) && !message.deleted_at && Boolean(message.reply_to_id) && OWN_AGENT.test(message.sender_id)
+    && about?.status === 'active' && about.participants.some((p) => uid(p.user_id) === uid(message.sender_id));
+}
+
+/** Ask for another answer. What comes of it is drawn when it begins; until then `note` says what is known.
+ * @param {Session} session @param {any} message @param {HTMLButtonElement} button @param {HTMLElement} note */
+async function answerAgain(session, message, button, note) {
+  // Whether a call arrived that was not answered is not known: the next one is the same.
+  const key = (button.dataset.key ||= newClientId());
+  const answer = await session.runs.again(message.id, key);
+  if (answer.status > 0 && answer.status < 500) delete button.dataset.key;
+  setText(note, !answer.ok ? t('notDone', { why: answer.body?.detail ?? answer.status }) : answer.body?.status === 'waiting' ? t('waitsForTurn') : '');
+  note.classList.toggle('problem', !answer.ok);
+}
+
+/** The button that does. @param {Session} session @param {any} message */
+function againButton(session, message) {
+  const note = h('span', { role: 'status' });
+  const button = h('button', { type: 'button', class: 'under-button again', onclick: () => whileBusy(button, () => answerAgain(session, message, button, note)) }, icon('again'), h('span', {}, t('again')));
+  return [button, note];
+}
+
+/** Which of several answers this is, the way to the others, and the choice of the one that counts.
+ * @param {Session} session @param {any} message @param {any} about @param {Beside} beside */
+function answerTools(session, message, about, { group, onTurn, newest }) {
+  const members = group && group.members.length > 1 ? group.members : [];
+  const again = (members.length || newest || !['complete', undefined].includes(message.metadata?.status)) && canAnswerAgain(message, about);
+  if (!members.length) return again ? h('div', { class: 'under-answer' }, againButton(session, message)) : null;
+  const n = members.findIndex((item) => item.id === message.id);
+  const problem = h('span', { class: 'problem', role: 'alert' });
+  const turn = (way, by, label) => iconButton(way, t(label), () => onTurn(/** @type {Group} */ (group), members[n + by].id), { disabled: !members[n + by], dataset: { way } });
+  const choose = h('button', { type: 'button', class: 'under-button choose', onclick: () => whileBusy(choose, async () => {
+    const answer = await session.runs.choose(message.id);
+    // Chosen: its event draws all this anew.
+    setText(problem, answer.ok ? '' : t('notDone', { why: answer.body?.detail ?? answer.status }));
+  }) }, t('useThis'));
+  return h('div', { class: 'under-answer alternatives', role: 'group', 'aria-label': t('alternatives') },
+    h('span', { class: 'pager' }, turn('back', -1, 'answerBefore'),
+      h('span', { class: 'which', 'aria-label': t('answerOf', { n: n + 1, all: members.length }), role: 'img' }, `${n + 1} / ${members.length}`), turn('next', 1, 'answerAfter')),
+    message.id === group?.counts ? h('span', { class: 'counts' }, icon('check'), h('span', {}, t('counts'))) : about?.status === 'active' ? choose : null,
+    again ? againButton(session, message) : null, problem);
 }
 
 /** How it ended, where that is not simply well. @param {any} message */

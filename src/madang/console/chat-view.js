@@ -1,39 +1,52 @@
 /** The open conversation: its head, the timeline, who is typing, and the composer. */
+import { groupsOf } from './alternatives.js';
 import { isAnswer } from './answers.js';
+import { chatHead } from './chat-head.js';
 import { composer } from './composer.js';
-import { nameOf, titleOf, uid } from './conversations.js';
-import { avatar, fill, h, iconButton, oncePerFrame, place, setText } from './dom.js';
+import { nameOf, uid } from './conversations.js';
+import { avatar, fill, h, oncePerFrame, place, setText } from './dom.js';
 import { attachments, uploadLine } from './file-view.js';
-import { dayName, nameList, shortWhen, t } from './i18n.js';
+import { dayName, nameList, t } from './i18n.js';
 import { letterLine, messageLine, messageTools } from './message-view.js';
+import { newClientId } from './protocol.js';
 
 /** Messages of one sender within this time stand together. */
 const TOGETHER_MS = 5 * 60000;
 /** This near to the end counts as being at the end. */
 const NEAR_END_PX = 80;
 
-/** @param {import('./session.js').Session} session @param {{onBack: () => void, onAct: () => void, onNew: () => void}} on */
+/** @param {import('./session.js').Session} session @param {{onBack: () => void, onAct: () => void, onNew: () => void, say: (text: string) => void}} on */
 export function chatView(session, on) {
   /** @type {Map<string, {of: any, node: HTMLElement}>} */
   const drawn = new Map();
   let drawnFor = '';
   let atEnd = true;
   let lastTop = 0;
+  /** Something came while the end was out of sight. */
+  let unseen = false;
+  /** @type {Map<string, import('./alternatives.js').Group>} */
+  let groups = new Map();
+  /** Which of several answers somebody looks at here, until another one counts. @type {Map<string, {id: string, counts: string}>} */
+  const looked = new Map();
+  /** The message that was looked for, once it was brought into sight. */
+  let brought = session.target;
+  /** Somebody here archived or restored what had this status: the focus goes where one writes, or may again. */
+  let statusBefore = '';
   /** @type {HTMLElement | null} */
   let toolsOn = null;
 
-  const head = h('header', { class: 'chat-head' });
+  const head = chatHead(session, { onBack: on.onBack, say: on.say, onChange: () => { statusBefore = session.entry?.about.status; }, onChanged: toWriter });
   const list = h('ol', { class: 'timeline', 'aria-label': t('messages') });
   const older = h('button', { type: 'button', class: 'older', onclick: () => loadOlder() });
   const scroller = h('div', { class: 'scroller', tabindex: '0', role: 'log', 'aria-label': t('messages'), 'aria-live': 'off' }, h('div', { class: 'scroller-fill' }), older, list);
   const jump = h('button', { type: 'button', class: 'jump', hidden: true, onclick: () => toEnd() }, t('newMessages'));
   const typing = h('p', { class: 'typing', role: 'status', 'aria-live': 'polite' });
-  const writer = composer(session);
+  const writer = composer(session, head.restore);
   const files = attachments(session, scroller);
   const start = h('button', { type: 'button', class: 'button primary', onclick: () => on.onNew() }, t('startOne'));
   const emptyTitle = h('h2', {});
   const empty = h('div', { class: 'chat-empty' }, h('img', { src: 'mark.svg', alt: '', width: '56', height: '56' }), emptyTitle, h('p', {}, t('pickHint')), start);
-  const body = h('div', { class: 'chat-body' }, head, h('div', { class: 'scroll-frame' }, scroller, jump), typing, writer.element);
+  const body = h('div', { class: 'chat-body' }, h('div', { class: 'chat-top' }, head.head, head.answering), h('div', { class: 'scroll-frame' }, scroller, jump), typing, writer.element);
   const element = h('section', { class: 'chat', 'aria-label': t('messages') }, empty, body);
 
   /** @type {import('./message-view.js').Handlers} */
@@ -48,10 +61,13 @@ export function chatView(session, on) {
     },
     onChoose: (message) => { hideTools(); session.choose(message); on.onAct(); },
     file: (file) => files.line(file),
-    onJump: (id) => {
-      const node = drawn.get(id)?.node;
-      node?.scrollIntoView({ block: 'center' });
-      node?.focus();
+    onJump: (id) => { if (groups.has(id) || drawn.has(id)) bring(id); else if (session.selected) session.openAt(session.selected, id); },
+    onTurn: (group, id) => { looked.set(group.key, { id, counts: group.counts }); draw(); },
+    onAgain: async (message) => {
+      hideTools();
+      const answer = await session.runs.again(message.id, newClientId());
+      if (!answer.ok) on.say(t('notDone', { why: answer.body?.detail ?? answer.status }));
+      else if (answer.body?.status === 'waiting') on.say(t('waitsForTurn'));
     },
   };
 
@@ -62,7 +78,7 @@ export function chatView(session, on) {
     if (!message) return;
     hideTools();
     toolsOn = node;
-    node.querySelector('.stack')?.append(messageTools(session, message, handlers));
+    node.querySelector('.stack')?.append(messageTools(session, message, handlers, !node.querySelector('.again')));
   };
   const hideTools = () => {
     toolsOn?.querySelector('.message-tools')?.remove();
@@ -99,10 +115,12 @@ export function chatView(session, on) {
   });
   scroller.addEventListener('scroll', () => {
     // Only who scrolls up leaves the end: a line that grew has moved it away by itself.
-    if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_END_PX) atEnd = true;
+    const nearEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_END_PX;
+    if (nearEnd && session.entry?.ahead) session.loadNewer();
+    if (nearEnd && !session.entry?.ahead) atEnd = true;
     else if (scroller.scrollTop < lastTop) atEnd = false;
     lastTop = scroller.scrollTop;
-    if (atEnd) { jump.hidden = true; seen(); }
+    if (atEnd) { jump.hidden = true; unseen = false; seen(); }
     if (scroller.scrollTop < 60 && session.entry?.hasMore) loadOlder();
   });
   const onFocus = () => seen();
@@ -121,9 +139,12 @@ export function chatView(session, on) {
     scroller.scrollTop = top + scroller.scrollHeight - before;
   }
 
-  function toEnd() {
+  async function toEnd() {
+    await session.toNewest();
+    draw();
     scroller.scrollTop = scroller.scrollHeight;
     atEnd = true;
+    unseen = false;
     jump.hidden = true;
     seen();
   }
@@ -133,23 +154,29 @@ export function chatView(session, on) {
     if (atEnd && document.visibilityState === 'visible' && element.offsetParent) session.seen();
   }
 
-  function drawHead(about) {
-    const others = about.participants.filter((p) => uid(p.user_id) !== session.me);
-    const direct = about.kind === 'direct' && others.length === 1;
-    const live = session.line.phase === 'live';
-    const status = direct ? session.state.presence.get(uid(others[0].user_id)) : undefined;
-    const shown = live ? status?.status ?? 'offline' : 'unknown';
-    const withAgent = about.kind === 'agent';
-    const name = titleOf(session.state, about) || t(about.kind === 'inbox' ? 'inbox' : 'group');
-    const names = nameList(about.participants.map((p) => (uid(p.user_id) === session.me ? t('you') : nameOf(session.state, p.user_id, about))).slice(0, 6));
-    const here = (p) => (session.state.presence.get(uid(p.user_id))?.status ?? 'offline') !== 'offline';
-    const below = direct
-      ? [live ? t(`status${capital(shown)}`) : '', status?.status === 'offline' && status.last_seen ? t('lastSeen', { when: shortWhen(status.last_seen) }) : ''].filter(Boolean).join(' · ')
-      : withAgent ? names : `${t('members', { n: about.participants.length })} · ${names}`;
-    fill(head, iconButton('back', t('back'), on.onBack, { class: 'back' }), avatar(name, direct ? shown : undefined, withAgent),
-      h('div', { class: 'chat-title' }, h('h2', {}, name), h('p', { title: below }, below)),
-      direct ? null : h('div', { class: 'faces' }, others.filter(here).slice(0, 5).map((p) => avatar(nameOf(session.state, p.user_id, about), session.state.presence.get(uid(p.user_id))?.status))),
-      about.status === 'archived' ? h('span', { class: 'tag' }, t('archived')) : null);
+  /** The focus to where one writes; on a phone that would bring the keyboard up. */
+  function toWriter() {
+    if (matchMedia('(hover: hover)').matches) writer.focus();
+  }
+
+  /** Show a message in the middle, the right one where it is one of several answers.
+   * @param {string} id */
+  function bring(id) {
+    const group = groups.get(id);
+    if (group && group.members.some((item) => item.id === id)) looked.set(group.key, { id, counts: group.counts });
+    if (group && session.entry) drawTimeline(session.entry);
+    const node = drawn.get(id)?.node;
+    if (!node) return;
+    atEnd = false;
+    node.scrollIntoView({ block: 'center' });
+    node.focus({ preventScroll: true });
+  }
+
+  /** @param {import('./alternatives.js').Group} group */
+  function inSight(group) {
+    const look = looked.get(group.key);
+    const id = look?.counts === group.counts ? look.id : group.counts;
+    return group.members.find((item) => item.id === id) ?? group.members[0];
   }
 
   /** Who has read up to which message, as small faces under it. */
@@ -166,6 +193,12 @@ export function chatView(session, on) {
 
   function drawTimeline(entry) {
     const readers = readersAt(entry);
+    groups = groupsOf(entry.items, entry.own?.choices);
+    // Several answers to one question stand in the place of the first.
+    const lines = entry.items.filter((item) => (groups.get(item.id)?.all[0] ?? item) === item);
+    const newest = entry.ahead ? null : lines.findLast((item) => item.message);
+    const focused = /** @type {HTMLElement | null} */ (list.contains(document.activeElement) ? document.activeElement : null);
+    const focusedLine = /** @type {HTMLElement | null | undefined} */ (focused?.closest('.line'));
     const nodes = [];
     let day = '';
     let above = null;
@@ -180,8 +213,10 @@ export function chatView(session, on) {
       return node;
     };
     const quotedOf = (message) => (message?.reply_to_id ? entry.items.find((item) => item.id === message.reply_to_id)?.message : null);
-    for (const item of entry.items) {
-      const made = item.message?.created_at ?? item.event?.timestamp;
+    for (const first of lines) {
+      const group = groups.get(first.id);
+      const item = group ? inSight(group) : first;
+      const made = first.message?.created_at ?? first.event?.timestamp;
       const today = made ? dayName(made) : day;
       if (today && today !== day) {
         day = today;
@@ -191,11 +226,14 @@ export function chatView(session, on) {
       const follows = Boolean(above && item.message && !item.message.metadata?.alternative_of && uid(above.sender_id) === uid(item.message.sender_id) && Date.parse(item.message.created_at) - Date.parse(above.created_at) < TOGETHER_MS);
       const answersAbove = Boolean(above && isAnswer(item.message) && item.message.reply_to_id === above.id);
       above = item.message && item.message.sender_type !== 'system' ? item.message : null;
-      const node = keep(item.id, [item.message ?? item.event, follows, quotedOf(item.message), answersAbove, session.state.agents], () => messageLine(session, item, follows, handlers, answersAbove));
+      const isNewest = first === newest;
+      const of = [item.message ?? item.event, follows, quotedOf(item.message), answersAbove, session.state.agents, isNewest, entry.about.status, group?.counts, group?.members.map((one) => one.id).join()];
+      const node = keep(item.id, of, () => messageLine(session, item, follows, handlers, answersAbove, { group, newest: isNewest }));
       node.classList.toggle('chosen', Boolean(session.message && session.message.id === item.id));
+      node.classList.toggle('found', session.target?.id === item.id);
       nodes.push(node);
-      const names = readers.get(item.id);
-      if (names) nodes.push(keep(`read ${item.id}`, [names.join()], () => h('li', { class: 'readers', 'aria-label': t('readBy', { names: nameList(names) }), title: t('readBy', { names: nameList(names) }) }, names.slice(0, 8).map((name) => avatar(name)))));
+      const names = group ? group.all.flatMap((one) => readers.get(one.id) ?? []) : readers.get(item.id) ?? [];
+      if (names.length) nodes.push(keep(`read ${item.id}`, [names.join()], () => h('li', { class: 'readers', 'aria-label': t('readBy', { names: nameList(names) }), title: t('readBy', { names: nameList(names) }) }, names.slice(0, 8).map((name) => avatar(name)))));
     }
     for (const letter of session.outbox) {
       if (letter.conversation_id !== entry.about.id) continue;
@@ -207,6 +245,17 @@ export function chatView(session, on) {
     if (entry.loaded && !nodes.length) nodes.push(keep('empty', [], () => h('li', { class: 'notice' }, t('noMessages'))));
     for (const key of drawn.keys()) if (!used.has(key)) drawn.delete(key);
     place(list, nodes);
+    if (focused && focusedLine && !focusedLine.isConnected) keepFocus(focused, focusedLine.dataset.id ?? '');
+  }
+
+  /** What had the focus was drawn anew: so has what stands in its place.
+   * @param {HTMLElement} focused @param {string} id  its line's */
+  function keepFocus(focused, id) {
+    const group = groups.get(id);
+    const node = drawn.get(group ? inSight(group).id : id)?.node;
+    const way = focused.dataset.way;
+    const same = way ? node?.querySelector(`[data-way="${way}"]:not(:disabled)`) ?? node?.querySelector('[data-way]:not(:disabled)') : null;
+    /** @type {HTMLElement | null | undefined} */ (same ?? node)?.focus({ preventScroll: true });
   }
 
   function drawTyping(about) {
@@ -233,9 +282,9 @@ export function chatView(session, on) {
       return;
     }
     const fresh = entry.about.id !== drawnFor;
-    if (fresh) { drawn.clear(); files.forget(); hideTools(); atEnd = true; jump.hidden = true; drawnFor = entry.about.id; }
+    if (fresh) { drawn.clear(); looked.clear(); files.forget(); hideTools(); atEnd = true; unseen = false; jump.hidden = true; drawnFor = entry.about.id; }
     const lastBefore = list.lastElementChild;
-    drawHead(entry.about);
+    head.draw(entry.about);
     older.hidden = !entry.loaded || !entry.items.some((item) => item.message);
     older.disabled = !entry.hasMore;
     setText(older, !entry.hasMore ? t('beginning') : session.loadingOlder ? t('loading') : t('loadOlder'));
@@ -243,8 +292,14 @@ export function chatView(session, on) {
     if (toolsOn && !toolsOn.matches(':hover, :focus-within')) hideTools();
     drawTyping(entry.about);
     writer.draw();
-    if (atEnd || fresh) scroller.scrollTop = scroller.scrollHeight;
-    else if (list.lastElementChild !== lastBefore && list.lastElementChild?.classList.contains('other')) jump.hidden = false;
+    if (session.target && session.target !== brought && entry.items.some((item) => item.id === session.target?.id)) {
+      brought = session.target;
+      bring(brought.id);
+    } else if (atEnd || fresh) scroller.scrollTop = scroller.scrollHeight;
+    else if (list.lastElementChild !== lastBefore && list.lastElementChild?.classList.contains('other')) { jump.hidden = false; unseen = true; }
+    if (entry.ahead) jump.hidden = false;
+    setText(jump, t(unseen ? 'newMessages' : 'toNewest'));
+    if (statusBefore && statusBefore !== entry.about.status) { statusBefore = ''; toWriter(); }
     seen();
   }
 
@@ -265,6 +320,3 @@ export function chatView(session, on) {
     },
   };
 }
-
-/** @param {string} word */
-const capital = (word) => word[0].toUpperCase() + word.slice(1);

@@ -1,14 +1,14 @@
 /** Where messages are written: Enter sends, Shift+Enter makes a line, a composition is never cut. */
 import { attaching } from './attaching.js';
-import { nameOf } from './conversations.js';
+import { nameOf, uid } from './conversations.js';
 import { fill, h, icon, iconButton, setText } from './dom.js';
 import { t } from './i18n.js';
 import { previewOf } from './preview.js';
 
 const TALLEST_PX = 180;
 
-/** @param {import('./session.js').Session} session */
-export function composer(session) {
+/** @param {import('./session.js').Session} session @param {(button: HTMLButtonElement) => void} onRestore */
+export function composer(session, onRestore) {
   /** @type {{kind: 'reply' | 'edit', message: any} | null} */
   let about = null;
   let composing = false;
@@ -17,7 +17,9 @@ export function composer(session) {
   const area = h('textarea', { rows: '1', placeholder: t('write'), 'aria-label': t('write'), autocomplete: 'off', enterkeyhint: 'send' });
   const button = h('button', { type: 'submit', class: 'send', 'aria-label': t('send'), title: t('send') }, icon('send'));
   const above = h('div', { class: 'composer-about', hidden: true });
-  const closed = h('p', { class: 'composer-closed', hidden: true });
+  const shutWhy = h('p', {});
+  const restore = h('button', { type: 'button', class: 'button small restore', onclick: () => onRestore(restore) }, icon('restore'), t('restore'));
+  const closed = h('div', { class: 'composer-closed', hidden: true }, shutWhy, restore);
   const files = attaching(session, () => area.focus());
   const form = h('form', { class: 'composer-form', onsubmit: submit }, files.button, area, button);
   const element = h('div', { class: 'composer' }, above, files.chips, form, closed, files.input);
@@ -56,8 +58,10 @@ export function composer(session) {
     if (!text && (editing || !files.any) || composing) return;
     if (editing) {
       if (!session.command({ type: 'message.edit', message_id: about.message.id, content: text })) return;
-    } else if (files.any) files.send(text, about?.message.id);
-    else session.write(text, about?.message.id);
+    } else if (files.any) {
+      files.send(text, about?.message.id);
+      session.toNewest();
+    } else session.write(text, about?.message.id);
     area.value = '';
     if (session.selected) session.drafts.delete(session.selected);
     session.typing(false);
@@ -86,7 +90,8 @@ export function composer(session) {
 
   return {
     element, set,
-    focus: () => area.focus(),
+    /** To where one writes, or to what lets one write again. */
+    focus: () => (form.hidden && !restore.hidden ? restore : area).focus(),
     draw() {
       const conversation = session.entry?.about;
       const id = conversation?.id ?? '';
@@ -101,7 +106,8 @@ export function composer(session) {
       form.hidden = Boolean(shut);
       files.chips.hidden ||= form.hidden;
       closed.hidden = !shut;
-      setText(closed, shut);
+      restore.hidden = conversation?.kind !== 'agent' || conversation.status !== 'archived' || !conversation.participants.some((p) => uid(p.user_id) === session.me && p.role === 'admin');
+      setText(shutWhy, shut);
     },
   };
 }

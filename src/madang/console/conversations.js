@@ -10,8 +10,12 @@
  * @typedef {Record<string, any>} Message        MESSAGE of the contract
  * @typedef {Record<string, any>} Conversation   CONVERSATION of the contract
  * @typedef {{seq: number, id: string, message?: Message, event?: Frame}} Item  a line of the timeline
- * @typedef {{about: Conversation, seq: number, items: Item[], loaded: boolean, hasMore: boolean}} Entry
- *   `seq` is the last event counted, `items` are in order of seq and without holes
+ * @typedef {{handler: string | null, agent: string, choices: Record<string, string>, seq: number}} Own
+ *   what a session with an agent has besides: who answers in its agent's place (`*`: whoever comes
+ *   first), and of several answers the one that counts, by question; as of the event `seq`
+ * @typedef {{about: Conversation, seq: number, items: Item[], loaded: boolean, hasMore: boolean, ahead: boolean, own: Own | null}} Entry
+ *   `seq` is the last event counted, `items` are in order of seq and without holes; `ahead`: they
+ *   end somewhere in the past, and newer messages are read when somebody scrolls down
  * @typedef {object} State
  * @property {string} me
  * @property {number} cursor                              of the last event handled
@@ -27,6 +31,9 @@ import { conversationOf } from './protocol.js';
 const MAX_ITEMS = 600;
 const KEPT_ITEMS = 400;
 
+/** The handler of a session that waits for whoever comes first. */
+export const ANYBODY = '*';
+
 /** User ids may come as numbers; they are compared as text. @param {unknown} id */
 export const uid = (id) => String(id ?? '');
 
@@ -37,7 +44,7 @@ export function emptyState(me = '') {
 
 /** @param {Conversation} about @returns {Entry} */
 function entryOf(about) {
-  return { about, seq: about.last_seq ?? 0, items: [], loaded: false, hasMore: true };
+  return { about, seq: about.last_seq ?? 0, items: [], loaded: false, hasMore: true, ahead: false, own: null };
 }
 
 /** @param {State} state @param {string} id @param {Entry | null} entry @returns {State} */
@@ -75,9 +82,11 @@ export function applyEvent(state, frame) {
   if (frame.type === 'participant.left' && uid(frame.user_id) === state.me) return withEntry(next, id, null);
   if (frame.seq > entry.seq + 1) next = markStale(next, id);
   const about = aboutAfter(entry, frame, state.me);
-  const items = trim(itemsAfter(entry.items, frame, entry.loaded));
+  const { title, status } = entry.about;
+  const told = frame.type === 'conversation.updated' ? { ...frame, was: { title, status } } : frame;
+  const items = trim(itemsAfter(entry.items, told, entry.loaded && !entry.ahead));
   next = withEntry(next, id, {
-    ...entry, about, items, seq: frame.seq, hasMore: entry.hasMore || items[0]?.seq > entry.items[0]?.seq,
+    ...entry, about, items, own: ownAfter(entry.own, frame), seq: frame.seq, hasMore: entry.hasMore || items[0]?.seq > entry.items[0]?.seq,
   });
   if (frame.type === 'message.new') next = applyTyping(next, { type: 'typing.stop', conversation_id: id, user_id: frame.data?.sender_id }, 0);
   return next;
@@ -136,7 +145,8 @@ function readBy(entry, about, frame, me) {
     ?? (about.last_message?.id === frame.message_id ? about.last_message.seq : frame.last_read_seq ?? 0);
   about.participants = about.participants.map((p) => uid(p.user_id) === uid(frame.user_id) && read > (p.last_read_seq ?? 0)
     ? { ...p, last_read_seq: read } : p);
-  if (uid(frame.user_id) === me && read) {
+  // What is newer than a timeline that ends in the past is not counted here.
+  if (uid(frame.user_id) === me && read && !(entry.ahead && read < (about.last_message?.seq ?? 0))) {
     const newer = entry.items.filter((i) => i.message && i.seq > read && uid(i.message.sender_id) !== me).length;
     about.unread_count = Math.min(about.unread_count ?? 0, newer);
   }
@@ -154,14 +164,15 @@ const OF_A_MESSAGE = new Set(['message.edited', 'message.deleted', 'message.read
 const WITH_MESSAGE = new Set(['message.edited', 'run.ended', 'approval_request', 'approval_answer']);
 
 /** What an event does to the timeline; repeating it changes nothing.
- * @param {Item[]} items @param {Frame} frame @param {boolean} loaded @returns {Item[]} */
-function itemsAfter(items, frame, loaded) {
+ * @param {Item[]} items @param {Frame} frame @param {boolean} toEnd  they go on to the newest
+ * @returns {Item[]} */
+function itemsAfter(items, frame, toEnd) {
   if (frame.type === 'message.new') {
-    return loaded && frame.data ? upsert(items, messageItem(frame.data, frame.seq)) : items;
+    return toEnd && frame.data ? upsert(items, messageItem(frame.data, frame.seq)) : items;
   }
   // An answer that waited for its turn and never began has no message: its end is a line of its own.
   if (!OF_A_MESSAGE.has(frame.type) || frame.type === 'run.ended' && !frame.data) {
-    if (!loaded || frame.type === 'conversation.updated' && !frame.data?.title) return items;
+    if (!toEnd || frame.type === 'conversation.updated' && !worthALine(frame)) return items;
     return upsert(items, { seq: frame.seq, id: `event-${frame.seq}`, event: frame });
   }
   const at = items.findIndex((item) => item.id === frame.message_id);
@@ -171,6 +182,15 @@ function itemsAfter(items, frame, loaded) {
   copy[at] = { ...items[at], message: changed(message, frame) };
   return copy;
 }
+
+/** Whether people are told of a change: of another title, and of what is open again.
+ * @param {Frame} frame  with what `was` before it */
+function worthALine({ was, data }) {
+  return Boolean(was && data && (data.title && data.title !== was.title || reopened({ was, data })));
+}
+
+/** @param {{was?: any, data?: any}} frame */
+export const reopened = ({ was, data }) => was?.status === 'archived' && data?.status === 'active';
 
 /** @param {Message} message @param {Frame} frame @returns {Message} */
 function changed(message, frame) {
@@ -204,7 +224,7 @@ function upsert(items, item) {
 export function applyMessage(state, message) {
   const entry = state.conversations.get(message?.conversation_id);
   // Only as the very next line: a hole below it would look like a message that is missing.
-  if (!entry?.loaded || message.seq !== entry.seq + 1) return state;
+  if (!entry?.loaded || entry.ahead || message.seq !== entry.seq + 1) return state;
   return withEntry(state, message.conversation_id, { ...entry, items: upsert(entry.items, messageItem(message)) });
 }
 
@@ -242,23 +262,54 @@ export function replay(state, events) {
 
 /** A page of messages; `since` are the events of any conversation that came while it was read.
  * @param {State} state @param {string} id @param {{messages: Message[], has_more: boolean}} page
- * @param {'latest' | 'older'} where @param {Frame[]} since @returns {State} */
+ * @param {'latest' | 'older' | 'newer' | 'around'} where @param {Frame[]} since @returns {State} */
 export function applyPage(state, id, page, where, since = []) {
   const entry = state.conversations.get(id);
   if (!entry) return state;
   const fresh = page.messages.map((message) => messageItem(message));
   const newest = entry.items.at(-1)?.seq ?? 0;
-  const touches = where === 'older' || !page.has_more || (fresh[0]?.seq ?? 0) <= newest;
+  const touches = where === 'older' || where === 'newer' || where === 'latest' && (!page.has_more || (fresh[0]?.seq ?? 0) <= newest);
+  const ahead = where === 'older' ? entry.ahead : where === 'newer' ? page.has_more
+    : where === 'around' && (fresh.at(-1)?.seq ?? 0) < (entry.about.last_message?.seq ?? 0);
   let items = touches ? fresh.reduce(upsert, entry.items) : fresh;
-  for (const frame of since) if (conversationOf(frame) === id) items = itemsAfter(items, frame, true);
-  const hasMore = where === 'older' || !touches || !entry.loaded ? page.has_more : entry.hasMore;
-  return withEntry(state, id, { ...entry, items, loaded: true, hasMore });
+  for (const frame of since) {
+    if (conversationOf(frame) !== id) continue;
+    // A line that stands there already knows what was before it.
+    items = itemsAfter(items, entry.items.find((item) => item.event?.seq === frame.seq)?.event ?? frame, !ahead);
+  }
+  const hasMore = where === 'around' || (where === 'newer' || where === 'latest' && touches && entry.loaded ? entry.hasMore : page.has_more);
+  return withEntry(state, id, { ...entry, items, loaded: true, hasMore, ahead });
+}
+
+/** What a session has besides, read over REST. @param {State} state @param {string} id
+ * @param {Record<string, any>} session @param {Frame[]} since @returns {State} */
+export function applyOwn(state, id, session, since = []) {
+  const entry = state.conversations.get(id);
+  if (!entry) return state;
+  const handler = session.handler === null ? null : uid(session.handler);
+  /** @type {Own | null} */
+  const read = { handler, agent: uid(session.agent?.user_id), choices: session.choices ?? {}, seq: session.last_seq ?? 0 };
+  const own = since.filter((frame) => conversationOf(frame) === id).reduce(ownAfter, read);
+  return withEntry(state, id, { ...entry, own });
+}
+
+/** @param {Own | null} own @param {Frame} frame @returns {Own | null} */
+function ownAfter(own, frame) {
+  if (!own || frame.seq <= own.seq) return own;
+  const next = { ...own, seq: frame.seq };
+  const message = frame.data;
+  if (frame.type === 'handover') next.handler = frame.to === null ? null : uid(frame.to);
+  // Who has taken over and leaves makes room for whoever comes first.
+  else if (frame.type === 'participant.left' && uid(frame.user_id) === own.handler) next.handler = ANYBODY;
+  else if (frame.type === 'run.chosen') next.choices = { ...own.choices, [frame.question_id]: frame.message_id };
+  else if (frame.type === 'message.new' && message?.metadata?.alternative_of) next.choices = { ...own.choices, [message.reply_to_id]: message.id };
+  return next;
 }
 
 /** Forget timelines that may have a hole, keep what the list shows. @param {State} state @returns {State} */
 export function forgetTimelines(state) {
   const conversations = new Map();
-  for (const [id, entry] of state.conversations) conversations.set(id, { ...entry, seq: 0, items: [], loaded: false, hasMore: true });
+  for (const [id, entry] of state.conversations) conversations.set(id, { ...entry, seq: 0, items: [], loaded: false, hasMore: true, ahead: false, own: null });
   return { ...state, conversations };
 }
 

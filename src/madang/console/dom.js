@@ -54,7 +54,7 @@ export function place(list, nodes) {
 }
 
 /** Line drawings on a 20-unit grid. */
-const ICONS = {
+export const ICONS = {
   plus: 'M10 4v12M4 10h12', close: 'M5 5l10 10M15 5L5 15', back: 'M12 4l-6 6 6 6', send: 'M10 16V4M5 9l5-5 5 5',
   reply: 'M8 5L3 10l5 5M3 10h8a6 6 0 0 1 6 6', edit: 'M4 16l1-4 8-8 3 3-8 8zM11 6l3 3', trash: 'M4 6h12M8 6V4h4v2M6 6l1 10h6l1-10',
   smile: 'M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM7 12s1 1.500 3 1.500 3-1.500 3-1.500M7.500 8v.5M12.500 8v.5',
@@ -64,6 +64,8 @@ const ICONS = {
   plug: 'M7 3v4M13 3v4M5 7h10v3a5 5 0 0 1-10 0zM10 15v3', tools: 'M3 5h14v10H3zM3 8.500h14M6 12h4', down: 'M5 8l5 5 5-5', check: 'M4 10.500l4 4 8-9',
   clock: 'M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM10 6v4l2.500 2', stop: 'M6 6h8v8H6z', clip: 'M14.500 9.500l-5 5a3 3 0 0 1-4.300-4.300l6-6a2 2 0 0 1 2.900 2.900l-5.700 5.700a1 1 0 0 1-1.400-1.400l4.800-4.800',
   file: 'M6 3h5l4 4v10H6zM11 3v4h4', save: 'M10 4v8M6.500 9l3.500 3.500L13.500 9M5 16h10', bolt: 'M11 3l-6 8h5l-1 6 6-8h-5z',
+  next: 'M8 4l6 6-6 6', again: 'M15.500 7.500A6 6 0 1 0 16 11M16 4v4h-4', search: 'M9 14.500a5.500 5.500 0 1 0 0-11 5.500 5.500 0 0 0 0 11zM13 13l4 4',
+  archive: 'M3 4.500h14v3.500H3zM4.500 8v8h11V8M8 11h4', restore: 'M3 4.500h14v3.500H3zM4.500 8v8h11V8M10 14.500v-4.500M8 12l2-2 2 2', hand: 'M10 9.500a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM4 17a6 6 0 0 1 12 0',
 };
 
 /** A decorative icon; the button around it carries the label. @param {keyof typeof ICONS} name */
@@ -82,6 +84,18 @@ export function icon(name) {
  * @param {(event: MouseEvent) => void} onclick @param {Record<string, any>} [props] */
 export function iconButton(name, label, onclick, props = {}) {
   return h('button', { type: 'button', title: label, 'aria-label': label, ...props, class: `icon-button ${props.class ?? ''}`, onclick }, icon(name));
+}
+
+/** Do something once at a time: the button is busy until it is done, and keeps the focus.
+ * @param {HTMLElement} button @param {() => Promise<void>} work */
+export async function whileBusy(button, work) {
+  if (button.getAttribute('aria-busy') === 'true') return;
+  button.setAttribute('aria-busy', 'true');
+  try {
+    await work();
+  } finally {
+    button.removeAttribute('aria-busy');
+  }
 }
 
 /** A round initial in one of eight calm colours, always the same for the same user; an agent's has corners.

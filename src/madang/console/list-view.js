@@ -1,33 +1,43 @@
 /** The conversations of a user: unread counts, last message, who is there; and a form for a new one. */
 import { listed, nameOf, titleOf, uid } from './conversations.js';
-import { avatar, fill, h, iconButton, oncePerFrame } from './dom.js';
+import { avatar, fill, h, iconButton, oncePerFrame, place, setText } from './dom.js';
 import { shortWhen, t } from './i18n.js';
 import { newConversation } from './new-conversation.js';
 import { previewOf } from './preview.js';
+import { searchView } from './search-view.js';
 
-/** @param {import('./session.js').Session} session @param {{onOpen: () => void}} on */
+/** @param {import('./session.js').Session} session @param {{onOpen: () => void, onFound: () => void, say: (text: string) => void}} on */
 export function listView(session, on) {
   const list = h('ul', { class: 'conversations' });
+  // Those that are archived stand by themselves, folded.
+  const shelf = h('ul', { class: 'conversations shelf' });
+  const shelfName = h('summary', {});
+  const archive = h('details', { class: 'archived', hidden: true }, shelfName, shelf);
+  const all = h('div', { class: 'list-body' }, list, archive);
   const none = h('p', { class: 'list-empty', hidden: true });
   const dialog = newConversation(session, on.onOpen);
+  const search = searchView(session, on);
   const element = h('nav', { class: 'list', 'aria-label': t('conversations') },
     h('header', { class: 'list-head' }, h('h2', {}, t('conversations')), iconButton('plus', t('newConversation'), () => dialog.open())),
-    list, none, dialog.element);
+    search.element, all, none, dialog.element);
   fill(none, t('noConversations'), ' ', h('button', { type: 'button', class: 'link', onclick: () => dialog.open() }, t('startOne')));
   /** @type {Map<string, {of: any[], node: HTMLElement}>} */
   const drawn = new Map();
+  let lyingBefore = '';
 
-  list.addEventListener('keydown', (event) => {
+  all.addEventListener('keydown', (event) => {
     if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return;
-    const buttons = [...list.querySelectorAll('button')];
+    const buttons = /** @type {HTMLElement[]} */ ([...all.querySelectorAll('button, summary')]).filter((one) => one.checkVisibility());
     const at = buttons.indexOf(/** @type {any} */ (document.activeElement)) + (event.key === 'ArrowDown' ? 1 : -1);
     if (buttons[at]) { event.preventDefault(); buttons[at].focus(); }
   });
 
   function draw() {
     const entries = listed(session.state);
-    none.hidden = !session.ready || entries.length > 0;
-    const nodes = entries.map(({ about }) => {
+    search.draw();
+    all.hidden = search.open;
+    none.hidden = !session.ready || entries.length > 0 || search.open;
+    const nodeOf = ({ about }) => {
       const others = (about.participants ?? []).filter((p) => uid(p.user_id) !== session.me);
       const there = session.line.phase === 'live' ? session.state.presence.get(uid(others[0]?.user_id))?.status ?? 'offline' : 'unknown';
       const status = about.kind === 'direct' && others.length === 1 ? there : undefined;
@@ -41,9 +51,16 @@ export function listView(session, on) {
       if (old?.node.contains(document.activeElement)) queueMicrotask(() => node.querySelector('button')?.focus());
       drawn.set(about.id, { of, node });
       return node;
-    });
+    };
     for (const id of drawn.keys()) if (!session.state.conversations.has(id)) drawn.delete(id);
-    if (nodes.length !== list.children.length || nodes.some((node, n) => list.children[n] !== node)) list.replaceChildren(...nodes);
+    const archived = entries.filter(({ about }) => about.status === 'archived');
+    place(list, entries.filter(({ about }) => about.status !== 'archived').map(nodeOf));
+    place(shelf, archived.map(nodeOf));
+    archive.hidden = !archived.length;
+    setText(shelfName, t('archivedN', { n: archived.length }));
+    // Whoever looks at one of them sees where it lies.
+    const lying = archived.find(({ about }) => about.id === session.selected)?.about.id ?? '';
+    if (lying !== lyingBefore) { lyingBefore = lying; if (lying) archive.open = true; }
   }
 
   function item(about, status, typing, open, letter) {
@@ -57,11 +74,10 @@ export function listView(session, on) {
         h('span', { class: 'what' },
           h('span', { class: 'top' }, h('strong', {}, name), last ? h('time', { datetime: last.created_at }, shortWhen(last.created_at)) : null),
           h('span', { class: 'under' }, h('span', { class: typing ? 'preview is-typing' : 'preview' }, line),
-            about.status === 'archived' ? h('span', { class: 'tag' }, t('archived')) : null,
             about.unread_count ? h('span', { class: 'unread', 'aria-label': t('unread', { n: about.unread_count }) }, about.unread_count > 99 ? '99+' : about.unread_count) : null))));
   }
 
   const unwatch = session.watch(oncePerFrame(draw));
   draw();
-  return { element, dispose: unwatch, openNew: () => dialog.open() };
+  return { element, dispose() { unwatch(); search.dispose(); }, openNew: () => dialog.open() };
 }

@@ -1,7 +1,7 @@
 /** One line of the timeline as an element: a bubble, a tombstone, an event, a letter on its way. */
-import { answerParts } from './answer-view.js';
+import { answerParts, canAnswerAgain } from './answer-view.js';
 import { isAnswer } from './answers.js';
-import { nameOf, titleOf, uid } from './conversations.js';
+import { nameOf, reopened, titleOf, uid } from './conversations.js';
 import { avatar, h, icon, iconButton } from './dom.js';
 import { clockTime, nameList, t } from './i18n.js';
 import { previewOf } from './preview.js';
@@ -13,14 +13,17 @@ import { previewOf } from './preview.js';
  * @property {(message: any) => void} onReply @property {(message: any) => void} onEdit
  * @property {(message: any) => void} onDelete @property {(message: any, emoji: string) => void} onReact
  * @property {(message: any) => void} onChoose @property {(id: string) => void} onJump
+ * @property {(message: any) => void} onAgain
+ * @property {(group: import('./alternatives.js').Group, id: string) => void} onTurn
  * @property {(file: any) => HTMLElement} file   an attachment as an element
  */
 
 export const EMOJI = ['👍', '❤️', '😂', '🎉', '👀', '🙏'];
 
 /** @param {Session} session @param {Item} item @param {boolean} follows  same sender just above
- * @param {Handlers} handlers @param {boolean} [answersAbove]  the question stands just above */
-export function messageLine(session, item, follows, handlers, answersAbove = false) {
+ * @param {Handlers} handlers @param {boolean} [answersAbove]  the question stands just above
+ * @param {{group?: import('./alternatives.js').Group, newest?: boolean}} [beside]  other answers to the same question */
+export function messageLine(session, item, follows, handlers, answersAbove = false, { group, newest = false } = {}) {
   if (!item.message) return eventLine(session, item);
   const message = item.message;
   const about = session.state.conversations.get(message.conversation_id)?.about;
@@ -31,14 +34,14 @@ export function messageLine(session, item, follows, handlers, answersAbove = fal
   }
   const gone = Boolean(message.deleted_at);
   const agent = message.sender_type === 'agent';
-  const answer = isAnswer(message) && !gone ? answerParts(session, message, about) : null;
+  const answer = isAnswer(message) && !gone ? answerParts(session, message, about, { group, newest, onTurn: handlers.onTurn }) : null;
   const line = h('li', {
     class: `line ${own ? 'own' : 'other'} ${follows ? 'follows' : ''}`, dataset: { id: item.id }, tabindex: '-1',
     'aria-label': `${own ? t('you') : name}, ${clockTime(message.created_at)}: ${previewOf(message)}`,
   },
     own ? null : follows ? h('span', { class: 'avatar-space' }) : avatar(name, undefined, agent),
     h('div', { class: 'stack' },
-      follows ? null : h('div', { class: 'by' }, own ? null : h('span', { class: 'name' }, name), agent ? h('span', { class: 'tag' }, t('agent')) : null, message.metadata?.alternative_of ? h('span', { class: 'tag' }, t('anotherAnswer')) : null),
+      follows ? null : h('div', { class: 'by' }, own ? null : h('span', { class: 'name' }, name), agent ? h('span', { class: 'tag' }, t('agent')) : null, message.metadata?.alternative_of && !group ? h('span', { class: 'tag' }, t('anotherAnswer')) : null),
       h('div', { class: 'bubble-row' },
         h('div', { class: `bubble ${gone ? 'gone' : ''}` },
           message.reply_to_id && !answersAbove ? quoted(session, message.reply_to_id, about, handlers) : null,
@@ -78,8 +81,9 @@ function reactions(session, message, about, handlers) {
 }
 
 /** The tools that float over the message under the pointer or the focus.
- * @param {Session} session @param {any} message @param {Handlers} handlers */
-export function messageTools(session, message, handlers) {
+ * @param {Session} session @param {any} message @param {Handlers} handlers
+ * @param {boolean} [again]  another answer can be asked for here, and nowhere else */
+export function messageTools(session, message, handlers, again = true) {
   const about = session.state.conversations.get(message.conversation_id)?.about;
   const own = uid(message.sender_id) === session.me;
   const admin = about?.participants?.some((p) => uid(p.user_id) === session.me && p.role === 'admin');
@@ -89,6 +93,7 @@ export function messageTools(session, message, handlers) {
   return h('div', { class: 'message-tools', role: 'toolbar', 'aria-label': t('actions') },
     gone ? null : iconButton('smile', t('react'), () => { picker.hidden = !picker.hidden; }),
     gone ? null : iconButton('reply', t('reply'), () => handlers.onReply(message)),
+    again && canAnswerAgain(message, about) ? iconButton('again', t('again'), () => handlers.onAgain(message)) : null,
     own && !gone ? iconButton('edit', t('edit'), () => handlers.onEdit(message)) : null,
     (own || admin) && !gone ? iconButton('trash', t('remove'), () => handlers.onDelete(message)) : null,
     h('button', { type: 'button', class: 'to-actions', title: t('choose'), 'aria-label': t('choose'), onclick: () => handlers.onChoose(message) }, t('actions')),
@@ -110,7 +115,7 @@ function eventLine(session, item) {
     handover: () => told(frame.to === null ? 'gaveBack' : frame.to === '*' ? 'askedForPerson' : uid(frame.to) === by ? 'tookOver' : 'handedTo'),
     'conversation.archived': () => t('wasArchived'),
     'conversation.created': () => t('created'),
-    'conversation.updated': () => t('renamed', { title: frame.data?.title ?? (about ? titleOf(session.state, about) : '') }),
+    'conversation.updated': () => (reopened(frame) ? t('restored') : t('renamed', { title: frame.data?.title ?? (about ? titleOf(session.state, about) : '') })),
   }[frame.type];
   if (known) return h('li', { class: 'notice', dataset: { id: item.id } }, known());
   return h('li', { class: 'event', dataset: { id: item.id } },

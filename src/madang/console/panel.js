@@ -21,8 +21,8 @@ export function panelView(session, { dev, onClose, say, look, onLook }) {
   const toggleLine = h('button', { type: 'button', class: 'icon-button' }, icon('plug'));
   const toggleTools = iconButton('tools', '', () => setTools(!look.tools), { class: 'toggle-tools' });
   const trouble = h('div', { class: 'trouble', hidden: true });
-  const chat = chatView(session, { onBack: () => { element.classList.remove('in-chat'); session.select(null); }, onAct: () => { setTools(true); setTab('actions'); }, onNew: () => list.openNew() });
-  const list = listView(session, { onOpen: () => { element.classList.add('in-chat'); if (matchMedia('(hover: hover)').matches) chat.focus(); } });
+  const chat = chatView(session, { onBack: () => { element.classList.remove('in-chat'); session.select(null); }, onAct: () => { setTools(true); setTab('actions'); }, onNew: () => list.openNew(), say });
+  const list = listView(session, { say, onFound: () => element.classList.add('in-chat'), onOpen: () => { element.classList.add('in-chat'); if (matchMedia('(hover: hover)').matches) chat.focus(); } });
   const actions = actionsView(session);
   const frames = framesView(session, { say, onEdit: (text) => { setTab('actions'); actions.editRaw(text); } });
 

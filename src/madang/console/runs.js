@@ -103,6 +103,17 @@ export class Runs {
     return this.rest.call({ method: 'POST', path: `${AGENTS}/runs/${encodeURIComponent(id)}/stop` });
   }
 
+  /** Ask the agent for another answer beside this one. Asked again with the same key it is the same.
+   * @param {string} id @param {string} key */
+  again(id, key) {
+    return this.rest.call({ method: 'POST', path: `${AGENTS}/runs/${encodeURIComponent(id)}/regenerate`, body: { client_id: key } });
+  }
+
+  /** Of several answers this one counts. @param {string} id */
+  choose(id) {
+    return this.rest.call({ method: 'POST', path: `${AGENTS}/runs/${encodeURIComponent(id)}/choose` });
+  }
+
   /** Answer what a run asks. @param {string} id @param {string} request @param {string} answer */
   decide(id, request, answer) {
     const path = `${AGENTS}/runs/${encodeURIComponent(id)}/approvals/${encodeURIComponent(request)}`;

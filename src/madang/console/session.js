@@ -10,6 +10,8 @@ import { afterLoss, arrived, letterFrame, letterId, mark, tooLarge } from './out
 import { conversationOf, isEvent, newClientId, readToken } from './protocol.js';
 import { AGENTS, MESSENGER, Rest, socketAddress } from './rest.js';
 import { Runs } from './runs.js';
+import { Search } from './search.js';
+import { Timelines } from './timelines.js';
 
 /**
  * @typedef {{token?: string, devUser?: string}} Credentials  a pasted token, or in dev mode a name
@@ -18,7 +20,6 @@ import { Runs } from './runs.js';
 
 const TYPING_EVERY_MS = 3000;
 const RESUME_ID = 'resume';
-const PAGE = 50;
 /** @type {import('./conversations.js').Item[]} */
 const NO_LINES = [];
 
@@ -28,6 +29,7 @@ export class Session {
   /** @type {import('./outbox.js').Letter[]} */ outbox = [];
   /** @type {string | null} */ selected = null;
   /** @type {import('./conversations.js').Message | null} */ message = null;
+  /** The message to be shown where it was said; another object each time. @type {{id: string} | null} */ target = null;
   /** @type {Map<string, string>} */ drafts = new Map();
   /** @type {number | null} */ latency = null;
   connectionId = '';
@@ -37,8 +39,6 @@ export class Session {
   openNewest = false;
   /** @type {string | undefined} */ #devToken;
   /** @type {import('./protocol.js').Frame[] | null} */ #held = null;
-  /** @type {Set<import('./protocol.js').Frame[]>} */ #reads = new Set();
-  /** @type {Set<string>} */ #loading = new Set();
   #connectedCursor = 0;
   #saidTyping = 0;
   #typingIn = '';
@@ -63,6 +63,8 @@ export class Session {
     });
     this.runs = new Runs(this.rest, (text, type) => { this.log.push('http', text, type); });
     this.files = new Files(this.rest, () => this.#changed());
+    this.timelines = new Timelines(this.rest, { get: () => this.state, put: (state) => { this.state = state; }, changed: () => this.#changed() });
+    this.search = new Search(this.rest, () => { this.#knowPlaces(); this.#changed(); });
     this.connection = new Connection(() => this.#openSocket(), {
       onLine: (line) => this.#onLine(line),
       onFrame: (frame) => this.#onFrame(frame),
@@ -228,7 +230,8 @@ export class Session {
     this.#held = null;
     this.state = { ...convo.forgetTimelines(this.state), cursor: this.#connectedCursor };
     this.files.settle();
-    for (const reading of this.#reads) reading.push(...late);
+    this.timelines.hear(...late);
+    this.search.clear();
     this.#live();
     this.reload();
   }
@@ -240,7 +243,8 @@ export class Session {
 
   /** @param {import('./protocol.js').Frame} frame */
   #onEvent(frame) {
-    for (const reading of this.#reads) reading.push(frame);
+    this.timelines.hear(frame);
+    this.search.heard(frame, this.me);
     if (frame.type === 'message.new' && convo.uid(frame.data?.sender_id) === this.me) {
       this.outbox = arrived(this.outbox, frame.data.client_id);
       this.files.arrived(frame.data.client_id);
@@ -280,26 +284,11 @@ export class Session {
     this.#timers.add(timer);
   }
 
-  /** Read something over REST while remembering the events that come meanwhile.
-   * @template T @param {() => Promise<T>} read @param {(result: T, since: any[]) => void} then */
-  async #reading(read, then) {
-    /** @type {any[]} */
-    const since = [];
-    this.#reads.add(since);
-    try {
-      const result = await read();
-      then(result, since);
-    } finally {
-      this.#reads.delete(since);
-    }
-    this.#changed();
-  }
-
   /** Read all snapshots again. */
   async reload() {
     if (!this.token && this.credentials.devUser) await this.#mintDevToken();
     let ok = false;
-    await this.#reading(() => this.rest.conversations(), (list, since) => {
+    await this.timelines.reading(() => this.rest.conversations(), (list, since) => {
       if (!list) return;
       ok = true;
       this.ready = true;
@@ -315,7 +304,7 @@ export class Session {
     this.#loadPresence();
     if ([...this.state.conversations.values()].some(({ about }) => about.kind === 'agent')) this.loadAgents();
     for (const [id, entry] of this.state.conversations) {
-      if (id === this.selected || entry.loaded) this.#loadLatest(id);
+      if (id === this.selected || entry.loaded) this.timelines.latest(id);
     }
   }
 
@@ -337,45 +326,63 @@ export class Session {
 
   /** @param {string} id */
   async #loadConversation(id) {
-    if (this.#loading.has(id)) return;
-    this.#loading.add(id);
     const loaded = this.state.conversations.get(id)?.loaded;
-    await this.#reading(() => this.rest.messenger('GET', `/conversations/${encodeURIComponent(id)}`), (answer, since) => {
-      if (answer.ok) this.state = convo.applyConversation(this.state, answer.body, since);
-      else if (answer.status === 404 || answer.status === 403) this.state = convo.dropConversation(this.state, id);
-    });
-    this.#loading.delete(id);
-    if (loaded || id === this.selected) await this.#loadLatest(id);
+    if (await this.timelines.conversation(id) && (loaded || id === this.selected)) await this.timelines.latest(id);
   }
 
-  /** @param {string} id */
-  async #loadLatest(id) {
-    await this.#reading(() => this.rest.messages(id, { limit: PAGE }), (page, since) => {
-      if (page) this.state = convo.applyPage(this.state, id, page, 'latest', since);
-    });
+  /** What was found may stand in conversations that are not known here. */
+  #knowPlaces() {
+    for (const { conversation_id: id } of this.search.results) if (!this.state.conversations.has(id)) this.timelines.conversation(id);
   }
 
   async loadOlder() {
-    const id = this.selected;
-    const entry = this.entry;
-    const first = entry?.items.find((item) => item.message);
-    if (!id || !first || !entry?.hasMore || this.#loading.has(`older ${id}`)) return;
-    this.#loading.add(`older ${id}`);
-    await this.#reading(() => this.rest.messages(id, { before: first.seq, limit: PAGE }), (page, since) => {
-      if (page) this.state = convo.applyPage(this.state, id, page, 'older', since);
-    });
-    this.#loading.delete(`older ${id}`);
+    if (this.selected) await this.timelines.older(this.selected);
   }
 
-  get loadingOlder() { return this.#loading.has(`older ${this.selected}`); }
+  async loadNewer() {
+    if (this.selected) await this.timelines.newer(this.selected);
+  }
+
+  /** Back to the newest messages from somewhere in the past. */
+  async toNewest() {
+    this.target = null;
+    if (this.selected && this.entry?.ahead) await this.timelines.latest(this.selected);
+  }
+
+  get loadingOlder() { return this.timelines.isReadingOlder(this.selected); }
 
   /** @param {string | null} id */
   select(id) {
+    this.#show(id);
+    // Whoever comes back comes to the newest, not to where a search has led.
+    if (id && (!this.entry?.loaded || this.entry.ahead)) this.timelines.latest(id);
+  }
+
+  /** @param {string | null} id */
+  #show(id) {
     if (this.selected && this.selected !== id) this.typing(false);
     this.selected = id;
     this.message = null;
+    this.target = null;
     this.#changed();
-    if (id && !this.entry?.loaded) this.#loadLatest(id);
+  }
+
+  /** Show a message where it was said, with what stands around it.
+   * @param {string} id  its conversation's @param {string} message
+   * @returns {Promise<boolean>} false: it is not to be had any more */
+  async openAt(id, message) {
+    if (!this.state.conversations.has(id)) await this.timelines.conversation(id);
+    if (!this.state.conversations.has(id)) return false;
+    this.#show(id);
+    const there = () => this.state.conversations.get(id)?.items.some((item) => item.id === message) ?? false;
+    if (!there()) await Promise.all([this.timelines.around(id, message), this.entry?.own ? null : this.timelines.own(id)]);
+    // Whoever went on meanwhile is not called back.
+    if (this.selected !== id) return true;
+    if (!this.entry?.loaded) await this.timelines.latest(id);
+    if (!there()) return false;
+    this.target = { id: message };
+    this.#changed();
+    return true;
   }
 
   /** Show a conversation that was just made, before or after its event. @param {any} about */
@@ -403,6 +410,7 @@ export class Session {
     if (tooLarge(letter)) Object.assign(letter, { state: 'failed', problem: 'Message too large' });
     this.outbox = [...this.outbox, letter];
     this.#saidTyping = 0;
+    this.toNewest();
     this.#flush();
     this.#changed();
   }
@@ -458,7 +466,7 @@ export class Session {
   seen() {
     const entry = this.entry;
     const last = entry?.items.findLast((item) => item.message);
-    if (!entry || !last?.message || this.line.phase !== 'live' || !entry.about.unread_count) return;
+    if (!entry || entry.ahead || !last?.message || this.line.phase !== 'live' || !entry.about.unread_count) return;
     if ((this.#readUpTo.get(entry.about.id) ?? 0) >= last.seq) return;
     this.#readUpTo.set(entry.about.id, last.seq);
     this.connection.send({ type: 'message.read', message_id: last.id });

@@ -303,6 +303,8 @@ async def test_an_answer_is_made_again_and_chosen(program: Chat) -> None:
     history = await api.messages(session)
     answers = [one for one in history if one["reply_to_id"] == history[0]["id"]]
     assert [one["id"] for one in answers] == [first, second]
+    choices = (await api.get(f"/sessions/{session}")).json()["choices"]
+    assert choices == {history[0]["id"]: first}
     assert answers[1]["metadata"]["alternative_of"] == first
     told = await ann.ask("regenerate", message_id=second)
     assert told["type"] == "regenerating"

@@ -292,6 +292,7 @@ def session(seen: SessionView, catalog: Catalog, message_count: int) -> dict[str
         "participants": participants,
         "message_count": message_count,
         "handler": own.handler,
+        "choices": dict(own.choices or {}),
         "when_busy": own.when_busy,
         "answers": own.answers,
         "last_seq": row.last_seq,

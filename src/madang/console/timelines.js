@@ -1,0 +1,120 @@
+/**
+ * What is read over REST of conversations: snapshots, and their messages page by page. Events go on
+ * coming while something is read; they are remembered and applied to what was read. Knows no DOM.
+ */
+import * as convo from './conversations.js';
+import { AGENTS } from './rest.js';
+
+const PAGE = 50;
+
+/**
+ * @typedef {import('./protocol.js').Frame} Frame
+ * @typedef {{get: () => convo.State, put: (state: convo.State) => void, changed: () => void}} Place
+ *   where the state is kept; `changed` draws it, also where it is the same
+ */
+
+export class Timelines {
+  /** @type {Set<Frame[]>} */ #reads = new Set();
+  /** @type {Set<string>} */ #loading = new Set();
+  /** Where in a conversation somebody went last, by its id. @type {Map<string, object>} */ #turns = new Map();
+
+  /** @param {import('./rest.js').Rest} rest @param {Place} place */
+  constructor(rest, place) {
+    this.rest = rest;
+    this.place = place;
+  }
+
+  /** Events that came while something may be read. @param {Frame[]} frames */
+  hear(...frames) {
+    for (const reading of this.#reads) reading.push(...frames);
+  }
+
+  /** Read something over REST while remembering the events that come meanwhile.
+   * @template T @param {() => Promise<T>} read @param {(result: T, since: Frame[]) => void} then */
+  async reading(read, then) {
+    /** @type {Frame[]} */
+    const since = [];
+    this.#reads.add(since);
+    try {
+      const result = await read();
+      then(result, since);
+    } finally {
+      this.#reads.delete(since);
+    }
+    this.place.changed();
+  }
+
+  /** The conversation itself; false where it is read already. @param {string} id */
+  async conversation(id) {
+    return this.#once(`about ${id}`, () => this.reading(() => this.rest.messenger('GET', `/conversations/${encodeURIComponent(id)}`), (answer, since) => {
+      if (answer.ok) this.place.put(convo.applyConversation(this.place.get(), answer.body, since));
+      else if (answer.status === 404 || answer.status === 403) this.place.put(convo.dropConversation(this.place.get(), id));
+    }));
+  }
+
+  /** The newest messages, and of a session who answers in it. @param {string} id */
+  async latest(id) {
+    await Promise.all([this.#page(id, 'latest', {}), this.own(id)]);
+  }
+
+  /** The messages around one of them, in the place of those that were read before.
+   * @param {string} id @param {string} message */
+  around(id, message) {
+    return this.#page(id, 'around', { around: message });
+  }
+
+  /** @param {string} id */
+  async older(id) {
+    const entry = this.#entry(id);
+    const first = entry?.items.find((item) => item.message);
+    if (first && entry?.hasMore) await this.#once(`older ${id}`, () => this.#page(id, 'older', { before: first.seq }));
+  }
+
+  /** @param {string} id */
+  async newer(id) {
+    const entry = this.#entry(id);
+    const last = entry?.items.findLast((item) => item.message);
+    if (last && entry?.ahead) await this.#once(`newer ${id}`, () => this.#page(id, 'newer', { after: last.seq }));
+  }
+
+  /** @param {string | null} id */
+  isReadingOlder(id) {
+    return this.#loading.has(`older ${id}`);
+  }
+
+  /** Who answers in a session, and which answers count. @param {string} id */
+  async own(id) {
+    if (this.#entry(id)?.about.kind !== 'agent') return;
+    await this.reading(() => this.rest.call({ method: 'GET', path: `${AGENTS}/sessions/${encodeURIComponent(id)}` }), (answer, since) => {
+      if (answer.ok) this.place.put(convo.applyOwn(this.place.get(), id, answer.body, since));
+    });
+  }
+
+  /** @param {string} id */
+  #entry(id) {
+    return this.place.get().conversations.get(id);
+  }
+
+  /** @param {string} id @param {'latest' | 'older' | 'newer' | 'around'} where @param {Record<string, any>} query */
+  async #page(id, where, query) {
+    const placed = where === 'latest' || where === 'around';
+    const turn = placed ? {} : this.#turns.get(id);
+    if (placed) this.#turns.set(id, turn);
+    await this.reading(() => this.rest.messages(id, { ...query, limit: PAGE }), (page, since) => {
+      // Somebody went elsewhere in it meanwhile: this page has no place there.
+      if (page && turn === this.#turns.get(id)) this.place.put(convo.applyPage(this.place.get(), id, page, where, since));
+    });
+  }
+
+  /** @param {string} what @param {() => Promise<void>} read */
+  async #once(what, read) {
+    if (this.#loading.has(what)) return false;
+    this.#loading.add(what);
+    try {
+      await read();
+    } finally {
+      this.#loading.delete(what);
+    }
+    return true;
+  }
+}
