@@ -118,9 +118,6 @@ async def test_a_burst_on_two_nodes_is_added_up_at_once() -> None:
     # Each had used half and one more before it told the other; who told first learns it with the
     # next one that it uses.
     assert 60 <= passed <= 63
-    # What is used rarely waits for its turn.
-    limits[0].check("o", "bob", clock.monotonic())
-    await limits[0].share_hurried(cast(Bus, Gone()), clock)
 
 
 async def test_what_a_bus_that_is_away_was_not_told_in_a_hurry_is_told_later() -> None:
@@ -130,6 +127,7 @@ async def test_what_a_bus_that_is_away_was_not_told_in_a_hurry_is_told_later() -
     hurries: list[None] = []
     one.hurry = lambda: hurries.append(None)
     for used in range(3):
+        await one.share_hurried(cast(Bus, Gone()), clock)  # There is nothing to hurry with.
         one.check("o", "ann", clock.monotonic())
         assert len(hurries) == (used == 2)
     with pytest.raises(Unavailable):
