@@ -144,7 +144,7 @@ async def fill(
 async def index_all(index: SqlSearchIndex, clock: Clock) -> None:
     made = await index.begin(ORG, "serving")
     cursor = 0
-    while await advance(index, clock, ORG, made.generation, cursor):
+    while (await advance(index, clock, ORG, made.generation, cursor)).events:
         (now,) = await index.indexes(ORG)
         cursor = now.cursor
 

@@ -13,6 +13,7 @@ from bench.scenarios.connections import Connects, Memory, Resume
 from bench.scenarios.durable import Durable
 from bench.scenarios.fanout import Fanout, Growth
 from bench.scenarios.files import Pictures, Uploading
+from bench.scenarios.indexing import Indexing
 from bench.scenarios.live import Page, Talk, Votes
 from bench.scenarios.nodes import Move, TwoNodes
 from bench.scenarios.postgres import History, OnPostgres
@@ -63,6 +64,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Runs(),
     Refreshing(),
     Searching(),
+    Indexing(),
     Uploading(),
     Pictures(),
 )

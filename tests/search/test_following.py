@@ -8,20 +8,23 @@ import random
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 
 from madang.bus.memory import MemoryBus
 from madang.model.nouns import Message
-from madang.ports.search import LogPage, place_term, sender_term
+from madang.ports.search import Behind, LogPage, place_term, sender_term
 from madang.services.live.questions import Ask
 from madang.services.live.rooms import EraseRoom, OpenRoom
 from madang.services.messages import AddReaction, ReadMessage
 from madang.services.search.following import (
     ABANDONED_MICROSECONDS,
+    SHARE,
     Follower,
     advance,
     entry_of,
@@ -112,10 +115,10 @@ async def test_one_node_at_a_time(archive: Archive) -> None:
 async def test_the_same_page_twice_changes_nothing(archive: Archive) -> None:
     await talk(archive, random.Random(3), 30)
     made = await archive.index.begin(ORG, "serving")
-    assert await advance(archive.index, archive.clock, ORG, made.generation, 0) > 0
+    assert (await advance(archive.index, archive.clock, ORG, made.generation, 0)).events > 0
     before = await standing(archive)
     # The cursor is not there any more: nothing happens.
-    assert await advance(archive.index, archive.clock, ORG, made.generation, 0) == 0
+    assert (await advance(archive.index, archive.clock, ORG, made.generation, 0)).events == 0
     assert await standing(archive) == before
     # And what is written again, as after a half of a page, stands there once.
     (index,) = await archive.index.indexes(ORG)
@@ -346,3 +349,66 @@ async def test_where_the_log_was_given_a_new_epoch(sqlite_url: str, clock: Movin
     assert len(await archive.found("ann", "hello")) == 2
     await archive.writer.close()
     await archive.store.close()
+
+
+class Overheard(SqlSearchIndex):
+    """Something more is said whenever a page was taken."""
+
+    def __init__(self, archive: Archive, room: str) -> None:
+        super().__init__(archive.store, archive.clock)
+        self._archive, self._room = archive, room
+
+    async def add(self, *arguments: Any, **named: Any) -> bool:
+        done = await super().add(*arguments, **named)
+        await self._archive.say("ann", self._room, "and another thing")
+        return done
+
+
+async def test_what_is_said_meanwhile_is_for_the_next_look(archive: Archive) -> None:
+    """Else each message of a busy server would be a page, and a commit, of its own."""
+    room = await archive.room("ann")
+    await archive.say("ann", room, "hello")
+    follower = Follower(Overheard(archive, room), MemoryBus(archive.clock).end(), archive.clock)
+    assert await follower.look() == 2
+    assert await follower.look() == 1
+
+
+class Laborious(SqlSearchIndex):
+    """It takes a minute to add a page, and a second to see whether there is one."""
+
+    def __init__(self, archive: Archive, clock: Waiting) -> None:
+        super().__init__(archive.store, archive.clock)
+        self._waiting = clock
+
+    async def behind(self, most: int) -> Sequence[Behind]:
+        self._waiting.passed += 1
+        return await super().behind(most)
+
+    async def add(self, *arguments: Any, **named: Any) -> bool:
+        self._waiting.passed += 60
+        return await super().add(*arguments, **named)
+
+
+class Waiting(MovingClock):
+    """Notes how long a follower sleeps before its second look, and ends it there."""
+
+    passed = 0.0
+    slept: float | None = None
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds:
+            self.slept = seconds
+            raise asyncio.CancelledError
+
+
+async def test_it_rests_from_looking_and_not_from_the_work_it_found(archive: Archive) -> None:
+    await archive.say("ann", await archive.room("ann"), "hello")
+    clock = Waiting()
+    follower = Follower(Laborious(archive, clock), MemoryBus(archive.clock).end(), clock)
+    with pytest.raises(asyncio.CancelledError):
+        await follower.run()
+    assert clock.slept == 1 / SHARE - 1
+    assert await archive.found("ann", "hello") == ["hello"]

@@ -74,13 +74,14 @@ class Said:
 @dataclass(frozen=True, slots=True)
 class LogPage:
     """What a part of the log tells an indexer: the messages that are to be found (again) as they
-    are now, those that are not to be found any more, and the cursor this leads up to. Of the
-    conversations `erased` no message is left that could be named."""
+    are now, those that are not to be found any more, and the cursor this leads up to; and whether
+    it is the log's end. Of the conversations `erased` no message is left that could be named."""
 
     said: Sequence[Said]
     gone: Sequence[str]
     cursor: int
     events: int
+    is_last: bool
     erased: Sequence[str] = ()
 
 

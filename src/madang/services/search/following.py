@@ -7,7 +7,8 @@ found after about `LOOK_SECONDS`; what was deleted is found by nobody from the m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -25,6 +26,7 @@ from madang.ports.search import (
     sender_term,
 )
 from madang.protocol.errors import Unavailable
+from madang.services.search.pacing import Pace, Written
 from madang.services.search.searching import SLICE
 
 LOOK_SECONDS = 0.3
@@ -47,14 +49,6 @@ much as twenty milliseconds write. Whoever sends many of those holds nobody up f
 MOST_NAME_TERMS = 500
 """Of the names of a message's files together."""
 MOST_ORGS = 1_000
-BUSY_RATE = 6_000.0
-"""Writes a second from which on a node has other things to do: the index waits, and catches up
-when there is less."""
-REST, REST_WHEN_BUSY = 0.5, 9.0
-"""How long it rests after a page, in times of the work: what is said goes before what is found."""
-
-Written = Callable[[], float]
-"""How many writes this node has committed since it began."""
 
 log = structlog.get_logger(__name__)
 
@@ -69,23 +63,21 @@ class Follower:
         self._index = index
         self._bus = bus
         self._clock = clock
-        self._written = written
-        self._counted = (clock.monotonic(), 0.0)
+        self._pace = Pace(written, clock) if written is not None else None
+        self._looked = 0.0
         self._sweep_at = 0.0
 
     async def run(self) -> None:
         """Follow until cancelled. Whatever goes wrong is tried again."""
         try:
             while True:
-                begun = self._clock.monotonic()
                 try:
                     await self.look()
                 except Unavailable:
                     pass  # The store or the bus is away: what is missed now is read later.
                 except Exception:
                     log.exception("the search index could not follow")
-                took = self._clock.monotonic() - begun
-                await self._clock.sleep(max(LOOK_SECONDS, took / SHARE - took))
+                await self._clock.sleep(max(LOOK_SECONDS, self._looked / SHARE - self._looked))
         finally:
             try:
                 await self._bus.release("search")
@@ -94,51 +86,45 @@ class Follower:
 
     async def look(self) -> int:
         """Bring every org's index to the end of its log, if this is the node that does. How many
-        events that took.
+        events that took. What is said meanwhile is for the next look, so that many go together.
 
         Raises:
             Unavailable: the store or the bus is away.
         """
         events = 0
         while await self._bus.acquire("search", OWN_SECONDS):
+            begun = self._clock.monotonic()
             behind = await self._index.behind(MOST_ORGS)
-            if not behind:
-                await self._sweep()
-                break
-            before = events
+            self._looked = self._clock.monotonic() - begun
+            is_more = len(behind) == MOST_ORGS
             for org in behind:
                 # A page each, so that a long log does not keep the short ones waiting.
                 begun = self._clock.monotonic()
                 try:
-                    events += await self._advance(org)
+                    step = await self._advance(org)
                 except Unavailable:
                     raise
                 except Exception:
                     # Whatever is wrong with one org's is not to keep the others waiting.
                     log.exception("a search index could not follow its log", org=org.org_id)
-                await self._rest(self._clock.monotonic() - begun)
+                    continue
+                events += step.events
+                is_more = is_more or not step.is_last
+                if self._pace is not None:
+                    await self._clock.sleep(self._pace.rest(self._clock.monotonic() - begun))
                 if not await self._bus.acquire("search", OWN_SECONDS):
                     return events
-            if events == before:
+            if not is_more:
                 await self._sweep()
                 break
         return events
 
-    async def _advance(self, org: Behind) -> int:
+    async def _advance(self, org: Behind) -> Step:
         generation, cursor = org.generation, org.cursor
         if generation is None:
             made = await self._index.begin(org.org_id, "serving")
             generation, cursor = made.generation, made.cursor
         return await advance(self._index, self._clock, org.org_id, generation, cursor)
-
-    async def _rest(self, worked: float) -> None:
-        if self._written is None:
-            return
-        now, written = self._clock.monotonic(), self._written()
-        since, before = self._counted
-        self._counted = (now, written)
-        is_busy = written - before > BUSY_RATE * (now - since)
-        await self._clock.sleep(worked * (REST_WHEN_BUSY if is_busy else REST))
 
     async def _sweep(self) -> None:
         """For a moment; what is left then is gone on with at the next look."""
@@ -159,11 +145,19 @@ async def sweep(index: SearchIndex, clock: Clock, org_id: str) -> None:
         await clock.sleep(0)
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How many events an index has been taken further, and whether that was the log's end."""
+
+    events: int
+    is_last: bool
+
+
 async def advance(
     index: SearchIndex, clock: Clock, org_id: str, generation: int, cursor: int
-) -> int:
-    """Take an index a page further in the log from `cursor`. How many events that was: 0 at the
-    end, or where another has gone on with it."""
+) -> Step:
+    """Take an index a page further in the log from `cursor`: by no events at the end, and where
+    another has gone on with it."""
     page = await index.log_page(org_id, cursor, PAGE)
     entries: list[Entry] = []
     written: set[str] = set()
@@ -179,13 +173,13 @@ async def advance(
         if len(written) >= index.most_terms:
             # A part of the page; the cursor moves with the last one.
             if not await index.add(org_id, generation, cursor, cursor, entries, ()):
-                return 0
+                return Step(0, is_last=True)
             entries, written = [], set()
     if not await index.add(
         org_id, generation, cursor, page.cursor, entries, page.gone, page.erased
     ):
-        return 0
-    return page.events
+        return Step(0, is_last=True)
+    return Step(page.events, page.is_last)
 
 
 def entry_of(said: Said) -> Entry:

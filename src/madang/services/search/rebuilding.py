@@ -41,13 +41,13 @@ async def rebuild(
     await sweep(index, clock, org_id)
     events = cursor = 0
     while True:
-        done = await advance(index, clock, org_id, made.generation, cursor)
+        step = await advance(index, clock, org_id, made.generation, cursor)
         now = next(
             (one for one in await index.indexes(org_id) if one.generation == made.generation), None
         )
         if now is None or now.state == "old":
             raise GivenUp
-        cursor, events = now.cursor, events + done
+        cursor, events = now.cursor, events + step.events
         head = (await index.orgs()).get(org_id, 0)
         told(RebuildProgress(org_id, cursor, head, events))
         if cursor >= head:

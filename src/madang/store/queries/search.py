@@ -363,9 +363,9 @@ _LOG = rows_query(
 
 def log_page(connection: Connection, org_id: str, after: int, limit: int) -> LogPage:
     """See `ports.search`."""
-    read, is_all = _read_log(connection, org_id, after, limit)
+    read, is_last = _read_log(connection, org_id, after, limit)
     # The end of the log may lie beyond its last event, after a new epoch.
-    end = events.head(connection, org_id) if is_all else read[-1][0]
+    end = events.head(connection, org_id) if is_last else read[-1][0]
     # A message told of twice is read twice, and the same.
     told = {row[1]: row for row in read if row[1] is not None}
     said = [
@@ -375,7 +375,7 @@ def log_page(connection: Connection, org_id: str, after: int, limit: int) -> Log
     ]
     gone = [row[1] for row in told.values() if not row[7]]
     erased = [row[8] for row in read if row[8] is not None]
-    return LogPage(said, gone, max(end, after), len(read), erased)
+    return LogPage(said, gone, max(end, after), len(read), is_last, erased)
 
 
 def _read_log(
