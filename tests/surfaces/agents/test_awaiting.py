@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,6 +13,10 @@ from tests.surfaces.agents.conftest import Program
 from tests.surfaces.agents.sessions import LONG, Api, Chat, Events, words
 from tests.surfaces.agents.test_limits import until_left
 from tests.surfaces.people import Frame, House, Socket
+
+
+IDLE = 0.3
+"""Seconds that a server in a hurry waits for an agent."""
 
 
 async def asked(chat: Chat, **fields: Any) -> tuple[str, Socket, list[Api]]:
@@ -204,16 +209,17 @@ async def test_it_is_heard_beside_an_agent_of_the_servers(program: Chat) -> None
 @pytest.fixture
 async def hasty(make_program: Callable[..., Program]) -> AsyncIterator[Chat]:
     """One node that waits for agents for a short while only."""
-    async with House(make_program(run_idle_seconds="0.3")) as house:
+    async with House(make_program(run_idle_seconds=str(IDLE))) as house:
         yield Chat(house)
 
 
 async def test_one_that_never_answers_is_waited_for_so_long(hasty: Chat) -> None:
     session, bot, (api, _) = await asked(hasty)
-    path = f"/sessions/{session}/messages/stream"
+    path, begun = f"/sessions/{session}/messages/stream", time.monotonic()
     async with api.stream("POST", path, {"content": "well?", "client_id": "c1"}) as events:
         question = (await bot.next("message"))["message_id"]
         await sent(events, question)
+    assert time.monotonic() - begun >= IDLE
     await until_left(api, 1)
     # What it says after that is told as ever, and to whoever asks again.
     run = await say(bot, "late", reply_to_id=question)
