@@ -14,7 +14,6 @@ from tests.surfaces.agents.sessions import LONG, Api, Chat, Events, words
 from tests.surfaces.agents.test_limits import until_left
 from tests.surfaces.people import Frame, House, Socket
 
-
 IDLE = 0.3
 """Seconds that a server in a hurry waits for an agent."""
 
