@@ -46,6 +46,7 @@ from madang.services.limits import RateLimit
 from madang.services.live.impostors import Impostors
 from madang.services.search.following import Follower
 from madang.services.search.searching import Search
+from madang.services.sharing import Sharing
 from madang.services.trust import fingerprint, token_verifier
 from madang.settings import Settings
 from madang.store import migrate
@@ -87,8 +88,6 @@ OTHER_KEYS = (
     "MADANG_JWT_PUBLIC_KEY, MADANG_JWKS_URL, audience, issuer and JWT_ALGORITHM as theirs, or "
     "stop them all first"
 )
-SHARE_SECONDS = 0.25
-"""How often nodes add up what their users have used of a limit."""
 
 _MESSENGER = "/api/v1/messenger/ws"
 _EVENTS = "/api/v1/events/ws"
@@ -193,7 +192,8 @@ class Madang(Library):
         )
         searches = settings.rate_limit_searches_per_minute if settings.rate_limit_enabled else None
         searches_limit = RateLimit(searches, "searches", "Too many searches")
-        self._limits: tuple[RateLimit, ...] = (
+        self.sharing = Sharing(self.bus, clock)
+        self.sharing.add(
             self.messages_limit,
             self.changes_limit,
             signals_limit,
@@ -292,7 +292,7 @@ class Madang(Library):
             self.settings,
             lambda: self._epoch,
         )
-        self._limits = (*self._limits, *self.live.limits)
+        self.sharing.add(*self.live.limits)
         self.http = self._http()
         self._http_stack = CountAnswers(
             _with_middleware(TellLimits(self.http, self.clock), self.settings, self.clock),
@@ -428,7 +428,8 @@ class Madang(Library):
             self._tasks.start(self._keep_agreeing(), "same keys")
             self.entrance.start()
             self._tasks.start(self.delivery.run(), "head checks")
-            self._tasks.start(self._share_limits(), "shared limits")
+            self._tasks.start(self.sharing.run(), "shared limits")
+            self._tasks.start(self.sharing.hurry(), "shared limits: bursts")
             self._tasks.start(self.live.upkeep.run(), "rooms")
             if self.settings.search_enabled:
                 self._tasks.start(self.follower.run(), "search index")
@@ -485,17 +486,6 @@ class Madang(Library):
             await self.presence.close()
         await self.bus.close()
         await self.store.close()
-
-    async def _share_limits(self) -> None:
-        while True:
-            await self.clock.sleep(SHARE_SECONDS)
-            for limit in self._limits:
-                try:
-                    await limit.share(self.bus if self.bus.shared else None, self.clock)
-                except Unavailable:
-                    pass  # Each node goes by its own count.
-                except Exception:
-                    log.exception("a limit could not be shared")
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: Any = None) -> AsyncIterator[None]:

@@ -420,7 +420,12 @@ class Settings(BaseSettings):
         description="Seconds an agent may take for an answer, waiting for people not counted.",
     )
     run_idle_seconds: Seconds = Field(
-        60.0, gt=0, description="Seconds an agent may say nothing while it answers."
+        60.0,
+        gt=0,
+        description=(
+            "Seconds an agent may say nothing while it answers, and that a stream waits for one "
+            "outside to begin."
+        ),
     )
     run_grace_seconds: Seconds = Field(
         5.0,

@@ -128,6 +128,31 @@ async def test_asking_without_getting(house: House) -> None:
     assert answer.headers["accept-ranges"] == "bytes"
 
 
+async def test_parts_of_a_thumbnail(house: House) -> None:
+    """As of the picture itself."""
+    _, bob, file, _ = await shared(house, picture("PNG"), "a.png")
+    url = file["thumbnail_url"]
+    whole = await bob.get(url)
+    size, tag = len(whole.content), whole.headers["etag"]
+    assert (whole.status_code, whole.headers["accept-ranges"]) == (200, "bytes")
+    assert tag != (await bob.get(file)).headers["etag"]
+    for asked, start, end in (("bytes=0-3", 0, 4), ("bytes=5-", 5, size), ("bytes=-7", -7, size)):
+        answer = await bob.get(url, range=asked, if_range=tag)
+        assert (answer.status_code, answer.content) == (206, whole.content[start:end])
+        assert answer.headers["content-range"] == f"bytes {start % size}-{end - 1}/{size}"
+        assert (answer.headers["etag"], answer.headers["content-type"]) == (tag, "image/webp")
+    several = await bob.get(url, range="bytes=0-3,-7")
+    assert several.status_code == 206
+    assert whole.content[:4] in several.content and whole.content[-7:] in several.content
+    problem(await bob.get(url, range=f"bytes={size}-"), 416, "VALIDATION")
+    other = await bob.get(url, range="bytes=0-3", if_range=(await bob.get(file)).headers["etag"])
+    assert (other.status_code, other.content) == (200, whole.content)
+    head = await bob.http.head(url, headers={"range": "bytes=0-3"})
+    assert (head.status_code, head.content) == (200, b"")
+    assert int(head.headers["content-length"]) == size
+    assert head.headers["etag"] == tag
+
+
 async def test_others_find_nothing(house: House) -> None:
     _, _, file, conversation = await shared(house, picture("PNG"), "a.png")
     eve = Uploader(house, "eve")

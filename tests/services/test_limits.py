@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import cast
 
 import pytest
 
 from madang.bus.memory import MemoryBus
-from madang.ports.bus import Bus
+from madang.ports.bus import Bus, Listener
 from madang.protocol.errors import RateLimited, Unavailable
 from madang.services.limits import RateLimit
+from madang.services.sharing import Sharing
 from madang.testing.clock import JumpingClock
 
 
@@ -87,6 +89,54 @@ async def test_what_is_used_elsewhere_a_moment_later_is_heard_of() -> None:
     for _ in range(5):
         await other.share(ends[1], clock)
     await other.share(cast(Bus, Gone()), clock)
+
+
+async def test_a_burst_on_two_nodes_is_added_up_at_once() -> None:
+    """No turn of the clock is waited for."""
+    clock = JumpingClock()
+    bus = MemoryBus(clock)
+    limits, tasks = [], []
+    for end in (bus.end(), bus.end()):
+        await end.start(cast(Listener, None))  # It hears nothing here.
+        sharing, limit = Sharing(end, clock), RateLimit(60)
+        sharing.add(RateLimit(None), limit)
+        tasks.append(asyncio.create_task(sharing.hurry()))
+        limits.append(limit)
+    passed = 0
+    try:
+        while passed < 120:
+            for limit in limits:
+                limit.check("o", "ann", clock.monotonic())
+                passed += 1
+            for _ in range(10):
+                await asyncio.sleep(0)
+    except RateLimited:
+        pass
+    finally:
+        for task in tasks:
+            task.cancel()
+    # Each had used half and one more before it told the other; who told first learns it with the
+    # next one that it uses.
+    assert 60 <= passed <= 63
+
+
+async def test_what_a_bus_that_is_away_was_not_told_in_a_hurry_is_told_later() -> None:
+    clock = JumpingClock()
+    bus = MemoryBus(clock)
+    one, other = RateLimit(4), RateLimit(4)
+    hurries: list[None] = []
+    one.hurry = lambda: hurries.append(None)
+    for used in range(3):
+        await one.share_hurried(cast(Bus, Gone()), clock)  # There is nothing to hurry with.
+        one.check("o", "ann", clock.monotonic())
+        assert len(hurries) == (used == 2)
+    with pytest.raises(Unavailable):
+        await one.share_hurried(cast(Bus, Gone()), clock)
+    await one.share(bus.end(), clock)
+    other.check("o", "ann", clock.monotonic())
+    await other.share(bus.end(), clock)
+    with pytest.raises(RateLimited):
+        other.check("o", "ann", clock.monotonic())
 
 
 class Gone:

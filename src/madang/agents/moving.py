@@ -44,6 +44,8 @@ LONGEST_LOOK_SECONDS = 0.25
 TAKE_SECONDS = LEASE_SECONDS + 4.0
 """How long it is tried to take a run: as long as the lease of a node that is gone lasts, and a
 little."""
+STAYS = "stays"
+"""What a node answers whose run is not let go of."""
 SETTLE_SECONDS = 5.0
 """And to tell people here what they lack of it."""
 
@@ -118,7 +120,8 @@ class Moving:
 
     def let_go_here(self, asked: Any) -> Any:
         """Another node asks this one to let go of a run, whose agent has come there: what the run
-        takes along, as `Carried.as_json` has it.
+        takes along, as `Carried.as_json` has it; `STAYS` where it is asked for only if its agent
+        has left it (`if_left`), and that is here.
 
         Raises:
             NotFound: it does not run here.
@@ -135,6 +138,8 @@ class Moving:
                 raise NotFound("Not run here")
             if running.task is not None or running.end is not None:
                 raise Conflict("It does not move")
+            if asked.get("if_left") and running.voice is not None:
+                return STAYS
             leaving = self._leave(running)
         return leaving.as_json()
 
@@ -183,10 +188,12 @@ class Moving:
 
     # Coming.
 
-    async def take(self, message: Message) -> Running | None:
-        """Go on here with a run under way; None where it is over.
+    async def take(self, message: Message, *, if_left: bool = False) -> Running | None:
+        """Go on here with a run under way; None where it is over. With `if_left`, one that its
+        agent is connected for on another node stays there.
 
         Raises:
+            NotFound: it stays there.
             Conflict: another node has taken it meanwhile.
             Unavailable: its node neither lets go of it nor is gone, or the store or the bus is
                 away.
@@ -195,19 +202,23 @@ class Moving:
         if running is not None:
             return running
         taking = self._taking.get(message.id)
-        if taking is None:
-            taking = self._taking[message.id] = self._tasks.start(self._take(message))
+        if taking is not None:
+            taken = await asyncio.shield(taking)
+            if isinstance(taken, NotFound) and not if_left:
+                return await self.take(message)  # That one gave way, this one does not.
+        else:
+            taking = self._taking[message.id] = self._tasks.start(self._take(message, if_left))
             taking.add_done_callback(lambda _: self._taking.pop(message.id))
-        taken = await asyncio.shield(taking)
+            taken = await asyncio.shield(taking)
         if isinstance(taken, MadangError):
             raise taken
         if taken is not None and taken.end is None and self._running.get(message.id) is not taken:
             raise Conflict("Another connection goes on with it")
         return taken
 
-    async def _take(self, message: Message) -> Running | MadangError | None:
+    async def _take(self, message: Message, if_left: bool) -> Running | MadangError | None:
         try:
-            had = await self._until_free(message.id)
+            had = await self._until_free(message.id, if_left)
         except MadangError as error:
             return error
         try:
@@ -219,7 +230,7 @@ class Moving:
             if message.id not in self._running:
                 await self._keeping.let_go(message.id)
 
-    async def _until_free(self, message_id: str) -> Carried | None:
+    async def _until_free(self, message_id: str, if_left: bool) -> Carried | None:
         """Get its lease, and what its node says of it. From then on nobody here ends it because
         nobody goes on with it."""
         name, busy = lease_name(message_id), self._keeping.busy
@@ -237,7 +248,7 @@ class Moving:
                 # Again where it has let go: its lease may have been renewed meanwhile, or another
                 # was faster, which lets go of it in its turn.
                 asked, ask_at = owner, now + ASK_AGAIN_SECONDS
-                had = await self._asked(owner, message_id) or had
+                had = await self._asked(owner, message_id, if_left) or had
             if now >= until:
                 break
             await self._clock.sleep(pause)
@@ -254,11 +265,14 @@ class Moving:
                 busy.discard(message_id)
         return has
 
-    async def _asked(self, owner: str, message_id: str) -> Carried | None:
+    async def _asked(self, owner: str, message_id: str, if_left: bool) -> Carried | None:
+        about = {"message_id": message_id, "if_left": if_left}
         try:
-            told = await self._bus.ask(owner, MOVE, {"message_id": message_id}, ASK_SECONDS)
+            told = await self._bus.ask(owner, MOVE, about, ASK_SECONDS)
         except Unavailable:
             return None  # It ends it, or is gone.
+        if told == STAYS:
+            raise NotFound("Message not found")
         return Carried(**told)
 
     async def _go_on(self, message: Message, had: Carried | None) -> Running | None:

@@ -8,7 +8,7 @@ below messages, for every surface's messages ask alike.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,11 +62,13 @@ USUAL_LIMITS = RunLimits()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a message is going to set off: runs of these agents, after others were stopped."""
+    """What a message is going to set off: runs of these agents, after others were stopped.
+    `outside`: the session's agent is asked, and answers by itself."""
 
     session: Session
     agents: tuple[str, ...]
     stop: tuple[str, ...] = ()
+    outside: bool = False
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -92,31 +94,40 @@ def plan(
         return None
     if sender_type != "user":
         return Plan(session, ())
-    agents = _asked(tx, session, content)
+    room = conversation.id
+    whom = asked(session, content, lambda user_id: tx.participant(room, user_id) is not None)
+    agents = tuple(filter(is_own_agent, whom))
     if agents:
         limits.check(tx, sender_id, len(agents))
     stop: tuple[str, ...] = ()
     if session.when_busy == "cancel":
         under_way = tx.runs_under_way(conversation.id)
         stop = tuple(run.message_id for run in under_way if run.agent_id in agents)
-    return Plan(session, agents, stop)
+    return Plan(session, agents, stop, len(whom) > len(agents))
 
 
-def _asked(tx: Transaction, session: Session, content: str) -> tuple[str, ...]:
-    """Those it mentions. Where it mentions nobody who is here, the session's own agent, unless a
-    person has taken over from it or it answers only when it is mentioned."""
-    room = session.conversation_id
+def asked(session: Session, content: str, is_in: Callable[[str], bool]) -> tuple[str, ...]:
+    """Whom a person's message asks: those it mentions. Where it mentions nobody who is here, the
+    session's own agent, unless a person has taken over from it or it answers only when it is
+    mentioned. Of agents outside only the session's own is known for one; whether it is still in the
+    session is for those to see who wait for it.
+
+    Args:
+        is_in: whether a user is in the session.
+    """
     agents: dict[str, None] = {}
     somebody = False
     for name in dict.fromkeys(_MENTION.findall(content)[:MOST_MENTIONS]):
-        if tx.participant(room, own_agent(name)) is not None:
+        if is_in(own_agent(name)):
             agents[own_agent(name)] = None
-        elif tx.participant(room, name) is not None:
+        elif is_in(name):
             somebody = True
+            if name == session.agent_id:
+                agents[name] = None
     if agents or somebody or session.handler is not None or session.answers == "mentioned":
         return tuple(agents)
-    own = is_own_agent(session.agent_id) and tx.participant(room, session.agent_id) is not None
-    return (session.agent_id,) if own else ()
+    agent = session.agent_id
+    return (agent,) if not is_own_agent(agent) or is_in(agent) else ()
 
 
 def begin(

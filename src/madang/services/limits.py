@@ -5,13 +5,13 @@ times. A user may send a whole minute's worth at once and then one at the even p
 
 Whoever answers a request can tell how much is left of what it was counted towards: `asked_of`.
 
-Every node decides by itself and at once; what was used is added up on the bus a few times a second
-(`share`), so that someone on many nodes has one allowance, but for what passes in between.
+Every node decides by itself and at once; what was used is added up on the bus (`sharing`), so that
+someone on many nodes has one allowance, but for what passes in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -29,6 +29,14 @@ many as were left, so that a look costs each check little however many there are
 LOOKS = 3
 """Times that the sum is asked for after the last use: what was used elsewhere at the same time may
 be added a little later."""
+
+
+HURRY_SECONDS = _SECONDS / 2
+"""Whose allowance is full again later than this has used half of it: what they use is told at
+once."""
+
+Key = tuple[str, str]
+"""Whose allowance: org and user."""
 
 
 class Asked(NamedTuple):
@@ -57,17 +65,20 @@ def asked_of() -> Iterator[dict[str, Asked]]:
 class RateLimit:
     """At most `per_minute` a key and minute; None allows everything.
 
-    `name` tells this limit's keys from those of others on the bus.
+    `name` tells this limit's keys from those of others on the bus. `hurry` is called where
+    `share_hurried` has something to share.
     """
 
     per_minute: int | None
     name: str = "messages"
     text: str = "Too many messages"
-    _due: dict[tuple[str, str], float] = field(default_factory=dict)
+    _due: dict[Key, float] = field(default_factory=dict)
     _sweep_at: int = _SWEEP_AT
-    _spent: dict[tuple[str, str], int] = field(default_factory=dict)
-    _looks: dict[tuple[str, str], int] = field(default_factory=dict)
+    _spent: dict[Key, int] = field(default_factory=dict)
+    _looks: dict[Key, int] = field(default_factory=dict)
     """How often it is still looked what others have used, by who used something here."""
+    hurry: Callable[[], None] | None = None
+    _hurried: set[Key] = field(default_factory=set)
 
     def check(self, org_id: str, user_id: str, now: float) -> None:
         """Count one, at `now` (monotonic seconds).
@@ -89,6 +100,9 @@ class RateLimit:
             self._sweep_at = max(_SWEEP_AT, 2 * len(self._due))
         self._due[key] = due
         self._spent[key] = self._spent.get(key, 0) + 1
+        if self.hurry is not None and due - now > HURRY_SECONDS:
+            self._hurried.add(key)
+            self.hurry()
 
     def look(self, org_id: str, user_id: str, now: float) -> None:
         """As `check`, without counting: raises where one more would not pass."""
@@ -123,16 +137,39 @@ class RateLimit:
             Unavailable: the bus is away; this node goes by its own count.
         """
         spent, self._spent = self._spent, {}
+        self._hurried.clear()
         if bus is None or self.per_minute is None:
             return
-        for key in spent:
-            self._looks[key] = LOOKS
+        self._will_look(spent)
         if not self._looks:
             return
+        await self._add_up(bus, clock, spent, tuple(self._looks))
+        self._looks = {key: looks - 1 for key, looks in self._looks.items() if looks > 1}
+
+    async def share_hurried(self, bus: Bus, clock: Clock) -> None:
+        """The same of those only who have used something beyond half of their allowance.
+
+        Raises:
+            Unavailable: as `share`.
+        """
+        hurried, self._hurried = self._hurried, set()
+        spent = {key: self._spent.pop(key) for key in hurried if key in self._spent}
+        if spent:
+            self._will_look(spent)
+            await self._add_up(bus, clock, spent, tuple(spent))
+
+    def _will_look(self, spent: Collection[Key]) -> None:
+        for key in spent:
+            self._looks[key] = LOOKS
+
+    async def _add_up(
+        self, bus: Bus, clock: Clock, spent: Mapping[Key, int], keys: Collection[Key]
+    ) -> None:
+        assert self.per_minute is not None
         # A colon in an org would make two users' keys one.
         names = {
             f"{self.name}:{org_id.replace('%', '%25').replace(':', '%3A')}:{user_id}": key
-            for key in self._looks
+            for key in keys
             for org_id, user_id in (key,)
         }
         amounts = {name: spent.get(key, 0) for name, key in names.items()}
@@ -143,7 +180,6 @@ class RateLimit:
                 for key, uses in spent.items():
                     self._spent[key] = self._spent.get(key, 0) + uses
             raise
-        self._looks = {key: looks - 1 for key, looks in self._looks.items() if looks > 1}
         now = clock.monotonic()
         for name, seconds in ahead.items():
             key = names[name]

@@ -34,6 +34,8 @@ class Done:
     event: Event | None
     runs: tuple[str, ...] = ()
     """The answers that it asked for, of the server's agents: their message ids."""
+    outside: bool = False
+    """Whether it asks the session's agent, which is outside and answers by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,8 @@ class SendMessage:
         event = tx.append(
             conversation_id, "message.new", sender_id, message=message, data=planned.data
         )
-        return Done(message, event, asking.begin(tx, conversation, planned, message))
+        runs = asking.begin(tx, conversation, planned, message)
+        return Done(message, event, runs, planned.outside)
 
 
 @dataclass(frozen=True, slots=True)

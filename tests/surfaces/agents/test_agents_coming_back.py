@@ -13,7 +13,7 @@ from tests.postgres import Postgres
 from tests.surfaces.agents.conftest import Program, TwoPrograms
 from tests.surfaces.agents.sessions import LONG, Chat, answer_of, two
 from tests.surfaces.conftest import SHORT
-from tests.surfaces.people import House
+from tests.surfaces.people import House, error
 from tests.valkey import Valkey
 
 
@@ -81,6 +81,80 @@ async def test_one_that_comes_back_goes_on_where_it_was(one: Chat) -> None:
     assert over["message_id"] == start["message_id"] and "index" not in over
     error = await third.ask("stream_chunk", message_id="answer", content="z")
     assert (error["code"], error["message"]) == ("CONFLICT", "The run has ended")
+
+
+async def test_one_that_comes_back_need_not_begin_anew(program: Chat) -> None:
+    """Whatever it says first; with many words at once; on whichever node."""
+    session, ann, bot = await two(program)
+    for number, first in enumerate(("stream_chunk", "run_step", "approval_request", "stream_end")):
+        run = (await bot.ask("stream_start"))["message_id"]
+        await bot.send("stream_chunk", message_id=run, content="안녕 ", index=0, offset=0)
+        await bot.ask("ping")
+        await bot.close()
+        await ann.next("system", event="user_left", user_id="bot-7", patience=LONG)
+        bot = await program.join("bot-7", session, roles=["agent"])
+        text = "안녕 "
+        match first:
+            case "stream_chunk":
+                for index in range(1, 200):
+                    await bot.send("stream_chunk", message_id=run, content="🌊", index=index)
+                text += "🌊" * 199
+            case "run_step":
+                await bot.send("run_step", message_id=run, step_id="s", status="complete")
+            case "approval_request":
+                await bot.send("approval_request", message_id=run, question="May I?")
+        await bot.send("stream_end", message_id=run, tokens_used=number)
+        _, said, end = await answer_of(ann, run)
+        assert (said, end["status"], end["tokens_used"]) == (text, "complete", number)
+        assert not [frame for frame in await bot.so_far() if frame["type"] == "error"]
+
+
+async def test_what_is_said_elsewhere_or_over_is_not_gone_on_with(program: Chat) -> None:
+    session, ann, bot = await two(program)
+    run = (await bot.ask("stream_start"))["message_id"]
+    beside = await program.join("bot-7", session, roles=["agent"])
+    told = await beside.ask("stream_chunk", message_id=run, content="x")
+    error(told, "NOT_FOUND", "Message not found")
+    # By saying that it begins it is: it is the agent's to know that its other connection is dead.
+    assert (await beside.ask("stream_start", message_id=run))["type"] == "stream_started"
+    await beside.send("stream_chunk", message_id=run, content="back")
+    await beside.send("stream_end", message_id=run)
+    assert (await answer_of(ann, run))[1] == "back"
+    late = await program.join("bot-7", session, roles=["agent"])
+    told = await late.ask("stream_chunk", message_id=run, content="x")
+    error(told, "CONFLICT", "The run has ended")
+
+
+async def test_what_is_not_its_own_is_not_gone_on_with(
+    make_program: Callable[..., Program],
+) -> None:
+    async with House(make_program(run_grace_seconds="600")) as house:
+        chat = Chat(house)
+        session, ann, bot = await two(chat)
+        api = chat.rest("ann")
+        run = (await bot.ask("stream_start"))["message_id"]
+        await bot.close()
+        await ann.next("system", event="user_left", user_id="bot-7", patience=LONG)
+        others = {"user_ids": ["bot-9"]}
+        assert (await api.post(f"/sessions/{session}/participants", others)).is_success
+        question = (await ann.ask("message", content="well?"))["message_id"]
+        for user, room in (("bot-9", session), ("bot-7", await chat.session("ann", "bot-7"))):
+            other = await chat.join(user, room, roles=["agent"])
+            for unknown in (run, question):
+                told = await other.ask("stream_chunk", message_id=unknown, content="x")
+                error(told, "NOT_FOUND", "Message not found")
+        assert (await api.get(f"/runs/{run}")).json()["status"] == "streaming"
+
+
+async def test_going_on_without_beginning_counts_as_beginning(
+    make_program: Callable[..., Program],
+) -> None:
+    limits = {"rate_limit_enabled": "true", "rate_limit_messages_per_minute": "2"}
+    async with House(make_program(**limits)) as house:
+        _, _, bot = await two(Chat(house))
+        for code in ("NOT_FOUND", "NOT_FOUND", "RATE_LIMIT"):
+            run = str(uuid.uuid4())
+            assert (await bot.ask("stream_chunk", message_id=run, content="x"))["code"] == code
 
 
 async def test_who_talks_before_it_is_told_that_it_may_is_heard(program: Chat) -> None:
@@ -168,10 +242,9 @@ async def test_of_two_that_come_back_at_once_one_goes_on(nodes: TwoPrograms) -> 
         going_on = []
         for rival in rivals:
             await rival.send("stream_chunk", id="c", message_id=run, content="and on", offset=7)
-            await rival.ask("ping")
-            errors = [frame for frame in rival.waiting if frame.get("reply_to") == "c"]
-            assert [error["code"] for error in errors] in ([], ["CONFLICT"], ["NOT_FOUND"])
-            going_on += [] if errors else [rival]
+            told = await rival.next(patience=LONG, reply_to="c")
+            assert told.get("code") in (None, "CONFLICT", "NOT_FOUND")
+            going_on += [rival] if told["type"] == "stream_taken" else []
         (winner,) = going_on
         await winner.send("stream_end", message_id=run)
         _, text, end = await answer_of(ann)

@@ -10,6 +10,9 @@ import httpx
 from tests.surfaces.agents.sessions import LONG, Chat, answer_of, words
 from tests.surfaces.people import PATIENCE, Frame, problem
 
+LATE = words(30)
+"""What an answer says that takes so long that another one waits for it."""
+
 
 async def test_a_message_is_answered_over_the_socket(chat: Chat) -> None:
     session = await chat.session()
@@ -197,7 +200,34 @@ async def test_stopping_keeps_the_text(chat: Chat) -> None:
     again = await chat.rest("ann").post(f"/runs/{start['message_id']}/stop")
     assert again.json()["status"] == "cancelled"
     told = await other.ask("stop", message_id=start["message_id"])
-    assert (told["type"], told["status"]) == ("stream_end", "cancelled")
+    assert {**end, "reply_to": told["reply_to"]} == told
+
+
+async def test_an_end_is_told_late_as_it_was_told(chat: Chat) -> None:
+    """With its place in the log: over events, and to a socket that comes back. Also that of an
+    answer that waited for its turn, and never began."""
+    session = await chat.session("ann", "bot-7")
+    api, path = chat.rest("ann"), f"/sessions/{session}"
+    assert (await api.post(f"{path}/participants", {"agent_ids": ["echo"]})).is_success
+    ann = await chat.join("ann", session)
+    since = (await ann.ask("message", content="@bob and I", client_id="c"))["seq"]
+    async with api.stream("POST", f"{path}/messages/stream", {"content": f"@echo {LATE}"}) as live:
+        ends = [(await live.all())[-1][1]]
+    runs = [
+        (await api.post(f"{path}/messages", {"content": f"@echo {LATE}"})).json()["runs"][0]
+        for _ in range(4)
+    ]
+    waits = runs[-1]
+    await api.post(f"/runs/{waits}/stop")
+    ends += [await ann.next("stream_end", patience=LONG, message_id=run) for run in runs]
+    assert ends[-1]["length"] == 0
+    again = await chat.join("ann", session, after=since)
+    for end in ends:
+        assert {"seq", "cursor", "timestamp"} <= end.keys()
+        run = end["message_id"]
+        async with chat.rest("ann").stream("GET", f"/runs/{run}/stream") as events:
+            assert (await events.all())[-1][1] == end
+        assert await again.next("stream_end", patience=LONG, message_id=run) == end
 
 
 async def test_places_of_other_runs_and_none(chat: Chat) -> None:

@@ -318,6 +318,37 @@ async def test_what_is_refused_while_its_beginning_is_awaited_says_which_it_is(o
     assert (await answer_of(ann))[1] == "said"
 
 
+async def test_what_carries_an_id_is_answered(program: Chat) -> None:
+    """What an event tells, by that event; the rest by where the answer is."""
+    _, ann, bot = await two(program)
+    run = str(uuid.uuid4())
+    started = await bot.ask("stream_start", message_id=run)
+    assert (started["type"], started["index"], started["offset"]) == ("stream_started", 0, 0)
+    for index, (word, offset) in enumerate((("안녕 ", 3), ("🌊", 4))):
+        taken = await bot.ask("stream_chunk", message_id=run, content=word)
+        told = {name: taken[name] for name in ("type", "message_id", "index", "offset")}
+        assert told == {
+            "type": "stream_taken",
+            "message_id": run,
+            "index": index + 1,
+            "offset": offset,
+        }
+    taken = await bot.ask("run_step", message_id=run, step_id="s", status="complete")
+    assert (taken["type"], taken["index"], taken["offset"]) == ("stream_taken", 2, 4)
+    question = await bot.ask("approval_request", message_id=run, request_id="r", question="May I?")
+    end = await bot.ask("stream_end", message_id=run, tokens_used=2)
+    assert (end["type"], end["status"], end["length"]) == ("stream_end", "complete", 4)
+    # Everybody else is told the same, as no reply; and the agent is told it once.
+    asked = await ann.next("approval_request", patience=LONG)
+    _, text, told_end = await answer_of(ann)
+    assert text == "안녕 🌊"
+    for reply, told in ((question, asked), (end, told_end)):
+        reply.pop("reply_to")
+        assert reply == told
+    kinds = [frame["type"] for frame in await bot.so_far()]
+    assert not {"approval_request", "stream_end"} & set(kinds)
+
+
 async def test_what_follows_a_beginning_that_is_refused_is_refused(one: Chat) -> None:
     _, _, bot = await two(one)
     run = str(uuid.uuid4())

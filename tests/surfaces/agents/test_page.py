@@ -122,6 +122,10 @@ async def test_the_server_says_what_the_page_says(program: Chat) -> None:
     # Whole, as whoever comes late gets them: on the way they may come in parts.
     async with program.rest("ann").stream("GET", f"/runs/{run}/stream") as events:
         heard += [frame for _, frame in await events.all()]
+    outside = await program.session("ann", "bot-7")
+    bot = recorded(await program.join("bot-7", outside, roles=["agent"]), heard)
+    started = await bot.ask("stream_start")
+    await bot.ask("stream_chunk", message_id=started["message_id"], content="A courtyard is ")
     await bob.close()
     await ann.next("system", event="user_left", patience=LONG)
     shown = frames(PAGE, "json told")
@@ -147,23 +151,27 @@ async def test_an_agent_outside_may_say_all_that_the_page_shows(program: Chat) -
             sent["reply_to_id"] = question
         await bot.send(**sent)
     assert (await bot.next("stream_started", patience=LONG))["message_id"] == run
+    (shown,) = [one for one in frames(PAGE, "json told") if one["type"] == "stream_taken"]
+    assert await bot.next("stream_taken", patience=LONG) == {**shown, "message_id": run}
     _, text, end = await answer_of(ann)
     assert (text, end["status"], end["tokens_used"]) == ("A courtyard is ", "complete", 9)
     assert not [frame for frame in await bot.so_far() if frame["type"] == "error"]
 
 
-async def test_a_stream_is_as_the_page_shows_it(program: Chat) -> None:
-    (shown,) = blocks(PAGE, "sse")
-    parts = shown.strip().split("\n\n")
-    numbers = [re.search(r"^id: \S+:(-?\d+)$", part, re.MULTILINE) for part in parts]
-    session = await program.session("ann")
-    async with program.rest("ann").stream(
-        "POST", f"/sessions/{session}/messages/stream", {"content": "안녕"}
-    ) as events:
-        told = await events.all()
-    assert [number[1] if number else None for number in numbers] == [
-        (identity or "").rpartition(":")[2] for identity, _ in told
-    ]
-    for part, (_, frame) in zip(parts, told, strict=True):
-        assert set(re.findall(r'"(\w+)":', part)) <= frame.keys()
-        assert f'"type":"{frame["type"]}"' in part
+async def test_streams_are_as_the_page_shows_them(program: Chat) -> None:
+    """One that is answered, and one that nobody answers."""
+    answered, sent = blocks(PAGE, "sse")
+    for shown, handler in ((answered, None), (sent, "ann")):
+        parts = shown.strip().split("\n\n")
+        numbers = [re.search(r"^id: \S+:(-?\d+)$", part, re.MULTILINE) for part in parts]
+        session, api = await program.session("ann"), program.rest("ann")
+        path = f"/sessions/{session}"
+        assert (await api.post(f"{path}/handover", {"to": handler})).is_success
+        async with api.stream("POST", f"{path}/messages/stream", {"content": "안녕"}) as events:
+            told = await events.all()
+        assert [number[1] if number else None for number in numbers] == [
+            None if identity is None else identity.rpartition(":")[2] for identity, _ in told
+        ]
+        for part, (_, frame) in zip(parts, told, strict=True):
+            assert set(re.findall(r'"(\w+)":', part)) <= frame.keys()
+            assert f'"type":"{frame["type"]}"' in part

@@ -12,7 +12,8 @@ from madang.clock import SystemClock
 from madang.gateways.entrance import Entrance
 from madang.hub.frame import Frame
 from madang.surfaces.agents.seats import PIECE
-from madang.surfaces.agents.viewing import RunViewer, numbered, pieces
+from madang.surfaces.agents.viewer import RunViewer, pieces
+from madang.surfaces.agents.viewing import numbered
 
 
 def frame(kind: str, message_id: str = "a", **fields: Any) -> Frame:

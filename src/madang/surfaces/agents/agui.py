@@ -85,7 +85,7 @@ def add_agui(routes: APIRouter, parts: Parts) -> None:
         else:
             viewer = parts.watching.viewer(caller, [run])
             places = {} if place is None else {run.message_id: place}
-            watched = parts.watching.watch(viewer, user, [run], places)
+            watched = parts.watching.watch(viewer, user, run.conversation_id, [run], places)
             told = _events(telling, watched)
         # The protocol's clients part events at plain line feeds.
         return EventStream(viewer, told, send_timeout=parts.send_timeout, sep="\n")

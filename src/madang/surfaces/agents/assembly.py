@@ -130,6 +130,7 @@ class Agents:
             entrance,
             clock,
             settings.output_limit_bytes,
+            settings.run_idle_seconds,
         )
         delivery.watch(watching.watched)
         self.parts = rest.Parts(

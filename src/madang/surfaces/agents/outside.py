@@ -1,11 +1,15 @@
 """An agent outside: it streams its own answers over its connection, and the server keeps them as
 it keeps those of its own. What is out of order, or after the end, is refused and changes nothing.
+
+What carries an `id` is answered: the end, and what people are asked, by the event that tells of it;
+the rest by where the answer is then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -16,17 +20,18 @@ from madang.agents.runner import Runner
 from madang.agents.running import Running
 from madang.agents.speech import TooLong
 from madang.clock import Clock
+from madang.delivery.delivery import Delivery
 from madang.hub.connection import Connection
 from madang.hub.frame import Frame
 from madang.model.ids import parse_uuid, uuid7
 from madang.model.nouns import Message
-from madang.ports.store import Writer
+from madang.ports.store import Store, Writer
 from madang.protocol.errors import Conflict, Invalid, MadangError, NotFound, TooLarge
 from madang.services.approvals import AskApproval
 from madang.services.asking import RunLimits
 from madang.services.runs import StartOutside
 from madang.surfaces import objects
-from madang.surfaces.agents import commands
+from madang.surfaces.agents import commands, frames
 from madang.surfaces.agents.seats import Seat
 from madang.surfaces.unheard import Unheard
 
@@ -63,24 +68,31 @@ class Outside:
 
     Args:
         start: runs what a connection waits for.
+        count: counts an answer. Raises `RateLimited`.
         max_content: bytes of a message's metadata.
     """
 
     def __init__(
         self,
         runner: Runner,
+        delivery: Delivery,
+        store: Store,
         writer: Writer,
         clock: Clock,
         run_limits: RunLimits,
         *,
         start: Callable[[Connection, Coroutine[Any, Any, None]], None],
+        count: Callable[[Seat], None],
         max_content: int,
     ) -> None:
         self._runner = runner
+        self._delivery = delivery
+        self._store = store
         self._writer = writer
         self._clock = clock
         self._run_limits = run_limits
         self._start = start
+        self._count = count
         self._max_content = max_content
 
     def check(self, seat: Seat, command: commands.OfAgent) -> None:
@@ -101,18 +113,13 @@ class Outside:
     def start(self, seat: Seat, command: commands.StreamStart) -> None:
         """An answer begins, or one that the agent has begun before goes on here. What it is called
         is the agent's to say; where that is an id, it is the message's."""
+        self._count(seat)
         handle = command.message_id or command.client_id or uuid7(self._clock.now())
         if handle in seat.answering:
             raise Conflict("There is a message of this id")
         if command.metadata and len(orjson.dumps(command.metadata)) > self._max_content:
             raise TooLarge("Message too large")
-        if len(seat.answering) >= MOST_ANSWERS:
-            over = [name for name, one in seat.answering.items() if one.over]
-            for name in over[: MOST_ANSWERS // 2]:
-                del seat.answering[name]
-            if not over:
-                raise Invalid("Too many answers at once")
-        answering = seat.answering[handle] = Answering()
+        answering = _remember(seat, handle)
         own = None if command.message_id is None else parse_uuid(command.message_id)
         client_id = command.client_id or (command.message_id if own is None else None)
         write = StartOutside(
@@ -156,13 +163,54 @@ class Outside:
     def _refused(
         self, seat: Seat, answering: Answering, error: MadangError, reply_to: ReplyTo
     ) -> None:
+        seat.connection.write(Frame(objects.error(error, reply_to)))
+        self._forget(seat, answering, NotFound("Message not found"))
+
+    def _forget(self, seat: Seat, answering: Answering, problem: MadangError) -> None:
         """As if it had never been: it can be tried again."""
         for name in [name for name, one in seat.answering.items() if one is answering]:
             del seat.answering[name]
-        seat.connection.write(Frame(objects.error(error, reply_to)))
         for _, waiting in answering.waiting.hear(seat.connection):
-            problem = NotFound("Message not found")
             seat.connection.write(Frame(objects.error(problem, waiting)))
+
+    def _come_back(self, seat: Seat, handle: str) -> Answering:
+        """The agent goes on with an answer that this connection has not begun, as if that went
+        without saying. Counts as one that it begins.
+
+        Raises:
+            NotFound: that is no message's id.
+            RateLimited: it has begun too many.
+        """
+        message_id = parse_uuid(handle)
+        if message_id is None:
+            raise NotFound("Message not found")
+        self._count(seat)
+        answering = _remember(seat, message_id)
+        self._start(seat.connection, self._take_left(seat, answering, message_id))
+        return answering
+
+    async def _take_left(self, seat: Seat, answering: Answering, message_id: str) -> None:
+        """Go on with it where nobody else does: with `stream_start` alone it is taken away from
+        another connection."""
+        user = seat.user
+        try:
+            message = await self._store.message(user.org_id, message_id, user.user_id)
+            if (
+                message is None
+                or message.message_type != "stream"
+                or message.sender_id != user.user_id
+                or message.conversation_id != seat.session_id
+            ):
+                raise NotFound("Message not found")
+            if message.metadata.get("status") == "streaming":
+                running = await self._runner.moving.take(message, if_left=True)
+                if running is not None and running.voice is not None:
+                    raise NotFound("Message not found")
+                answering.running = running
+        except MadangError as error:
+            self._forget(seat, answering, error)
+        else:
+            self._begun(seat, answering, message_id, None)
 
     def _begun(self, seat: Seat, answering: Answering, message_id: str, reply_to: ReplyTo) -> None:
         """From here on this connection says it. One that said it before may be gone without this
@@ -197,22 +245,24 @@ class Outside:
         """Do it as soon as the answer is known here.
 
         Raises:
-            NotFound: the agent has no such answer here.
+            NotFound: the agent has no such answer.
+            RateLimited: it goes on with too many.
             Conflict: it has ended.
         """
         answering = seat.answering.get(handle) or seat.answering.get(parse_uuid(handle) or "")
         if answering is None:
-            raise NotFound("Message not found")
+            answering = self._come_back(seat, handle)
+        known: Answering = answering
 
         def now() -> None:
-            running = answering.running
+            running = known.running
             if running is None or running.end is not None:
                 raise Conflict("The run has ended")
-            if running.voice is not answering:
+            if running.voice is not known:
                 raise Conflict("Another connection goes on with it")
-            if answering.ended:
+            if known.ended:
                 raise Conflict("The run has ended")
-            do(answering, running)
+            do(known, running)
 
         if answering.ready:
             now()
@@ -235,6 +285,7 @@ class Outside:
                 running.metadata["error"] = "The answer is too long"
                 self._runner.cancel(running, "failed")
                 raise TooLarge("The answer is too long") from None
+            self._taken(seat, running, command.id)
 
         self._then(seat, command, command.message_id, say, len(command.content))
 
@@ -248,6 +299,11 @@ class Outside:
             running.latency_ms = command.latency_ms
             if command.error is not None:
                 running.metadata["error"] = command.error
+            if command.id is not None:
+                encode = partial(frames.encode_reply, reply_to=command.id)
+                self._delivery.replies.to_end(
+                    running.org_id, running.message_id, seat.connection, encode
+                )
             self._runner.cancel(running, command.status)
 
         self._then(seat, command, command.message_id, end)
@@ -271,6 +327,7 @@ class Outside:
                 )
             except TooLong:
                 raise TooLarge("Too many steps") from None
+            self._taken(seat, running, command.id)
 
         self._then(seat, command, command.message_id, step, STEP_SIZE)
 
@@ -291,15 +348,23 @@ class Outside:
                 None if command.details is None else shallow(command.details),
             )
 
-            def done(_: Any, error: MadangError | None) -> None:
+            def done(event: Any, error: MadangError | None) -> None:
                 if error is not None:
                     self._runner.people.not_asked(running, request_id)
                     seat.connection.write(Frame(objects.error(error, command.id)))
+                elif command.id is not None and seat.connection.open:
+                    encode = partial(frames.encode_reply, reply_to=command.id)
+                    self._delivery.reply(event, seat.connection, encode)
 
             self._runner.people.ask_outside(running, request_id)
             self._writer.submit(write, done)
 
         self._then(seat, command, command.message_id, ask, STEP_SIZE)
+
+    def _taken(self, seat: Seat, running: Running, reply_to: ReplyTo) -> None:
+        if reply_to is not None:
+            told = _place("stream_taken", running, reply_to)
+            seat.connection.write(Frame(told))
 
     def gone(self, seat: Seat) -> None:
         """The connection ended: what it was saying waits for the agent to come back and go on."""
@@ -318,15 +383,31 @@ def _text(said: Any) -> Any:
     return str(said) if type(said) is int else said
 
 
+def _remember(seat: Seat, handle: str) -> Answering:
+    """One answer more of this connection. Raises `Invalid`: too many are under way."""
+    if len(seat.answering) >= MOST_ANSWERS:
+        over = [name for name, one in seat.answering.items() if one.over]
+        for name in over[: MOST_ANSWERS // 2]:
+            del seat.answering[name]
+        if not over:
+            raise Invalid("Too many answers at once")
+    answering = seat.answering[handle] = Answering()
+    return answering
+
+
 def _started(answering: Answering, message_id: str, reply_to: str | int) -> bytes:
-    """Where the answer is: what comes next of it."""
     running = answering.running
     if running is None or answering.ended:
         return objects.frame("stream_started", reply_to, message_id=message_id)
+    return _place("stream_started", running, reply_to)
+
+
+def _place(kind: str, running: Running, reply_to: str | int) -> bytes:
+    """Where the answer is: what comes next of it."""
     return objects.frame(
-        "stream_started",
+        kind,
         reply_to,
-        message_id=message_id,
+        message_id=running.message_id,
         index=running.chunks,
         offset=running.length,
     )

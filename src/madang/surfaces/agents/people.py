@@ -26,6 +26,7 @@ from madang.services.sessions import HandOver
 from madang.services.typing import Typing
 from madang.surfaces import objects
 from madang.surfaces.agents import commands, frames
+from madang.surfaces.agents.ends import end_of
 from madang.surfaces.agents.seats import Seat
 from madang.surfaces.content import check_content, sender_type
 
@@ -170,7 +171,7 @@ class People:
                 await self._runner.stop(run.org_id, run.message_id)
             elif command.id is None or replies.withdraw(*stopping):
                 message = await self._store.message(run.org_id, run.message_id, user.user_id)
-                end = frames.end_of(run, message)
+                end = await end_of(self._store, run, message)
                 connection.write(Frame(orjson.dumps(_replied(end, command.id))))
         except MadangError as error:
             replies.withdraw(*stopping)

@@ -12,11 +12,13 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from madang.gateways.sse import EventStream
 from madang.hub.hub import Member
 from madang.model.identity import Identity
+from madang.model.nouns import Message
 from madang.model.runs import Run, agent_name
 from madang.protocol.errors import NotFound
 from madang.services.alternatives import ChooseAnswer, Regenerate, Regenerated
 from madang.services.approvals import AnswerApproval
 from madang.surfaces.agents import bodies
+from madang.surfaces.agents.awaiting import answers_to
 from madang.surfaces.agents.rest import Key, Parts, SessionPath
 from madang.surfaces.agents.viewing import has_had_all, numbered, place_of, places_in
 from madang.surfaces.content import sender_type
@@ -42,10 +44,20 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
         done = await parts.send(caller, session_id, body, idempotency_key)
         if body.stream is False:
             return await parts.sent(caller, session_id, done)
-        runs = await store.runs_answering(caller.org, session_id, done.message.id)
-        # Whoever asks something new has seen nothing of its answer, wherever they were before.
-        places = places_in(runs, place) if runs and done.event is None else {}
-        return _stream(parts, caller, user, runs, places, done.message.id)
+        message = done.message
+        runs: Sequence[Run] = ()
+        places: Mapping[str, int] = {}
+        waits = done.outside
+        if done.event is None:
+            answers = await answers_to(store, message, caller.user_id)
+            runs, waits = answers.runs, answers.awaited is not None
+            # Whoever asks something new has seen nothing of its answer, wherever they were before.
+            places = places_in(runs, place) if runs else {}
+        elif done.runs:
+            runs = await store.runs_answering(caller.org, session_id, message.id)
+        if not runs and not waits:
+            return EventStream(None, _sent(message.id), send_timeout=parts.send_timeout)
+        return _stream(parts, caller, user, runs, places, message if waits else None)
 
     @routes.get("/runs/{message_id}/stream", response_model=None)
     async def watch(
@@ -60,7 +72,7 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
         if has_had_all(run, places):
             return Response(None, 204)
         user = await parts.watching.ready(caller)
-        return _stream(parts, caller, user, [run], places)
+        return _stream(parts, caller, user, [run], places, None)
 
     @routes.post("/runs/{message_id}/stop")
     async def stop(caller: Caller, message_id: MessagePath) -> Any:
@@ -126,21 +138,27 @@ def _stream(
     user: Member,
     runs: Sequence[Run],
     places: Mapping[str, int],
-    question_id: str | None = None,
+    question: Message | None,
 ) -> EventSourceResponse:
-    viewer = parts.watching.viewer(caller, runs) if runs else None
+    """These runs, and what else is going to answer the question."""
+    room = question.conversation_id if question is not None else runs[0].conversation_id
+    viewer = parts.watching.viewer(caller, runs)
 
     async def events() -> AsyncIterator[ServerSentEvent]:
-        if viewer is None:
-            # A person has taken over, or somebody else was meant.
-            told = {"type": "message_sent", "message_id": question_id}
-            yield ServerSentEvent(orjson.dumps(told).decode())
-            return
         last = dict(places)
-        async for frame in parts.watching.watch(viewer, user, runs, places):
+        async for frame in parts.watching.watch(viewer, user, room, runs, places, question):
             yield numbered(frame, last)
+        if question is not None and viewer.gave_up and not viewer.runs:
+            async for event in _sent(question.id):
+                yield event
 
     return EventStream(viewer, events(), send_timeout=parts.send_timeout)
+
+
+async def _sent(message_id: str) -> AsyncIterator[ServerSentEvent]:
+    """Nobody answers: a person has taken over, somebody else was meant, or the agent outside has
+    not begun."""
+    yield ServerSentEvent(orjson.dumps({"type": "message_sent", "message_id": message_id}).decode())
 
 
 async def _run(parts: Parts, caller: Identity, message_id: str) -> Run:

@@ -84,7 +84,15 @@ class SessionSocket:
             typing_seconds=typing_seconds,
         )
         self._outside = Outside(
-            runner, writer, clock, run_limits, start=admission.start, max_content=max_content
+            runner,
+            delivery,
+            store,
+            writer,
+            clock,
+            run_limits,
+            start=admission.start,
+            count=self._count_answer,
+            max_content=max_content,
         )
         self._seated: dict[Connection, Seat] = {}
         self._attending = Attending(bus, self._tell_coming)
@@ -104,7 +112,7 @@ class SessionSocket:
             "ping": (_model(commands.Ping), self._ping),
             "stream_start": (
                 _model(commands.StreamStart),
-                self._agents(self._counted(self._outside.start)),
+                self._agents(self._outside.start),
             ),
             "stream_chunk": (_model(commands.StreamChunk), self._agents(self._outside.chunk)),
             "stream_end": (_model(commands.StreamEnd), self._agents(self._outside.end)),
@@ -246,9 +254,10 @@ class SessionSocket:
         """What takes work beyond the frame itself counts as a signal does."""
         return partial(self._within, self._signals_limit, handle)
 
-    def _counted(self, handle: Handler) -> Handler:
+    def _count_answer(self, seat: Seat) -> None:
         """What is told to the session as a message is, and kept, counts as one."""
-        return partial(self._within, self._messages_limit, handle)
+        user = seat.user
+        self._messages_limit.check(user.org_id, user.user_id, self._clock.monotonic())
 
     def _arranged(self, handle: Handler) -> Handler:
         """What is kept and is no message counts as a change."""

@@ -1,139 +1,42 @@
 """Watching answers over Server-Sent Events: a connection that hears one session and passes on what
-is about certain runs, each from where its client left off, until they have ended."""
+is about certain runs, each from where its client left off, until they have ended; of an agent
+outside also about one that has not begun."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 import structlog
 from sse_starlette import ServerSentEvent
 
-from madang.clock import Clock
+from madang.clock import Clock, Timer
 from madang.delivery.catchup import ToldLog
 from madang.delivery.members import Members
-from madang.delivery.stream import chunk_frame, steps_of
+from madang.delivery.stream import steps_of
 from madang.delivery.streams import Streams
 from madang.gateways.entrance import Entrance
-from madang.gateways.sse import SseConnection, data_of
-from madang.hub.frame import Form, Frame
+from madang.gateways.sse import data_of
+from madang.hub.frame import Frame
 from madang.hub.hub import Hub, Member
 from madang.model.identity import Identity
 from madang.model.ids import parse_uuid
-from madang.model.nouns import Event
+from madang.model.nouns import Event, Message
 from madang.model.runs import Run
 from madang.ports.store import Store
-from madang.protocol.codes import CloseCode
 from madang.protocol.errors import Invalid, MadangError, NotFound
 from madang.services.approvals import approvals_of
 from madang.surfaces.admission import Admission
 from madang.surfaces.agents import frames
-from madang.surfaces.agents.seats import PIECE
+from madang.surfaces.agents.awaiting import Awaited, answers_to
+from madang.surfaces.agents.ends import end_of
+from madang.surfaces.agents.viewer import RunViewer
 
 log = structlog.get_logger(__name__)
 
-TOLD = frozenset({"stream_start", "stream_chunk", "stream_end", "run_step", "approval_request"})
 BEFORE_ALL = -1
 """The number before the first chunk's: what `stream_start` is known by."""
-
-
-class RunViewer(SseConnection):
-    """Takes what is about its runs, and of their text what its client has not had."""
-
-    __slots__ = ("_begun_with", "_had", "_started", "left", "runs")
-
-    def __init__(self, entrance: Entrance, limit: int, runs: Sequence[str]) -> None:
-        super().__init__(entrance, limit)
-        self.form = Form.AGENT
-        self.runs = frozenset(runs)
-        self.left = set(runs)
-        """Those that have not ended."""
-        self._begun_with: deque[Iterator[Frame]] = deque()
-        self._had: dict[str, int] = {}
-        self._started: set[str] = set()
-
-    def had(self, message_id: str, offset: int) -> None:
-        """Its client has had the text up to this offset, and the beginning."""
-        self._had[message_id] = offset
-        self._started.add(message_id)
-
-    def begin(self, frame: Frame) -> None:
-        """Something of what was told before it came, which comes before all that is written to
-        it."""
-        taken = self._take(frame)
-        if taken is not None:
-            self.begin_with(iter((taken,)))
-
-    def begin_with(self, frames: Iterator[Frame]) -> None:
-        """The same of what is all for this client, and is made when it takes it. It is as long as
-        answers may be and counts towards no limit: nobody who reads it is slow."""
-        self._begun_with.append(frames)
-        self._wake.set()
-
-    def begin_text(self, message_id: str, text: str, ends: Sequence[int], offset: int) -> None:
-        """The same, of a text that was told so far: the rest of it, from `offset` on."""
-        self._had[message_id] = len(text)
-        self.begin_with(pieces(message_id, text, ends, offset))
-
-    def changed(self, message_id: str) -> None:
-        """What was read of an answer and not taken yet is not so any more: its client comes back
-        for what is."""
-        if message_id in self.runs and self._begun_with:
-            self._begun_with.clear()
-            self._outbox.clear()
-            self.close(CloseCode.TRY_LATER)
-
-    def write(self, frame: Frame) -> None:
-        taken = self._take(frame)
-        if taken is not None:
-            super().write(taken)
-
-    def _take(self, frame: Frame) -> Frame | None:
-        """What of it is for this client."""
-        content = frame.content
-        message_id = content.get("message_id")
-        if not self.open or message_id not in self.runs or content.get("type") not in TOLD:
-            return None
-        match content["type"]:
-            case "stream_start":
-                if message_id in self._started:
-                    return None
-                self._started.add(message_id)
-            case "stream_chunk":
-                offset, had = content["offset"], self._had.get(message_id, 0)
-                text = content["content"][max(0, had - offset) :]
-                if not text or offset > had:
-                    return None
-                if offset < had:
-                    frame = Frame(orjson.dumps({**content, "content": text, "offset": had}))
-                self._had[message_id] = had + len(text)
-            case "stream_end":
-                if message_id not in self.left:
-                    return None  # It was told from disk, before its event came here.
-                self.left.discard(message_id)
-        return frame
-
-    async def told(self) -> AsyncIterator[Frame]:
-        """Frames, as they came wherever nothing of them was had, until the last run has ended or
-        the connection was closed."""
-        while True:
-            while self._begun_with:
-                frame = next(self._begun_with[0], None)
-                if frame is None:
-                    self._begun_with.popleft()
-                else:
-                    yield frame
-            while self._outbox:
-                frame = self._outbox.popleft()
-                self._unsent -= len(frame.text)
-                yield frame
-            if not self.open or not self.left:
-                return
-            self._wake.clear()
-            await self._wake.wait()
 
 
 def numbered(frame: Frame, last: dict[str, int]) -> ServerSentEvent:
@@ -207,21 +110,12 @@ def _offset(ends: Sequence[int], place: int | None, length: int) -> int | None:
     return min(ends[place], length) if place < len(ends) else length
 
 
-def pieces(message_id: str, text: str, ends: Sequence[int], offset: int) -> Iterator[Frame]:
-    """A text from `offset` on. Each piece ends where a chunk did, so that its number is a place to
-    come back to: `PIECE` characters at most, or one chunk; the last is all the rest."""
-    while offset < len(text):
-        number = max(bisect_right(ends, offset + PIECE) - 1, bisect_right(ends, offset))
-        if number >= len(ends) - 1:
-            number, end = max(0, len(ends) - 1), len(text)
-        else:
-            end = ends[number]
-        yield Frame(chunk_frame(message_id, text[offset:end], number, offset))
-        offset = end
-
-
 class Watching:
-    """Brings viewers in."""
+    """Brings viewers in.
+
+    Args:
+        patience: seconds that an agent outside is waited for to begin.
+    """
 
     def __init__(
         self,
@@ -234,6 +128,7 @@ class Watching:
         entrance: Entrance,
         clock: Clock,
         output_limit: int,
+        patience: float,
     ) -> None:
         self._hub = hub
         self._log = log
@@ -244,6 +139,7 @@ class Watching:
         self._entrance = entrance
         self._clock = clock
         self._limit = output_limit
+        self._patience = patience
         self._viewers: dict[str, set[RunViewer]] = {}
         """By the answers that they watch."""
 
@@ -266,44 +162,77 @@ class Watching:
         return viewer
 
     async def watch(
-        self, viewer: RunViewer, user: Member, runs: Sequence[Run], places: Mapping[str, int]
+        self,
+        viewer: RunViewer,
+        user: Member,
+        room: str,
+        runs: Sequence[Run],
+        places: Mapping[str, int],
+        question: Message | None = None,
     ) -> AsyncIterator[Frame]:
         """What is told of these runs of one session: of each from after the chunk of the number in
-        `places`, or from the beginning."""
-        room = runs[0].conversation_id
-        for run in runs:
-            self._viewers.setdefault(run.message_id, set()).add(viewer)
+        `places`, or from the beginning. With a question, also of the answer to it that an agent
+        outside gives, as soon as it begins; nothing more where it does not (`viewer.gave_up`)."""
+        watched: list[Run] = []
+        patience: Timer | None = None
         try:
             self._admission.enter(viewer, user, beside=True)
+            for run in runs:
+                self._follow(viewer, run, watched)
             try:
-                await self._attach(viewer, user, runs, places)
+                await self._attach(viewer, user, room, watched, places, question)
             except MadangError as error:
                 # The answer has begun: its client comes back, and is told why then.
                 log.info("a stream could not begin", why=error.text)
                 return
+            if viewer.awaited is not None:
+                patience = self._clock.call_later(self._patience, viewer.give_up)
             async for frame in viewer.told():
                 if not self._hub.is_in(user, room):
                     return
                 yield frame
         finally:
             viewer.open = False
-            for run in runs:
+            if patience is not None:
+                patience.cancel()
+            for run in watched:
                 self._viewers[run.message_id].discard(viewer)
                 if not self._viewers[run.message_id]:
                     del self._viewers[run.message_id]
             self._admission.leave(viewer)
 
+    def _follow(self, viewer: RunViewer, run: Run, watched: list[Run]) -> None:
+        watched.append(run)
+        self._viewers.setdefault(run.message_id, set()).add(viewer)
+
     async def _attach(
-        self, viewer: RunViewer, user: Member, runs: Sequence[Run], places: Mapping[str, int]
+        self,
+        viewer: RunViewer,
+        user: Member,
+        room: str,
+        runs: list[Run],
+        places: Mapping[str, int],
+        question: Message | None,
     ) -> None:
-        room = runs[0].conversation_id
+        """Have it hear the session from where its runs are told as far as here. What has begun to
+        answer the question by then is one of its `runs`."""
         if not self._hub.is_in(user, room):
             await self._log.reach(user.org_id, None)  # They may have come in just now, elsewhere.
+        awaited: Awaited | None = None
         while True:
             channel = self._hub.channels.get(room)
             seq = None if channel is None else channel.last_seq
             asked: list[Frame] = []
             over: dict[str, Run] = {}
+            if question is not None:
+                answers = await answers_to(self._store, question, user.user_id)
+                if not self._hub.is_in(user, room):
+                    raise NotFound("Session not found")
+                awaited = answers.awaited
+                for run in answers.runs:
+                    if run.message_id not in viewer.runs:
+                        viewer.add(run.message_id)
+                        self._follow(viewer, run, runs)
             for run in runs:
                 now = await self._store.run(run.org_id, run.message_id, user.user_id)
                 if now is None or not self._hub.is_in(user, room):
@@ -323,6 +252,10 @@ class Watching:
                 break
             # Something happened meanwhile: what has ended is nowhere but on disk.
         assert viewer.member is not None
+        if awaited is not None:
+            viewer.awaited = awaited
+        elif not viewer.runs:
+            viewer.give_up()
         for run in left:
             stream = self._streams.get(run.message_id)
             if stream is None:
@@ -337,7 +270,7 @@ class Watching:
             viewer.begin_text(run.message_id, stream.text, tuple(stream.ends), offset or 0)
         for frame in asked:
             viewer.begin(frame)
-        if left:
+        if left or awaited is not None:
             self._hub.join(viewer.member, room)
 
     async def _unanswered(self, run: Run, user: Member) -> list[Frame]:
@@ -357,10 +290,11 @@ class Watching:
         self, viewer: RunViewer, user: Member, run: Run, place: int | None
     ) -> None:
         message = await self._store.message(run.org_id, run.message_id, user.user_id)
+        end = await end_of(self._store, run, message)
         if not self._hub.is_in(user, run.conversation_id):
             raise NotFound("Message not found")
         if message is None:
-            viewer.begin(Frame(orjson.dumps(frames.end_of(run, None))))  # It never began.
+            viewer.begin(Frame(orjson.dumps(end)))  # It never began.
             return
         text = message.content
         offset = _offset(run.ends, place, len(text))
@@ -370,4 +304,4 @@ class Watching:
         viewer.begin(Frame(orjson.dumps(start)))
         viewer.begin_with(steps_of(run.message_id, message.metadata.get("steps", ())))
         viewer.begin_text(run.message_id, text, run.ends, offset or 0)
-        viewer.begin(Frame(orjson.dumps(frames.end_of(run, message))))
+        viewer.begin(Frame(orjson.dumps(end)))

@@ -7,8 +7,10 @@ a browser opens it all the same it is in a sandbox that runs nothing (`HEADERS`)
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
@@ -58,52 +60,81 @@ def add(routes: APIRouter, work: Work) -> None:
 
     @routes.get("/{file_id}/thumb", response_class=Response)
     async def get_thumbnail(request: Request, caller: Caller, file_id: FilePath) -> Response:
-        """The thumbnail of a picture."""
+        """The thumbnail of a picture; `Range` and conditions work."""
         return await _thumbnail(work, request, caller, file_id)
+
+    @routes.head("/{file_id}/thumb", response_class=Response)
+    async def head_thumbnail(request: Request, caller: Caller, file_id: FilePath) -> Response:
+        """The same without its bytes."""
+        return await _thumbnail(work, request, caller, file_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """A file, or its thumbnail: so many bytes, known by the `tag`. `read(start, end)` gives them
+    from the first up to, without, the last."""
+
+    file: File
+    tag: str
+    size: int
+    read: Callable[[int, int], AsyncIterator[bytes]]
 
 
 async def _file(work: Work, request: Request, caller: Identity, file_id: str) -> Response:
     file = await _seen(work, caller, file_id)
     assert file.size is not None
     kind = file.type if file_types.is_picture(file.type) else file_types.BINARY
-    headers = {
-        **HEADERS,
-        "content-type": kind,
-        "content-disposition": disposition(file.name),
-        "accept-ranges": "bytes",
-    }
-    answered = _by_conditions(request, file, f'"{file.id}"', headers)
+    headers = {"content-type": kind, "content-disposition": disposition(file.name)}
+    read = partial(parts.read, work.blobs, file.id)
+    content = _Content(file, f'"{file.id}"', file.size, read)
+    return await _asked(work, request, caller, content, headers)
+
+
+async def _thumbnail(work: Work, request: Request, caller: Identity, file_id: str) -> Response:
+    file = await _seen(work, caller, file_id)
+    if file.thumbnail_size is None:
+        raise not_found()
+    headers = {"content-type": THUMBNAIL_TYPE, "content-disposition": "inline"}
+    read = partial(work.blobs.read, parts.thumbnail_key(file.id))
+    content = _Content(file, f'"{file.id}-thumb"', file.thumbnail_size, read)
+    return await _asked(work, request, caller, content, headers)
+
+
+async def _asked(
+    work: Work, request: Request, caller: Identity, content: _Content, headers: dict[str, str]
+) -> Response:
+    """What is asked for of it: all, parts, or nothing but what it is."""
+    headers = {**HEADERS, **headers, "accept-ranges": "bytes"}
+    answered = _by_conditions(request, content, headers)
     if answered is not None:
         return answered
-    modified = file.created_at // MICROSECONDS
+    size, modified = content.size, content.file.created_at // MICROSECONDS
     wanted: list[Range] = []
-    if request.method == "GET" and ranges.goes_on(request.headers, f'"{file.id}"', modified):
+    if request.method == "GET" and ranges.goes_on(request.headers, content.tag, modified):
         try:
-            wanted = ranges.parse(request.headers.get("range"), file.size)
+            wanted = ranges.parse(request.headers.get("range"), size)
         except ranges.Unsatisfiable:
             refused = problem(416, ErrorCode.VALIDATION, "No such range")
-            refused.headers.update(
-                {"content-range": f"bytes */{file.size}", "accept-ranges": "bytes"}
-            )
+            refused.headers.update({"content-range": f"bytes */{size}", "accept-ranges": "bytes"})
             return refused
     if len(wanted) > 1:
-        return await _several(work, request, caller, file, wanted, headers)
-    start, end = wanted[0] if wanted else (0, file.size)
+        return await _several(work, request, caller, content, wanted, headers)
+    start, end = wanted[0] if wanted else (0, size)
     headers["content-length"] = str(end - start)
     if wanted:
-        headers["content-range"] = f"bytes {start}-{end - 1}/{file.size}"
+        headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
     status = 206 if wanted else 200
     if request.method == "HEAD":
         return Response(None, status, headers)
-    content = _allowed(work, caller, file, parts.read(work.blobs, file.id, start, end))
-    return await _answer(request, status, headers, content)
+    allowed = _allowed(work, caller, content.file, content.read(start, end))
+    return await _answer(request, status, headers, allowed)
 
 
 async def _several(
     work: Work,
     request: Request,
     caller: Identity,
-    file: File,
+    content: _Content,
     wanted: list[Range],
     headers: dict[str, str],
 ) -> Response:
@@ -112,7 +143,7 @@ async def _several(
     heads = [
         (
             f"--{boundary}\r\ncontent-type: {headers['content-type']}\r\n"
-            f"content-range: bytes {start}-{end - 1}/{file.size}\r\n\r\n"
+            f"content-range: bytes {start}-{end - 1}/{content.size}\r\n\r\n"
         ).encode()
         for start, end in wanted
     ]
@@ -121,10 +152,10 @@ async def _several(
         len(head) + end - start + 2 for head, (start, end) in zip(heads, wanted, strict=True)
     )
 
-    async def content() -> AsyncIterator[bytes]:
+    async def body() -> AsyncIterator[bytes]:
         for head, (start, end) in zip(heads, wanted, strict=True):
             yield head
-            async for piece in parts.read(work.blobs, file.id, start, end):
+            async for piece in content.read(start, end):
                 yield piece
             yield b"\r\n"
         yield last
@@ -134,20 +165,7 @@ async def _several(
         "content-type": f"multipart/byteranges; boundary={boundary}",
         "content-length": str(length + len(last)),
     }
-    return await _answer(request, 206, headers, _allowed(work, caller, file, content()))
-
-
-async def _thumbnail(work: Work, request: Request, caller: Identity, file_id: str) -> Response:
-    file = await _seen(work, caller, file_id)
-    if file.thumbnail_size is None:
-        raise not_found()
-    headers = {**HEADERS, "content-type": THUMBNAIL_TYPE, "content-disposition": "inline"}
-    answered = _by_conditions(request, file, f'"{file.id}-thumb"', headers)
-    if answered is not None:
-        return answered
-    content = work.blobs.read(parts.thumbnail_key(file.id), 0, file.thumbnail_size)
-    headers["content-length"] = str(file.thumbnail_size)
-    return await _answer(request, 200, headers, content)
+    return await _answer(request, 206, headers, _allowed(work, caller, content.file, body()))
 
 
 async def _seen(work: Work, caller: Identity, file_id: str) -> File:
@@ -157,11 +175,9 @@ async def _seen(work: Work, caller: Identity, file_id: str) -> File:
     return file
 
 
-def _by_conditions(
-    request: Request, file: File, tag: str, headers: dict[str, str]
-) -> Response | None:
+def _by_conditions(request: Request, content: _Content, headers: dict[str, str]) -> Response | None:
     """The answer to a request whose conditions are not met; adds to `headers` what they go by."""
-    modified = file.created_at // MICROSECONDS
+    tag, modified = content.tag, content.file.created_at // MICROSECONDS
     headers["etag"] = tag
     headers["last-modified"] = formatdate(modified, usegmt=True)
     if not ranges.is_wanted(request.headers, tag, modified):
