@@ -1,4 +1,4 @@
-"""Answers of another node: what is kept of them here and on disk, and what is left if it is gone."""
+"""Answers of another node: what is kept of them here and on disk, what is left when it is gone."""
 
 from __future__ import annotations
 
