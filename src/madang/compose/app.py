@@ -51,11 +51,10 @@ class Madang(Library):
         self.verifier = token_verifier(settings)
         self._epoch = ""
 
-        backends = open_backends(settings, self.clock, bus, self._committed)
+        self._backends = backends = open_backends(settings, self.clock, bus, self._committed)
         self.bus = backends.bus
         self.store = backends.store
         self.writer = backends.writer
-        self._thumbnails = backends.thumbnails
 
         core = Core(
             settings, self.clock, backends, Wording(), self._route, epoch=lambda: self._epoch
@@ -156,7 +155,7 @@ class Madang(Library):
     async def drain(self) -> None:
         """Let nobody else in, and send everyone away, their writes acknowledged. Requests are
         still answered. Does nothing the second time."""
-        await self.entrance.drain(self.settings.drain_seconds, self.writer.settle)
+        await self.entrance.drain(self.settings.drain_seconds, self._backends.writer.settle)
 
     async def stop(self) -> None:
         """Finish and acknowledge what was submitted, send clients away, end all that runs, and
@@ -169,7 +168,7 @@ class Madang(Library):
         if self._started:
             await self.drain()
             await self.agents.finish()
-            await self.writer.close()
+            await self._backends.writer.close()
             self.hub.flush()
             self.entrance.stop()
         # Whatever still reads or writes ends before the store does.
@@ -177,7 +176,7 @@ class Madang(Library):
         await self.agents.close()
         await self.live.close()
         await self.files.close()
-        await self._thumbnails.close()
+        await self._backends.thumbnails.close()
         await self.admission.close()
         await self.members.close()
         await self.catchup.close()

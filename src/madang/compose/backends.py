@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import make_url
 
@@ -22,8 +23,11 @@ from madang.store import migrate
 from madang.store.address import is_postgresql
 from madang.store.opening import check_postgresql, open_store
 from madang.store.search import SqlSearchIndex
-from madang.store.sql_store import SqlStore
+from madang.store.sqlite import SqliteStore
 from madang.store.writer import GroupWriter
+
+if TYPE_CHECKING:
+    from madang.store.postgresql import PostgresStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class Backends:
     """What a node stands on."""
 
     bus: Bus
-    store: SqlStore
+    store: SqliteStore | PostgresStore
     writer: GroupWriter
     index: SearchIndex
     blobs: Blobs
