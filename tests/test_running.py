@@ -16,7 +16,7 @@ import pytest
 PASSES = "def test_it():\n    print('said')\n"
 FAILS = "def test_it():\n    assert 'said' == ''\n"
 WAITS = """
-import os, pathlib, subprocess, sys, threading
+import asyncio, os, pathlib, subprocess, sys
 import pytest
 
 HERE = pathlib.Path(__file__)
@@ -29,9 +29,12 @@ def child():
     child.wait()
     HERE.with_suffix(".ended").touch()
 
-def test_it(child):
+async def wait(child):
     HERE.with_name("started").write_text(f"{os.getpid()} {child.pid} ")
-    threading.Event().wait()
+    await asyncio.Event().wait()
+
+def test_it(child):
+    asyncio.run(wait(child))
 """
 """One that waits for ever, with a process of its own that its fixture ends."""
 PATIENCE = 60.0

@@ -18,7 +18,7 @@ from madang.ports.bus import RunTold
 from madang.protocol.errors import NotFound
 from madang.settings import Settings
 from madang.testing import JumpingClock
-from tests.agents.watching import ORG, Typed, ask, session, stopped, turns, watch
+from tests.agents.watching import ORG, Typed, ask, begun, session, stopped, turns, watch
 from tests.conftest import eventually
 from tests.delivery.conftest import PATIENCE
 
@@ -141,11 +141,8 @@ async def test_runs_of_other_nodes_are_forgotten_with_the_last_who_watches(
     cluster: Callable[..., Any],
 ) -> None:
     here, there = await cluster(lambda told: False)
-    typed, room = Typed(here), await session(here)
-    viewer = await watch(there, room)
-    run = await ask(here, room)
-    typed.type("one ")
-    await eventually(lambda: viewer.text == "one ", PATIENCE)
+    talk = await begun(here, "one ", seen_from=there)
+    typed, room, run, viewer = talk.typed, talk.room, talk.run, talk.viewer
     streams = there.agents.streams
     streams.heard(ORG, RunTold(room, "01a1fc3e-57aa-7c0e-9a11-5b6c7d8e9f00", 3, 9, "early"))
     assert (len(streams), len(streams.early)) == (1, 1)

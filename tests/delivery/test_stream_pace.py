@@ -16,7 +16,7 @@ from madang.ports.bus import Note
 from madang.services.sessions import CreateSession
 from madang.settings import Settings
 from madang.testing import JumpingClock
-from tests.agents.watching import ORG, Typed, Viewer, ask, session, stopped, turns, watch
+from tests.agents.watching import ORG, Typed, Viewer, ask, begun, stopped, turns, watch
 from tests.conftest import eventually
 from tests.delivery.conftest import PATIENCE
 
@@ -46,11 +46,8 @@ async def app(tmp_path: Path, clock: JumpingClock) -> AsyncIterator[Madang]:
 async def test_the_first_word_goes_out_at_once_and_the_rest_in_25_frames_a_second(
     app: Madang, clock: JumpingClock
 ) -> None:
-    typed, room = Typed(app), await session(app)
-    viewer = await watch(app, room)
-    await ask(app, room)
-    typed.type("one ")
-    await eventually(lambda: viewer.text == "one ", PATIENCE)
+    talk = await begun(app, "one ")
+    typed, viewer = talk.typed, talk.viewer
     typed.type("two ", "three ")
     await turns()
     assert viewer.text == "one "  # Not a moment has passed.
@@ -85,11 +82,8 @@ async def test_the_largest_frame_splits_what_is_told_and_does_not_pace_it(
 ) -> None:
     app = Madang(Settings(dev=True, data_dir=tmp_path, stream_chunk_size=50), clock=clock)
     await app.start()
-    typed, room = Typed(app), await session(app)
-    viewer = await watch(app, room)
-    await ask(app, room)
-    typed.type("one ")
-    await eventually(lambda: viewer.text == "one ", PATIENCE)
+    talk = await begun(app, "one ")
+    typed, viewer = talk.typed, talk.viewer
     before = len(viewer.writes)
     texts = await a_second_of_tokens(typed, viewer, clock)
     assert len(texts) > 50 and max(map(len, texts)) <= 50
@@ -124,11 +118,8 @@ async def test_answers_beside_each_other_share_the_frames(app: Madang, clock: Ju
 async def test_a_node_that_is_late_tells_less_often_and_all_of_it(
     app: Madang, clock: Loaded, late: float, least: int, most: int
 ) -> None:
-    typed, room = Typed(app), await session(app)
-    viewer = await watch(app, room)
-    await ask(app, room)
-    typed.type("begun ")
-    await eventually(lambda: viewer.text == "begun ", PATIENCE)
+    talk = await begun(app, "begun ")
+    typed, viewer = talk.typed, talk.viewer
     clock.late = late
     said = ["begun "]
 
@@ -171,11 +162,8 @@ async def test_without_a_delay_a_log_that_is_behind_is_waited_for_in_peace(
     clock = Counting()
     app = Madang(Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0), clock=clock)
     await app.start()
-    typed, room = Typed(app), await session(app)
-    viewer = await watch(app, room)
-    await ask(app, room)
-    typed.type("one ")
-    await eventually(lambda: viewer.text == "one ", PATIENCE)
+    talk = await begun(app, "one ")
+    typed, room, viewer = talk.typed, talk.room, talk.viewer
     head = app.hub.heads[ORG]
     # Another node's commit, of which nothing has arrived but that there is one.
     app.delivery.heard_note(Note(ORG, head + 1, head + 2, [(room, 1)], []))

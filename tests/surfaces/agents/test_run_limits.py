@@ -4,52 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
-from tests.postgres import Postgres
-from tests.surfaces.agents.conftest import Program, TwoPrograms
+from tests.surfaces.agents.conftest import MakeTwo, Program
 from tests.surfaces.agents.sessions import LONG, Chat
-from tests.surfaces.conftest import SHORT
 from tests.surfaces.people import House, problem
-from tests.valkey import Valkey
 
 
-async def test_runs_at_once_are_limited_over_all_nodes(
-    tmp_path: Path, postgres: Postgres, valkey_session: Valkey
-) -> None:
+async def test_runs_at_once_are_limited_over_all_nodes(make_two: MakeTwo) -> None:
     limits = {"runs_per_user": "3", "runs_per_org": "4", "rate_limit_enabled": "true"}
-    cluster = TwoPrograms(
-        tmp_path / "limited", postgres, valkey_session, **{**SHORT, **limits, "drain_seconds": "0"}
-    )
-    cluster.start()
-    try:
-        one, other = cluster.nodes
-        async with House(one) as here, House(other, here.org) as there:
-            nodes = [Chat(here), Chat(there)]
-            apis = [chat.rest("ann") for chat in nodes]
-            session = await nodes[0].session("ann", "forever", when_busy="parallel")
-            path = f"/sessions/{session}/messages"
-            runs = []
-            for number, api in enumerate((apis[0], apis[1], apis[1])):
-                answer = await api.post(path, {"content": str(number)})
-                runs += answer.json()["runs"]
-            for api in apis:
-                answer = await api.post(path, {"content": "one more"})
-                told = problem(answer, 429, "RATE_LIMIT", "Too many runs at once")
-                assert told["retry_after"] == 1000 and answer.headers["retry-after"] == "1"
-            assert len(await apis[0].messages(session)) == 6  # It was not sent either.
-            bobs = await nodes[1].session("bob", "forever", when_busy="parallel")
-            at = f"/sessions/{bobs}/messages"
-            assert (await nodes[0].rest("bob").post(at, {"content": "x"})).is_success
-            for chat in nodes:
-                refused = await chat.rest("bob").post(at, {"content": "y"})
-                problem(refused, 429, "RATE_LIMIT", "Too many runs at once")
-            stopped = await apis[1].post(f"/runs/{runs[0]}/stop")
-            assert stopped.json()["status"] == "cancelled"
-            assert (await apis[1].post(path, {"content": "now"})).status_code == 201
-            problem(await apis[0].post(path, {"content": "again"}), 429, "RATE_LIMIT")
-    finally:
-        cluster.stop()
+    nodes = await make_two(**limits, drain_seconds="0")
+    apis = [chat.rest("ann") for chat in nodes]
+    session = await nodes[0].session("ann", "forever", when_busy="parallel")
+    path = f"/sessions/{session}/messages"
+    runs = []
+    for number, api in enumerate((apis[0], apis[1], apis[1])):
+        answer = await api.post(path, {"content": str(number)})
+        runs += answer.json()["runs"]
+    for api in apis:
+        answer = await api.post(path, {"content": "one more"})
+        told = problem(answer, 429, "RATE_LIMIT", "Too many runs at once")
+        assert told["retry_after"] == 1000 and answer.headers["retry-after"] == "1"
+    assert len(await apis[0].messages(session)) == 6  # It was not sent either.
+    bobs = await nodes[1].session("bob", "forever", when_busy="parallel")
+    at = f"/sessions/{bobs}/messages"
+    assert (await nodes[0].rest("bob").post(at, {"content": "x"})).is_success
+    for chat in nodes:
+        refused = await chat.rest("bob").post(at, {"content": "y"})
+        problem(refused, 429, "RATE_LIMIT", "Too many runs at once")
+    stopped = await apis[1].post(f"/runs/{runs[0]}/stop")
+    assert stopped.json()["status"] == "cancelled"
+    assert (await apis[1].post(path, {"content": "now"})).status_code == 201
+    problem(await apis[0].post(path, {"content": "again"}), 429, "RATE_LIMIT")
 
 
 async def test_headers_tell_what_is_left_and_too_many_is_told(

@@ -5,16 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from websockets.exceptions import ConnectionClosed
 
-from tests.postgres import Postgres
-from tests.surfaces.agents.conftest import Program, TwoPrograms
+from tests.surfaces.agents.conftest import MakeTwo, Program
 from tests.surfaces.agents.sessions import LONG, Chat, answer_of
-from tests.surfaces.conftest import SHORT
 from tests.surfaces.people import House
-from tests.valkey import Valkey
 
 
 async def test_a_killed_node_leaves_what_was_checked(
@@ -86,74 +82,50 @@ async def test_a_stopped_server_keeps_all_that_was_said_and_begins_what_waits(
         assert [one["content"] for one in others] == ["0 1 ", "0 1 2 "]
 
 
-async def test_a_killed_node_among_two_is_noticed_by_the_other(
-    tmp_path: Path, postgres: Postgres, valkey_session: Valkey
-) -> None:
+async def test_a_killed_node_among_two_is_noticed_by_the_other(make_two: MakeTwo) -> None:
     """Whoever watches on the other node is told the end, and the next answer is that node's."""
-    cluster = TwoPrograms(tmp_path / "killed", postgres, valkey_session, **SHORT)
-    cluster.start()
-    try:
-        one, other = cluster.nodes
-        async with House(one) as here, House(other, here.org) as there:
-            chat, beside = Chat(here), Chat(there)
-            session = await chat.session("ann", "numbers")
-            viewer = await beside.join("ann", session)
-            asked = await chat.rest("ann").post(
-                f"/sessions/{session}/messages", {"content": "100000"}
-            )
-            (run,) = asked.json()["runs"]
-            text, begun = "", time.monotonic()
-            while len(text) < 5000:
-                chunk = await viewer.next("stream_chunk", patience=LONG)
-                assert chunk["offset"] == len(text)
-                text += chunk["content"]
-            one.kill()
-            lasted = time.monotonic() - begun
-            end = await viewer.next("stream_end", patience=2 * LONG, message_id=run)
-            assert end["status"] == "interrupted"
-            text += "".join(
-                frame["content"] for frame in viewer.waiting if frame["type"] == "stream_chunk"
-            )
-            kept = (await beside.rest("ann").messages(session))[-1]
-            assert "".join(f"{n} " for n in range(100_000)).startswith(kept["content"])
-            # Who watched has not seen more than is kept.
-            assert kept["content"] == text and end["length"] == len(text)
-            assert end["tokens_used"] > 500
-            assert end["latency_ms"] < 1_000 * (lasted + 1)
-            await viewer.send("message", content="3")
-            start = await viewer.next("stream_start", patience=LONG)
-            while start["message_id"] == run:
-                start = await viewer.next("stream_start", patience=LONG)
-            viewer.waiting.insert(0, start)
-            assert (await answer_of(viewer, start["message_id"]))[1] == "0 1 2 "
-    finally:
-        cluster.stop()
+    chat, beside = await make_two()
+    session = await chat.session("ann", "numbers")
+    viewer = await beside.join("ann", session)
+    asked = await chat.rest("ann").post(f"/sessions/{session}/messages", {"content": "100000"})
+    (run,) = asked.json()["runs"]
+    text, begun = "", time.monotonic()
+    while len(text) < 5000:
+        chunk = await viewer.next("stream_chunk", patience=LONG)
+        assert chunk["offset"] == len(text)
+        text += chunk["content"]
+    chat.house.server.kill()
+    lasted = time.monotonic() - begun
+    end = await viewer.next("stream_end", patience=2 * LONG, message_id=run)
+    assert end["status"] == "interrupted"
+    text += "".join(frame["content"] for frame in viewer.waiting if frame["type"] == "stream_chunk")
+    kept = (await beside.rest("ann").messages(session))[-1]
+    assert "".join(f"{n} " for n in range(100_000)).startswith(kept["content"])
+    # Who watched has not seen more than is kept.
+    assert kept["content"] == text and end["length"] == len(text)
+    assert end["tokens_used"] > 500
+    assert end["latency_ms"] < 1_000 * (lasted + 1)
+    await viewer.send("message", content="3")
+    start = await viewer.next("stream_start", patience=LONG)
+    while start["message_id"] == run:
+        start = await viewer.next("stream_start", patience=LONG)
+    viewer.waiting.insert(0, start)
+    assert (await answer_of(viewer, start["message_id"]))[1] == "0 1 2 "
 
 
-async def test_what_waits_is_begun_by_another_node(
-    tmp_path: Path, postgres: Postgres, valkey_session: Valkey
-) -> None:
-    cluster = TwoPrograms(
-        tmp_path / "stopped", postgres, valkey_session, **SHORT, drain_seconds="0.5"
-    )
-    cluster.start()
-    try:
-        one, other = cluster.nodes
-        async with House(one) as here, House(other, here.org) as there:
-            chat, beside = Chat(here), Chat(there)
-            session = await chat.session("ann", "numbers")
-            viewer = await beside.join("ann", session)
-            api = chat.rest("ann")
-            runs = []
-            for content in ("100000", "1000"):
-                path = f"/sessions/{session}/messages"
-                runs += (await api.post(path, {"content": content})).json()["runs"]
-            await viewer.next("stream_chunk", patience=LONG)
-            assert one.terminate() == 0
-            end = await viewer.next("stream_end", patience=LONG, message_id=runs[0])
-            assert end["status"] == "interrupted"
-            _, text, end = await answer_of(viewer, runs[1])
-            assert text == "".join(f"{number} " for number in range(1000))
-            assert end["status"] == "complete"
-    finally:
-        cluster.stop()
+async def test_what_waits_is_begun_by_another_node(make_two: MakeTwo) -> None:
+    chat, beside = await make_two(drain_seconds="0.5")
+    session = await chat.session("ann", "numbers")
+    viewer = await beside.join("ann", session)
+    api = chat.rest("ann")
+    runs = []
+    for content in ("100000", "1000"):
+        path = f"/sessions/{session}/messages"
+        runs += (await api.post(path, {"content": content})).json()["runs"]
+    await viewer.next("stream_chunk", patience=LONG)
+    assert chat.house.server.terminate() == 0
+    end = await viewer.next("stream_end", patience=LONG, message_id=runs[0])
+    assert end["status"] == "interrupted"
+    _, text, end = await answer_of(viewer, runs[1])
+    assert text == "".join(f"{number} " for number in range(1000))
+    assert end["status"] == "complete"
