@@ -4,7 +4,6 @@ memory, written with one statement a table and kind of change."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, func, select
 
