@@ -60,8 +60,12 @@ def both(first: Sequence[str], beside: Sequence[str]) -> int:
             with suppress(ProcessLookupError):
                 os.killpg(run.pid, signal.SIGKILL)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end)
+    # SIGINT also where it is ignored, as in the background of a script: what ignores it has
+    # children that do, and these are ended by it. SIGHUP not: nohup asks for that.
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, end)
     signal.signal(signal.SIGALRM, kill)
     with tempfile.TemporaryFile() as kept:
         for arguments, printed in ((beside, kept), (first, None)):
