@@ -309,7 +309,7 @@ def test_any_event_not_told_is_found() -> None:
 
 
 def test_a_long_history_takes_time_in_proportion() -> None:
-    """32 times the history takes some 50 times as long; held all against all, 1,024 times.
+    """32 times the history takes some 50 times as long; 1,024 times if all were held against all.
 
     The collector of rubbish, which goes through all there is, is kept out of it; what lies between
     leaves room for a noisy neighbour.
