@@ -22,7 +22,7 @@ from madang.services.runs import StartOutside
 from madang.services.sessions import CreateSession
 from madang.settings import Settings
 from madang.testing import JumpingClock
-from tests.agents.watching import ORG, Away, Typed, ask, session, stopped, turns, watch
+from tests.agents.watching import ORG, Away, Typed, ask, begun, session, stopped, turns, watch
 from tests.conftest import eventually
 from tests.delivery.conftest import PATIENCE
 
@@ -42,11 +42,8 @@ async def kept(app: Madang, run: str) -> Message:
 
 
 async def test_an_end_that_cannot_be_written_yet_is_not_changed_by_stopping(app: Madang) -> None:
-    typed, room = Typed(app), await session(app)
-    viewer = await watch(app, room)
-    run = await ask(app, room)
-    typed.type("all ")
-    await eventually(lambda: viewer.text == "all ", PATIENCE)
+    talk = await begun(app, "all ")
+    typed, run, viewer = talk.typed, talk.run, talk.viewer
     away = Away(app)
     away.is_so = True
     typed.type("of it", None)

@@ -14,7 +14,7 @@ from madang.compose import Madang
 from madang.ports.bus import Bus
 from madang.settings import Settings
 from madang.testing import JumpingClock
-from tests.agents.watching import ORG, Away, Typed, ask, rushed, session, watch
+from tests.agents.watching import ORG, Away, begun, rushed
 from tests.conftest import eventually
 from tests.delivery.conftest import PATIENCE
 
@@ -54,11 +54,7 @@ async def test_its_node_ends_it_with_all_it_has_said(
     nodes: tuple[Madang, Madang, Counting, JumpingClock],
 ) -> None:
     here, there, counting, _ = nodes
-    typed, room = Typed(here), await session(here)
-    viewer = await watch(there, room)
-    run = await ask(here, room)
-    typed.type("said ")
-    await eventually(lambda: viewer.text == "said ", PATIENCE)
+    run = (await begun(here, "said ", seen_from=there)).run
     counting.looks = 0
     async with asyncio.timeout(PATIENCE):
         await there.agents.runner.stop(ORG, run)
@@ -73,11 +69,8 @@ async def test_a_lease_that_has_run_out_is_no_end(
 ) -> None:
     """Its node heard that it is to stop, and cannot write its end."""
     here, there, counting, clock = nodes
-    typed, room = Typed(here), await session(here)
-    viewer = await watch(there, room)
-    run = await ask(here, room)
-    typed.type("said ")
-    await eventually(lambda: viewer.text == "said ", PATIENCE)
+    talk = await begun(here, "said ", seen_from=there)
+    run, viewer = talk.run, talk.viewer
     away = Away(here)
     away.is_so = True
     counting.looks = 0

@@ -25,13 +25,19 @@ from madang.settings import Settings
 from tests.conftest import eventually
 
 
-async def test_a_run_is_a_span_in_the_trace_of_its_session(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spans = InMemorySpanExporter()
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """The spans that have ended."""
+    found = InMemorySpanExporter()
     provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(spans))
+    provider.add_span_processor(SimpleSpanProcessor(found))
     monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    return found
+
+
+async def test_a_run_is_a_span_in_the_trace_of_its_session(
+    tmp_path: Path, spans: InMemorySpanExporter
+) -> None:
     app = Madang(Settings(dev=True, data_dir=tmp_path))
     seen: list[str] = []
     parents: list[str] = []
@@ -68,12 +74,8 @@ async def test_a_run_is_a_span_in_the_trace_of_its_session(
 
 @pytest.mark.parametrize("how", ["it ends", "it is stopped", "the node stops"])
 async def test_so_is_one_of_an_agent_outside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    tmp_path: Path, spans: InMemorySpanExporter, how: str
 ) -> None:
-    spans = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(spans))
-    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
     app = Madang(Settings(dev=True, data_dir=tmp_path))
     await app.start()
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as logs:
@@ -112,12 +114,8 @@ async def test_so_is_one_of_an_agent_outside(
 
 
 async def test_one_that_moves_has_a_span_on_each_of_its_nodes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, spans: InMemorySpanExporter
 ) -> None:
-    spans = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(spans))
-    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
     bus = MemoryBus(SystemClock())
     settings = Settings(dev=True, data_dir=tmp_path)
     here, there = Madang(settings, bus=bus.end()), Madang(settings, bus=bus.end())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import event
@@ -103,6 +104,26 @@ async def ask(app: Madang, room: str) -> str:
     done = await app.writer.write(SendMessage(ORG, room, "ann", "well?"))
     (run,) = done.runs
     return str(run)
+
+
+@dataclass
+class Begun:
+    """An answer of which a first word was said: who types it, where, and who watches."""
+
+    typed: Typed
+    room: str
+    run: str
+    viewer: Viewer
+
+
+async def begun(app: Madang, word: str, seen_from: Madang | None = None) -> Begun:
+    """Such an answer on this node, seen from there or from another one."""
+    typed, room = Typed(app), await session(app)
+    viewer = await watch(seen_from or app, room)
+    run = await ask(app, room)
+    typed.type(word)
+    await eventually(lambda: viewer.text == word, PATIENCE)
+    return Begun(typed, room, run, viewer)
 
 
 async def answered(app: Madang, room: str, question: str) -> Message:

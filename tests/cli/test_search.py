@@ -59,6 +59,26 @@ def test_without_a_database(tmp_path: Path) -> None:
         assert "No database yet" in shown.output
 
 
+def test_the_demos_where_only_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, demo = Path("madang-data"), Path("madang-data/demo")
+    demo.mkdir(parents=True)
+    told = "The database of the demo in madang-data/demo/.\n"
+    migrate.upgrade(f"sqlite:///{demo / 'madang.sqlite3'}")
+    for command in ("status", "rebuild"):
+        shown = run("search", command)
+        assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", told)
+    # Not where one was named, on the command line or in the environment.
+    missing = run("search", "status", "--data-dir", str(usual))
+    assert missing.exit_code == 2 and "No database yet" in missing.stderr
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{usual / 'other.sqlite3'}")
+    missing = run("search", "status")
+    assert missing.exit_code == 2 and "other.sqlite3" in missing.stderr
+    monkeypatch.delenv("DATABASE_URL")
+    # Nor where the usual one is there.
+    migrate.upgrade(f"sqlite:///{usual / 'madang.sqlite3'}")
+    assert run("search", "status").stderr == ""
+
+
 def test_an_empty_log_and_a_strange_address(tmp_path: Path) -> None:
     migrate.upgrade(f"sqlite:///{tmp_path / 'madang.sqlite3'}")
     assert run("search", "status", "--data-dir", str(tmp_path)).stdout == ""

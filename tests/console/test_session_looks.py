@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from playwright.async_api import expect
 
+from tests.accessibility import findings
 from tests.console.conftest import Console, OpenConsole
 from tests.console.talk import Talk
-from tests.console.test_looks import findings
 from tests.surfaces.test_search import found
 
 OpenTalk = Callable[..., Awaitable[Talk]]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import event
 
+from madang.bus.memory import MemoryBus, MemoryEnd
+from madang.clock import SystemClock
 from madang.compose import Madang, create_app
 from madang.delivery.catchup import CaughtUp
 from madang.model.identity import Identity
-from madang.ports.bus import Bus
+from madang.model.nouns import Batch, Event
+from madang.ports.bus import Bus, RunTold
 from madang.protocol.errors import MadangError
 from madang.services.conversations import CreateConversation
 from madang.settings import Settings
@@ -108,3 +111,47 @@ async def make_node(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
 async def node(make_node: Callable[..., Any]) -> Node:
     found: Node = await make_node()
     return found
+
+
+class Lossy:
+    """An end of a bus that loses what it tells of runs, as `loses` says."""
+
+    def __init__(self, end: MemoryEnd, loses: Callable[[RunTold], bool]) -> None:
+        self._end = end
+        self._loses = loses
+        self.lost = 0
+        self.dumb = False
+        """Whether it tells of no commit either."""
+
+    def tell_run(self, org_id: str, told: RunTold) -> None:
+        if self._loses(told):
+            self.lost += 1
+        else:
+            self._end.tell_run(org_id, told)
+
+    def tell_commit(self, batch: Batch, named: Sequence[tuple[str, Event]]) -> None:
+        if not self.dumb:
+            self._end.tell_commit(batch, named)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._end, name)
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Nodes on one database and one bus, of which the first loses what it is told to lose."""
+    bus = MemoryBus(SystemClock())
+    made: list[Madang] = []
+
+    async def make(loses: Callable[[RunTold], bool]) -> list[Madang]:
+        settings = Settings(dev=True, data_dir=tmp_path, stream_delay_ms=0)
+        ends: list[Any] = [Lossy(bus.end(), loses), bus.end()]
+        for end in ends:
+            node = Madang(settings, bus=cast(Bus, end))
+            made.append(node)
+            await node.start()
+        return made
+
+    yield make
+    for node in made:
+        await node.stop()

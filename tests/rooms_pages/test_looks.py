@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
+from tests.accessibility import findings
 from tests.conftest import Server
-from tests.console.test_looks import FAINT, NAMELESS, SAME_IDS
 from tests.rooms_pages.conftest import DESK, HALL, PHONE, OpenPhone, OpenRoom, Phone, Room
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 MOST_BYTES = 100_000
 """Of the join page and all that it loads, as they are without compression."""
-
-
-async def findings(page: Page) -> list[str]:
-    """What axe-core, and checks of our own, have against the page as it is now."""
-    results = await Axe().run(page)
-    found = [
-        f"{one['id']}: {node['html'][:200]}"
-        for one in results.response["violations"]
-        for node in one["nodes"]
-    ]
-    for check in (NAMELESS, SAME_IDS, FAINT):
-        found += await page.evaluate(check)
-    return found
 
 
 async def fill(phone: Phone, room: Room) -> None:

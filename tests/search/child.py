@@ -6,29 +6,19 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from typing import Any
 
 from madang.bus.memory import MemoryBus
 from madang.clock import SystemClock
-from madang.ports.search import Entry
 from madang.services.search.following import Follower
 from madang.store.opening import open_store
 from madang.store.search import SqlSearchIndex
 
 
 class Telling(SqlSearchIndex):
-    async def add(
-        self,
-        org_id: str,
-        generation: int,
-        after: int,
-        cursor: int,
-        entries: Sequence[Entry],
-        gone: Sequence[str],
-        erased: Sequence[str] = (),
-    ) -> bool:
+    async def add(self, *given: Any, **named: Any) -> bool:
         os.write(1, b".\n")
-        done = await super().add(org_id, generation, after, cursor, entries, gone, erased)
+        done = await super().add(*given, **named)
         os.write(1, b".\n")
         return done
 

@@ -124,3 +124,9 @@ def statements(engine: Engine) -> Iterator[list[str]]:
         yield seen
     finally:
         event.remove(engine, "before_cursor_execute", note)
+
+
+def on_disk(sqlite_url: str, text: bytes) -> bool:
+    """Whether it stands anywhere in the database's files: the file itself, the log beside it."""
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    return any(text in file.read_bytes() for file in path.parent.glob(f"{path.name}*"))

@@ -20,7 +20,7 @@ from madang.services.live.polls import OpenPoll, VotePoll
 from madang.services.live.questions import Ask, Vote
 from madang.services.live.rooms import EraseRoom
 from madang.services.live.seats import Rename, SeatOnline, TakeSeat
-from madang.store import live_rows, tables
+from madang.store import live_rows, question_rows, tables
 from madang.store.dialects import postgresql as dialect
 from madang.store.postgresql import PostgresStore
 from madang.store.queries import live
@@ -255,10 +255,10 @@ QUERIES: dict[str, Any] = {
     "polls": live._POLLS,
     "votes": live._VOTES,
     "runs": live_rows._RUNS,
-    "asked": live_rows._ASKED,
-    "tally": live_rows._TALLY,
+    "asked": question_rows._ASKED,
+    "tally": question_rows._TALLY,
     "addresses": live_rows._CROWDS["address"],
-    "questions": live_rows._QUESTIONS,
+    "questions": question_rows._QUESTIONS,
 }
 BULK = {
     "names": dialect._select(tables.seats, ("conversation_id", "skeleton", "number"), False),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 from sqlalchemy import Connection, text
 
@@ -13,7 +12,7 @@ from madang.store.opening import open_store
 from madang.store.scope import Scope
 from madang.store.writer import GroupWriter
 from tests.conftest import eventually
-from tests.store.conftest import AnyStore, SteppedClock
+from tests.store.conftest import AnyStore, SteppedClock, on_disk
 
 ORG = "default"
 PATIENCE = 20.0
@@ -86,20 +85,15 @@ async def test_it_is_in_no_row(store: AnyStore, writer: GroupWriter) -> None:
 
 
 async def test_it_leaves_the_disk_soon(sqlite_url: str, clock: SteppedClock) -> None:
-    path = Path(sqlite_url.removeprefix("sqlite:///"))
-
-    def on_disk(words: bytes) -> bool:
-        return any(words in file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
-
     store = open_store(sqlite_url, clock)
     writer = GroupWriter(store, clock, lambda batch: None)
     room = await opened(writer)
     first = await say(writer, room, "nobody may read this any more")
-    assert on_disk(b"nobody may read this")
+    assert on_disk(sqlite_url, b"nobody may read this")
     await writer.write(EditMessage(ORG, first, "ann", "nor this that came then"))
-    await eventually(lambda: not on_disk(b"nobody may read this"), PATIENCE)
-    assert on_disk(b"nor this that came")
+    await eventually(lambda: not on_disk(sqlite_url, b"nobody may read this"), PATIENCE)
+    assert on_disk(sqlite_url, b"nor this that came")
     await writer.write(DeleteMessage(ORG, first, "ann"))
-    await eventually(lambda: not on_disk(b"nor this that came"), PATIENCE)
+    await eventually(lambda: not on_disk(sqlite_url, b"nor this that came"), PATIENCE)
     await writer.close()
     await store.close()

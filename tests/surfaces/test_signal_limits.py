@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-from madang.compose import SIGNALS_PER_MESSAGE
+from madang.compose.limits import SIGNALS_PER_MESSAGE
 from tests.surfaces.events.conftest import Desk
 from tests.surfaces.people import House
 

@@ -15,6 +15,7 @@ from madang.cli.refusal import (
     settings_errors_as_sentences,
 )
 from madang.cli.serve import database_address
+from madang.cli.signing import DEMO_DIRECTORY
 from madang.settings import Settings, load
 
 db = typer.Typer(cls=Group, help="Look after the database: schema and epoch.", no_args_is_help=True)
@@ -92,11 +93,14 @@ def new_epoch(database: Database = None, data_dir: DataDir = None) -> None:
 
 def ready_settings(database: str | None, data_dir: Path | None) -> Settings:
     """The settings of a command that works on a database which is there, at this version's
-    schema; otherwise the command ends with a sentence."""
+    schema; otherwise the command ends with a sentence. The demo's, where none was named and only
+    that is there; says so on stderr."""
     from madang.store import migrate
 
     with database_errors_as_sentences():
         settings = _settings(database, data_dir)
+        if database is None and data_dir is None:
+            settings = _demo_where_only_that_is_there(settings)
         if (file := _missing_file(settings)) is not None:
             refuse(f"{_none_yet(file, settings)}: run `madang db upgrade`.")
         migrate.check(settings.database_url)
@@ -108,6 +112,19 @@ def _settings(database: str | None, data_dir: Path | None) -> Settings:
         settings = load(database_url=database_address(database), data_dir=data_dir)
     require_known_database(settings)
     return settings
+
+
+def _demo_where_only_that_is_there(settings: Settings) -> Settings:
+    demo = _settings(None, settings.data_dir / DEMO_DIRECTORY)
+    # Where DATABASE_URL names one, both have the same.
+    if (
+        demo.database_url == settings.database_url
+        or _missing_file(settings) is None
+        or _missing_file(demo) is not None
+    ):
+        return settings
+    typer.secho(f"The database of the demo in {demo.data_dir}/.", dim=True, err=True)
+    return demo
 
 
 def _missing_file(settings: Settings) -> Path | None:

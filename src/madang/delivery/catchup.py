@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar
+from typing import Literal, ParamSpec, Protocol, TypeVar
 
 import structlog
 
 from madang.clock import Clock
-from madang.delivery.overtaken import without_overtaken
+from madang.delivery.behind import Behind, Holding, Work, held_of, skip
 from madang.delivery.storm import Storm
 from madang.hub.connection import Connection
-from madang.hub.frame import Outgoing, reply_beside
+from madang.hub.frame import Outgoing
 from madang.hub.hub import CHANGES, Hub, Member
 from madang.metrics import Tally
 from madang.model.nouns import Event
@@ -70,7 +70,6 @@ class ToldLog(Protocol):
 
 
 Ended = Callable[[CaughtUp], None]
-Work = Callable[[], Coroutine[Any, Any, None]]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -108,19 +107,16 @@ class Catchup:
         self._clock = clock
         self._log = log
         # Half of what may be unsent: what is held comes on top of what was caught up.
-        self._held = limit // 2
+        self._holding = Holding(hub, limit // 2)
         self._piece = min(IN_ONE_WRITE, limit // 2)
         self._most = most
         self._reading = asyncio.Semaphore(readers)
         self._storm = Storm(hub, store)
         self._tasks = Tasks()
-        self._running: dict[Connection, asyncio.Task[None]] = {}
-        self._waiting: dict[Connection, deque[Work]] = {}
-        self._holding: set[Connection] = set()
-        self._expected: set[Connection] = set()
-        self._sending: dict[Connection, deque[Outgoing]] = {}
+        self._running = 0
+        # From where on each has had its conversations that were asked for one by one: as long as
+        # it lives, for what it resumes later must not tell them again.
         self._subscribed: dict[Connection, dict[str, int]] = {}
-        self._told: dict[Connection, dict[str, int]] = {}
         self.outcomes = Tally()
         """Catch-ups that ended: recovered, unavailable, or why not recovered."""
         self.sent = 0
@@ -129,57 +125,25 @@ class Catchup:
     def hold(self, connection: Connection) -> None:
         """Keep live events back until the connection resumes, or is released. What it subscribes
         to before that is sent, and goes live no sooner: older events may still be asked for."""
-        self._expected.add(connection)
-        self._hold(connection)
-
-    def _hold(self, connection: Connection) -> None:
-        connection.hold(self._held)
-        self._holding.add(connection)
+        self._holding.hold(connection).expected = True
 
     def release(self, connection: Connection) -> None:
         """It has nothing to catch up: go live, unless a catch-up is under way."""
-        self._expected.discard(connection)
-        self._release(connection)
+        self._expect_no_more(connection)
+        self._holding.release(connection)
 
-    def _release(self, connection: Connection) -> None:
-        if connection not in self._running and connection not in self._expected:
-            self._holding.discard(connection)
-            self._drop_ended(connection)
-            detour = connection.detour
-            if detour is not None and detour.held:
-                detour.held = list(without_overtaken(detour.held, connection))
-            self._hub.delivered += connection.release()
-            self._told.pop(connection, None)
-
-    def _drop_ended(self, connection: Connection) -> None:
-        """What was held of a conversation that its user has left since goes out no more where the
-        catch-up before it told nothing of it either; that they left does. Where it was told up to
-        what was held, that is told up to the leaving: nothing is missing in the middle."""
-        member = connection.member
-        if member is None or self._hub.members.get((member.org_id, member.user_id)) is not member:
-            return
-        told = dict(self._told.get(connection, {}))
-
-        def over(event: Event) -> bool:
-            if self._may_see(member, event):
-                return False
-            follows = told.get(event.conversation_id) == event.seq - 1
-            if follows:
-                told[event.conversation_id] = event.seq
-            return not follows
-
-        _skip(connection, over)
+    def _expect_no_more(self, connection: Connection) -> None:
+        behind = self._holding.get(connection)
+        if behind is not None:
+            behind.expected = False
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""
         self._subscribed.pop(connection, None)
-        self._told.pop(connection, None)
-        self._holding.discard(connection)
-        self._expected.discard(connection)
-        self._waiting.pop(connection, None)
-        task = self._running.pop(connection, None)
-        if task is not None:
-            task.cancel()
+        behind = self._holding.forget(connection)
+        if behind is not None and behind.task is not None:
+            self._running -= 1
+            behind.task.cancel()
 
     def changed(self, event: Event) -> None:
         """A message or a conversation was changed: what is still to be sent tells of it as it is
@@ -187,13 +151,7 @@ class Catchup:
         if event.type not in CHANGES and event.conversation is None:
             return
         self._storm.changed(event)
-        for sending in self._sending.values():
-            for outgoing in sending:
-                outgoing.bring_up(event)
-        for connection in self._holding:
-            detour = connection.detour
-            for outgoing in (detour.held or ()) if detour is not None else ():
-                outgoing.bring_up(event)
+        self._holding.changed(event)
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -208,13 +166,15 @@ class Catchup:
 
         `ended` is called after the missed events and before live ones.
         """
-        self._expected.discard(connection)
+        self._expect_no_more(connection)
         # With other nodes it is first asked how far they are: what was deleted on one of them is
         # told by none.
-        if self._log.alone and not whole_org and connection not in self._running:
+        behind = self._holding.get(connection)
+        busy = behind is not None and behind.task is not None
+        if self._log.alone and not whole_org and not busy:
             self._hub.flush()
             if self._recall(connection, cursor, ended):
-                self._release(connection)
+                self._holding.release(connection)
                 return
         self._run(connection, lambda: self._resume(connection, cursor, ended, whole_org))
 
@@ -223,8 +183,7 @@ class Catchup:
         found = self._remembered(connection, cursor)
         if found is None:
             return False
-        self._hold(connection)
-        sent = self._tell(connection, found)
+        sent = self._tell(connection, self._holding.hold(connection), found)
         self._resumed(connection, cursor, sent, ended)
         return True
 
@@ -254,7 +213,7 @@ class Catchup:
 
     def _resumed(self, connection: Connection, cursor: int, sent: int, ended: Ended) -> None:
         connection.floor = min(connection.floor, cursor)
-        self._drop_ended(connection)
+        self._holding.drop_ended(connection)
         self.outcomes.add("recovered")
         ended(CaughtUp(max(self.reached(connection), cursor), sent))
 
@@ -277,7 +236,7 @@ class Catchup:
         self._hub.flush()
         if not whole_org and self._recall(connection, cursor, ended):
             return
-        if not whole_org and len(self._running) > MANY and cursor <= floor:
+        if not whole_org and self._running > MANY and cursor <= floor:
             # What they have missed is read for all of them.
             reason: Reason | None = await self._storm.fill(member, cursor)
             if reason is None and self._recall(connection, cursor, ended):
@@ -286,7 +245,7 @@ class Catchup:
             reason = await self._read(self._store.why_lost, org_id, cursor)
         if reason is None and cursor > floor:
             await self._log.reach(org_id, cursor)
-            _skip(connection, lambda event: event.cursor <= cursor)
+            skip(connection, lambda event: event.cursor <= cursor)
             floor = connection.floor = cursor
         found = [] if reason is not None else await self._read(page, cursor)
         count = len(found)
@@ -314,7 +273,7 @@ class Catchup:
     def reached(self, connection: Connection) -> int:
         """Up to where the connection has had everything: the head, or what is still held back for
         it. A client may keep this cursor and drop before the held events reach it."""
-        for outgoing in _held(connection):
+        for outgoing in held_of(connection):
             return _cursor(outgoing) - 1
         return self._hub.heads.get(_member(connection).org_id, 0)
 
@@ -367,7 +326,7 @@ class Catchup:
             last = heads.get(conversation_id, 0)
             if live_from < at <= last:
                 await self._log.reach(org_id, None)
-                _skip(connection, lambda e: e.conversation_id == conversation_id and e.seq <= at)
+                skip(connection, lambda e: e.conversation_id == conversation_id and e.seq <= at)
             until = min(live_from, lowest.get(conversation_id, live_from))
             if reason is None and (at > last or until - at > self._most):
                 reason = "unknown_cursor" if at > last else "too_many"
@@ -396,7 +355,7 @@ class Catchup:
 
     def _reached_seq(self, connection: Connection, conversation_id: str, live_from: int) -> int:
         """As `reached`, of one conversation."""
-        for outgoing in _held(connection):
+        for outgoing in held_of(connection):
             if outgoing.conversation_id == conversation_id and outgoing.event is not None:
                 return outgoing.event.seq - 1
         channel = self._hub.channels.get(conversation_id)
@@ -415,7 +374,8 @@ class Catchup:
         """Send events piece by piece, as fast as the connection takes them."""
         member = _member(connection)
         left = deque(map(self._hub.outgoing, events))
-        self._sending[connection] = left
+        behind = self._holding.hold(connection)
+        behind.sending = left
         sent = 0
         patience = PATIENCE_SECONDS
         try:
@@ -425,51 +385,44 @@ class Catchup:
                 while left and size < self._piece:
                     outgoing = left.popleft()
                     event = outgoing.event
-                    if whole_org or (event is not None and self._may_see(member, event)):
+                    if whole_org or (event is not None and self._holding.may_see(member, event)):
                         frame = outgoing.frame_for(connection)
                         size += 0 if frame is None else len(frame.text)
                         piece.append(outgoing)
-                sent += self._tell(connection, piece)
+                sent += self._tell(connection, behind, piece)
                 while left and connection.open and connection.unsent > self._piece // 2:
                     await self._clock.sleep(DRAIN_POLL_SECONDS)
                     patience -= DRAIN_POLL_SECONDS
                     if patience < 0:
                         connection.close(CloseCode.TOO_SLOW, "Too slow: reconnect and resume")
         finally:
-            del self._sending[connection]
+            behind.sending = ()
         return sent
 
-    def _tell(self, connection: Connection, outgoing: Sequence[Outgoing]) -> int:
+    def _tell(self, connection: Connection, behind: Behind, outgoing: Sequence[Outgoing]) -> int:
         """Send these, and remember of each conversation how far it is told."""
-        told = self._told.setdefault(connection, {})
         for item in outgoing:
             if item.event is not None:
-                told[item.event.conversation_id] = item.event.seq
+                behind.told[item.event.conversation_id] = item.event.seq
         sent = _send(connection, outgoing)
         self.sent += sent
         return sent
 
-    def _may_see(self, member: Member, event: Event) -> bool:
-        """Access may have ended since the page was read."""
-        if self._hub.is_in(member, event.conversation_id):
-            return True
-        return event.type == "participant.left" and event.user_id == member.user_id
-
     def _run(self, connection: Connection, work: Work) -> None:
         """Do it after the connection's other catch-ups."""
-        self._hold(connection)
-        waiting = self._waiting.setdefault(connection, deque())
-        if len(waiting) >= MOST_WAITING:
+        behind = self._holding.hold(connection)
+        if len(behind.waiting) >= MOST_WAITING:
             connection.close(CloseCode.TRY_LATER, "Too many catch-ups at once")
             return
-        waiting.append(work)
-        if connection not in self._running:
-            self._running[connection] = self._tasks.start(self._work(connection, waiting))
+        behind.waiting.append(work)
+        if behind.task is None:
+            self._running += 1
+            behind.task = self._tasks.start(self._work(connection, behind))
 
-    async def _work(self, connection: Connection, waiting: deque[Work]) -> None:
+    async def _work(self, connection: Connection, behind: Behind) -> None:
         try:
-            while waiting and connection.open:
-                await waiting.popleft()()
+            while behind.waiting and connection.open:
+                await behind.waiting.popleft()()
         except Unavailable:
             self.outcomes.add("unavailable")
             connection.close(CloseCode.TRY_LATER, "Temporarily unavailable")
@@ -477,37 +430,16 @@ class Catchup:
             log.exception("catch-up failed")
             connection.close(CloseCode.INTERNAL, "Internal error")
         finally:
-            if self._running.get(connection) is asyncio.current_task():
-                del self._running[connection]
-                self._waiting.pop(connection, None)
-                self._release(connection)
+            if self._holding.get(connection) is behind:
+                self._running -= 1
+                behind.task = None
+                behind.waiting.clear()
+                self._holding.release(connection)
 
 
 def _member(connection: Connection) -> Member:
     assert connection.member is not None, "a connection catches up only after it was attached"
     return connection.member
-
-
-def _held(connection: Connection) -> Sequence[Outgoing]:
-    detour = connection.detour
-    return () if detour is None or detour.held is None else detour.held
-
-
-def _skip(connection: Connection, had: Callable[[Event], bool]) -> None:
-    """Drop held events that the client has had from elsewhere, or may not have any more. Where one
-    is the answer to a request of its own, the request is answered, at no place in the log."""
-    detour = connection.detour
-    if detour is None or detour.held is None:
-        return
-    kept: list[Outgoing] = []
-    for outgoing in detour.held:
-        if outgoing.event is None or not had(outgoing.event):
-            kept.append(outgoing)
-            continue
-        encode = None if outgoing.instead is None else outgoing.instead.get(connection)
-        if encode is not None:
-            connection.write(reply_beside(encode, outgoing.event))
-    detour.held = kept
 
 
 def _cursor(outgoing: Outgoing) -> int:

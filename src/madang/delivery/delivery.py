@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from madang.clock import Clock, Timer
+from madang.delivery.entering import Unnamed, concerned, entering
 from madang.delivery.heads import Heads
 from madang.delivery.members import Members
 from madang.delivery.orglog import OrgLog
@@ -77,8 +78,7 @@ class Delivery:
         self._late: dict[str, Timer] = {}
         self._healing: dict[str, asyncio.Task[None]] = {}
         self._signals: dict[str, list[SignalTold]] = {}
-        # Whom a late `conversation.created` does not name, by org and cursor.
-        self._also_entering: dict[tuple[str, int], list[str]] = {}
+        self._unnamed = Unnamed(hub, store)
         self.replies = Replies()
         self._turns = LastTurns(clock)
         self._tasks = Tasks()
@@ -196,7 +196,7 @@ class Delivery:
             orglog.put(batch)
             self._go_on(orglog)
         if self._bus.shared:
-            named = [(user, event) for event in batch.events for user in _concerned(event)]
+            named = [(user, event) for event in batch.events for user in concerned(event)]
             self._bus.tell_commit(batch, named)
 
     def heard_events(self, org_id: str, events: Sequence[Event]) -> None:
@@ -289,8 +289,8 @@ class Delivery:
         for watcher in self._watchers:
             watcher(event)
         for user_id in (
-            *_entering(event),
-            *self._also_entering.pop((event.org_id, event.cursor), ()),
+            *entering(event),
+            *self._unnamed.entering.pop((event.org_id, event.cursor), ()),
         ):
             self._members.entered(event, user_id)
         outgoing = self._hub.tell(event, self.replies.take(event))
@@ -398,7 +398,7 @@ class Delivery:
                 until = orglog.seen if self._reads_on(org_id) else orglog.until
                 try:
                     page = await self._store.events_of_org(org_id, orglog.head, until, HEAL_PAGE)
-                    await self._find_others(org_id, page)
+                    await self._unnamed.find(org_id, page)
                 except Exception as failure:
                     if not isinstance(failure, Unavailable):
                         log.exception("a gap could not be read", org=org_id)
@@ -419,24 +419,6 @@ class Delivery:
         current = self._logs.get(org_id)
         if current is not None:
             self._go_on(current)
-
-    async def _find_others(self, org_id: str, page: Sequence[Event]) -> None:
-        """Of a large group a late `conversation.created` tells some participants only: who of the
-        others is here is asked."""
-        large = {
-            event.conversation_id: event
-            for event in page
-            if event.type == "conversation.created"
-            and event.conversation is not None
-            and event.conversation.participant_count > len(event.conversation.participants)
-        }
-        if not large:
-            return
-        here = [user_id for org, user_id in self._hub.members if org == org_id]
-        for user_id, conversations in (await self._store.memberships(org_id, here)).items():
-            for conversation_id in large.keys() & set(conversations):
-                key = (org_id, large[conversation_id].cursor)
-                self._also_entering.setdefault(key, []).append(user_id)
 
     async def check_heads(self) -> None:
         """Find what the bus lost last: one query for all orgs. What is only on its way has
@@ -482,28 +464,3 @@ def _known(channel: Channel, event: Event) -> bool:
     if channel.last_seq:
         return event.seq <= channel.last_seq
     return event.cursor <= channel.since
-
-
-def _entering(event: Event) -> Sequence[str]:
-    """Whom an event makes hear its conversation from here on."""
-    if event.type == "participant.joined":
-        return () if event.user_id is None else (event.user_id,)
-    if event.type == "conversation.created" and event.conversation is not None:
-        # Read late, it tells of those who came since, too; their own events bring them in.
-        return [
-            person.user_id
-            for person in event.conversation.participants
-            if person.joined_at <= event.created_at
-        ]
-    if event.user_id is not None and "payload" in event.data:
-        return (event.user_id,)
-    return ()
-
-
-def _concerned(event: Event) -> Sequence[str]:
-    """Who is told of an event by name, on a node that may not follow its conversation: whom it
-    brings in, and whom it sends out. The latter's memberships may just be being read there, and
-    were read too early."""
-    if event.type == "participant.left":
-        return () if event.user_id is None else (event.user_id,)
-    return _entering(event)

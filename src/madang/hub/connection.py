@@ -11,7 +11,7 @@ from madang.hub.frame import Batch, Frame, Outgoing, dialect_of
 from madang.protocol.codes import CloseCode
 
 if TYPE_CHECKING:
-    from madang.hub.hub import Member
+    from madang.hub.channel import Member
     from madang.model.identity import Identity
     from madang.model.presence import Status
 

@@ -17,8 +17,8 @@ from madang.model.nouns import ConversationView, Event, Message
 from madang.protocol.websocket import deflated_text_frame, text_frame
 
 if TYPE_CHECKING:
+    from madang.hub.channel import Member
     from madang.hub.connection import Connection
-    from madang.hub.hub import Member
 
 
 class Dialect(IntEnum):

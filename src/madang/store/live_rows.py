@@ -3,37 +3,26 @@ memory, written with one statement a table and kind of change."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import Connection
 
 from madang.model.live import Room, Seat, voter_of
 from madang.model.nouns import Message
 from madang.ports.room_rows import Crowd, LiveNeeds
-from madang.store import bulk, rows
+from madang.store import bulk
 from madang.store import room_forms as forms
 from madang.store.erasing import erase
-from madang.store.queries.reading import MESSAGE, fetch, rows_query
-from madang.store.tables import questions, room_codes, rooms, seats, votes
+from madang.store.queries.reading import fetch, rows_query
+from madang.store.question_rows import ID_LENGTH, WANTED, Place, QuestionRows
+from madang.store.tables import room_codes, rooms, seats
 
-Place = tuple[str, str]
-"""(conversation_id, and of it a participant_id, key, skeleton, address or device); or (message_id,
-participant_id or voter)."""
-
-_ID_LENGTH = 36
-# Conditions are on columns of their own and not on parts of a text: see decision 003.
-_WANTED = (
-    "WITH wanted (conversation_id, value) AS MATERIALIZED ("
-    f"SELECT substr(i.value, 1, {_ID_LENGTH}), substr(i.value, {_ID_LENGTH + 1}) "
-    "FROM EACH(:places) AS i) "
-)
 _NUMBER_LENGTH = 6
 _WANTED_NAMES = (
     "WITH wanted (conversation_id, number, skeleton) AS MATERIALIZED ("
-    f"SELECT substr(i.value, 1, {_ID_LENGTH}), "
-    f"CAST(substr(i.value, {_ID_LENGTH + 1}, {_NUMBER_LENGTH}) AS INTEGER), "
-    f"substr(i.value, {_ID_LENGTH + _NUMBER_LENGTH + 1}) FROM EACH(:places) AS i) "
+    f"SELECT substr(i.value, 1, {ID_LENGTH}), "
+    f"CAST(substr(i.value, {ID_LENGTH + 1}, {_NUMBER_LENGTH}) AS INTEGER), "
+    f"substr(i.value, {ID_LENGTH + _NUMBER_LENGTH + 1}) FROM EACH(:places) AS i) "
 )
 _OF_NAME = "FROM seats AS s WHERE s.conversation_id = w.conversation_id AND s.skeleton = w.skeleton"
 _OF_ROOM = "FROM seats AS s WHERE s.conversation_id = w.conversation_id"
@@ -58,47 +47,23 @@ _CROWDS = {
         f"(SELECT count(*) {_OF_ROOM} AND s.{column} = w.value AND s.gone = 'banned'), "
         f"(SELECT count(*) {_OF_ROOM} AND s.{column} = w.value AND s.gone IS NULL AND s.muted = 1)",
         "FROM wanted AS w LIMIT -1",
-        before=_WANTED,
+        before=WANTED,
         lists=["places"],
     )
     for column in ("address", "device")
 }
-_QUESTIONS = rows_query(
-    MESSAGE,
-    "FROM questions AS q THEN JOIN messages AS m ON m.id = q.message_id "
-    "WHERE q.conversation_id = :conversation AND q.org_id = :org ORDER BY q.seq LIMIT -1",
-)
-
-_ASKED = rows_query(
-    "w.conversation_id, w.value, "
-    "(SELECT count(*) FROM questions AS q WHERE q.conversation_id = w.conversation_id "
-    "AND q.asked_by = w.value AND q.kind = 'question' "
-    "AND q.state IN ('open', 'approved', 'live'))",
-    "FROM wanted AS w LIMIT -1",
-    before=_WANTED,
-    lists=["places"],
-)
-_TALLY = rows_query(
-    "c.choice, c.given",
-    "FROM (SELECT v.choice, count(*) AS given FROM votes AS v "
-    "WHERE v.message_id = :message AND v.org_id = :org GROUP BY v.choice) AS c LIMIT -1",
-)
-
 _ROOM = tuple(column.name for column in rooms.columns)[3:]
 _SEAT = tuple(column.name for column in seats.columns)[3:]
-_STATE = ("state", "votes", "visible")
 
 
-class LiveRows:
+class LiveRows(QuestionRows):
     """Maps of what was read, None where nothing was found; changes go into the same maps."""
 
     def __init__(
         self, connection: Connection, org_id: str, current: Callable[[Message], Message]
     ) -> None:
         """`current` gives a message that was read as it is in this commit."""
-        self._connection = connection
-        self._org_id = org_id
-        self._current = current
+        super().__init__(connection, org_id, current)
         self._rooms: dict[str, Room | None] = {}
         self._read_rooms: dict[str, Room] = {}
         self._new_rooms: dict[str, None] = {}
@@ -115,14 +80,6 @@ class LiveRows:
         one."""
         self._crowds: dict[str, dict[Place, list[int]]] = {"address": {}, "device": {}}
         """[seats, banned ones, muted ones]"""
-        self._asked: dict[Place, int] = {}
-        self._votes: dict[Place, dict[str, str | None]] = {}
-        """Choices, and as whom each was voted."""
-        self._read_votes: dict[Place, dict[str, str | None]] = {}
-        self._voters: dict[Place, str | None] = {}
-        self._new_questions: dict[str, Message] = {}
-        self._saved_questions: dict[str, Message] = {}
-        self._removed_questions: dict[str, Message] = {}
 
     # Reading.
 
@@ -141,8 +98,8 @@ class LiveRows:
         self._load_runs(needs.names)
         self._load_crowds("address", needs.addresses)
         self._load_crowds("device", needs.devices)
-        self._load_asked(needs.askers)
-        self._load_votes({(message, person) for _, message, person in needs.votes})
+        self.load_asked(needs.askers)
+        self.load_votes({(message, person) for _, message, person in needs.votes})
         voting: set[Place] = set()
         for conversation_id, message_id, participant_id in needs.votes:
             room = self._rooms.get(conversation_id)
@@ -151,7 +108,7 @@ class LiveRows:
                 voter = voter_of(room, seat)
                 if voter is not None:
                     voting.add((message_id, voter))
-        self._load_voters(voting)
+        self.load_voters(voting)
 
     def _load_rooms(self, ids: Iterable[str]) -> None:
         wanted = [(i,) for i in ids if i not in self._rooms]
@@ -217,28 +174,6 @@ class LiveRows:
                 if seat is not None and where is not None and (place[0], where) in wanted:
                     _count(known[place[0], where], seat, sign)
 
-    def _load_asked(self, places: Iterable[Place]) -> None:
-        wanted = [place for place in places if place not in self._asked]
-        if wanted:
-            found = fetch(self._connection, _ASKED, places=list(map("".join, wanted)))
-            self._asked.update(((row[0], row[1]), row[2]) for row in found)
-
-    def _load_votes(self, places: Iterable[Place]) -> None:
-        wanted = [place for place in places if place not in self._votes]
-        self._votes.update((place, {}) for place in wanted)
-        keys = ("message_id", "participant_id")
-        for row in bulk.select(self._connection, votes, keys, wanted):
-            if row[3] == self._org_id:
-                self._votes[row[0], row[1]][row[2]] = row[4]
-
-    def _load_voters(self, places: Iterable[Place]) -> None:
-        wanted = [place for place in places if place not in self._voters]
-        self._voters.update((place, None) for place in wanted)
-        for row in bulk.select(self._connection, votes, ("message_id", "voter"), wanted):
-            # Whoever took it back in this commit does not count.
-            if row[3] == self._org_id and self._votes.get((row[0], row[1])) != {}:
-                self._voters[row[0], row[4]] = row[1]
-
     def room(self, conversation_id: str) -> Room | None:
         if conversation_id not in self._rooms:
             self._load_rooms([conversation_id])
@@ -300,52 +235,6 @@ class LiveRows:
         ]
         return sorted(found, key=lambda seat: (seat.joined_at, seat.participant_id))
 
-    def asked(self, conversation_id: str, participant_id: str) -> int:
-        place = (conversation_id, participant_id)
-        self._load_asked([place])
-        new = sum(
-            (message.conversation_id, message.sender_id) == place
-            for message in self._new_questions.values()
-        )
-        return self._asked[place] + new
-
-    def votes(self, message_id: str, participant_id: str) -> frozenset[str]:
-        return frozenset(self._choices((message_id, participant_id)))
-
-    def _choices(self, place: Place) -> dict[str, str | None]:
-        if place not in self._votes:
-            self._load_votes([place])
-        return self._votes[place]
-
-    def tally(self, message_id: str) -> Mapping[str, int]:
-        found = fetch(self._connection, _TALLY, message=message_id, org=self._org_id)
-        given = Counter({row[0]: row[1] for row in found})
-        for place, before in self._read_votes.items():
-            if place[0] == message_id:
-                given.subtract(before.keys())
-                given.update(self._votes[place].keys())
-        return {choice: times for choice, times in given.items() if times > 0}
-
-    def voter(self, message_id: str, voter: str) -> str | None:
-        place = (message_id, voter)
-        if place not in self._voters:
-            self._load_voters([place])
-        return self._voters[place]
-
-    def questions(self, conversation_id: str) -> Sequence[Message]:
-        found: dict[str, Message] = {}
-        for row in fetch(
-            self._connection, _QUESTIONS, conversation=conversation_id, org=self._org_id
-        ):
-            message = self._current(rows.message_of(row, row[rows.MESSAGE_WIDTH]))
-            found[message.id] = message
-        for message in (*self._new_questions.values(), *self._saved_questions.values()):
-            if message.conversation_id == conversation_id:
-                found[message.id] = message
-        for message_id in self._removed_questions:
-            found.pop(message_id, None)
-        return sorted(found.values(), key=lambda message: message.seq)
-
     # Changing.
 
     def add_room(self, room: Room) -> None:
@@ -376,32 +265,6 @@ class LiveRows:
                 if other is not None and crowd is not None:
                     _count(crowd, other, sign)
 
-    def set_votes(
-        self, message: Message, participant_id: str, voter: str | None, choices: frozenset[str]
-    ) -> None:
-        place = (message.id, participant_id)
-        before = self._choices(place)
-        self._read_votes.setdefault(place, before)
-        for other in set(before.values()) - {None}:
-            if other is not None and self._voters.get((message.id, other)) == participant_id:
-                self._voters[message.id, other] = None
-        self._votes[place] = dict.fromkeys(choices, voter)
-        if voter is not None and choices:
-            self._voters[message.id, voter] = participant_id
-
-    def add_question(self, message: Message) -> None:
-        self._new_questions[message.id] = message
-
-    def save_question(self, message: Message) -> None:
-        if message.deleted_at is not None:
-            self._removed_questions[message.id] = message
-            self._new_questions.pop(message.id, None)
-            self._saved_questions.pop(message.id, None)
-        elif message.id in self._new_questions:
-            self._new_questions[message.id] = message
-        else:
-            self._saved_questions[message.id] = message
-
     def erase(self, conversation_id: str) -> None:
         room = self.room(conversation_id)
         if room is not None:
@@ -414,8 +277,7 @@ class LiveRows:
         """Write everything; after the conversations, messages and events of the commit."""
         self._flush_rooms()
         self._flush_seats()
-        self._flush_questions()
-        self._flush_votes()
+        self.flush_questions()
         for room in self._erased.values():
             erase(self._connection, room)
 
@@ -453,34 +315,6 @@ class LiveRows:
         keys = ("conversation_id", "participant_id")
         bulk.update(self._connection, seats, keys, _SEAT, saved)
         bulk.insert(self._connection, seats, new)
-
-    def _flush_questions(self) -> None:
-        new = [forms.question_row(message) for message in self._new_questions.values()]
-        saved = []
-        for message in self._saved_questions.values():
-            row = forms.question_row(message)
-            saved.append((row[0], *row[6:]))
-        removed = [(message_id,) for message_id in self._removed_questions]
-        bulk.insert(self._connection, questions, new)
-        bulk.update(self._connection, questions, ("message_id",), _STATE, saved)
-        bulk.delete(self._connection, questions, ("message_id",), removed)
-        bulk.delete(self._connection, votes, ("message_id",), removed)
-
-    def _flush_votes(self) -> None:
-        old, new = [], []
-        for place, before in self._read_votes.items():
-            if place[0] in self._removed_questions:
-                continue
-            after = self._votes[place]
-            old += [(*place, choice) for choice in before if choice not in after]
-            new += [
-                (*place, choice, self._org_id, voter)
-                for choice, voter in after.items()
-                if choice not in before
-            ]
-        key = ("message_id", "participant_id", "choice")
-        bulk.delete(self._connection, votes, key, old)
-        bulk.insert(self._connection, votes, new)
 
 
 def _count(crowd: list[int], seat: Seat, sign: int) -> None:

@@ -4,9 +4,8 @@ memory, written with one statement a table and kind of change."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, Table, bindparam, func, select
 
 from madang.model.runs import Run, Session
 from madang.store import bulk, run_rows
@@ -152,38 +151,20 @@ class RunChanges:
 
     def flush_runs(self) -> None:
         """Write everything."""
-        connection = self._on
-        bulk.insert(
-            connection,
+        session_row, run_row = run_rows.session_row, run_rows.run_row
+        _write(
+            self._on,
             sessions,
-            [run_rows.session_row(s) for i in self._new_sessions if (s := self._sessions[i])],
-        )
-        bulk.update(
-            connection,
-            sessions,
-            ("conversation_id",),
             _SESSION,
-            [
-                _chosen(sessions, run_rows.session_row(s), _SESSION, 1)
-                for i in self._saved_sessions
-                if (s := self._sessions[i])
-            ],
+            new=[session_row(s) for i in self._new_sessions if (s := self._sessions[i])],
+            saved=[session_row(s) for i in self._saved_sessions if (s := self._sessions[i])],
         )
-        bulk.insert(
-            connection,
+        _write(
+            self._on,
             runs,
-            [run_rows.run_row(r) for i in self._new_runs if (r := self._runs[i])],
-        )
-        bulk.update(
-            connection,
-            runs,
-            ("message_id",),
             _RUN,
-            [
-                _chosen(runs, run_rows.run_row(r), _RUN, 1)
-                for i in self._saved_runs
-                if (r := self._runs[i])
-            ],
+            new=[run_row(r) for i in self._new_runs if (r := self._runs[i])],
+            saved=[run_row(r) for i in self._saved_runs if (r := self._runs[i])],
         )
         self._flush_leases()
 
@@ -206,7 +187,18 @@ class RunChanges:
         bulk.delete(self._on, run_leases, key, ended)
 
 
-def _chosen(table: Any, row: Sequence[Any], names: Sequence[str], keys: int) -> tuple[Any, ...]:
-    """A row's keys, then its values of these columns."""
-    values = dict(zip((column.name for column in table.columns), row, strict=True))
-    return (*row[:keys], *(values[name] for name in names))
+def _write(
+    connection: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    *,
+    new: Sequence[bulk.Row],
+    saved: Sequence[bulk.Row],
+) -> None:
+    """Add the new rows; of those saved again only these columns change. Rows are whole, and found
+    by their first column."""
+    names = [column.name for column in table.columns]
+    places = [0, *map(names.index, columns)]
+    bulk.insert(connection, table, new)
+    rows = [tuple(row[place] for place in places) for row in saved]
+    bulk.update(connection, table, (names[0],), columns, rows)

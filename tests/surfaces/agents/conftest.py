@@ -6,18 +6,22 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.cluster import TwoNodes
 from tests.conftest import Server
+from tests.postgres import Postgres
 from tests.surfaces.agents.sessions import Chat
 from tests.surfaces.conftest import SHORT
 from tests.surfaces.people import House, unharmed
+from tests.valkey import Valkey
 
 HERE = Path(__file__).parent
+MakeTwo = Callable[..., Awaitable[tuple[Chat, Chat]]]
 
 
 @pytest.fixture
@@ -109,6 +113,25 @@ def make_program(tmp_path: Path) -> Iterable[Callable[..., Program]]:
     for running in made:
         running.stop()
         unharmed(running)
+
+
+@pytest.fixture
+async def make_two(
+    tmp_path: Path, postgres: Postgres, valkey_session: Valkey
+) -> AsyncIterator[MakeTwo]:
+    """One org on two nodes, with settings of the test's own: as each of them sees it."""
+    async with AsyncExitStack() as stack:
+
+        async def make(**settings: str) -> tuple[Chat, Chat]:
+            cluster = TwoPrograms(tmp_path / "two", postgres, valkey_session, **SHORT | settings)
+            cluster.start()
+            stack.callback(cluster.stop)
+            one, other = cluster.nodes
+            here = await stack.enter_async_context(House(one))
+            there = await stack.enter_async_context(House(other, here.org))
+            return Chat(here), Chat(there)
+
+        yield make
 
 
 @pytest.fixture

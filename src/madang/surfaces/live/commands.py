@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from madang.surfaces.fields import ClientId, Strict, Text, Uuid
 
@@ -80,3 +81,8 @@ class Resume(Command):
 
 class Ping(Command):
     timestamp: Any = None
+
+
+def reader(command: type[Command]) -> Callable[[Any], Any]:
+    """What makes a command of a frame's content; raises `ValidationError`."""
+    return TypeAdapter(command).validator.validate_python

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from madang.clock import Clock
 from madang.delivery.delivery import Delivery
@@ -17,21 +17,15 @@ from madang.hub.connection import Connection
 from madang.hub.frame import Dialect, Frame, form_of
 from madang.hub.hub import Hub, Member
 from madang.model.identity import Identity
-from madang.model.live import Asked, Room, Seat, Seated, poll_of, question_of
-from madang.model.nouns import Event, Message
+from madang.model.nouns import Event
 from madang.model.times import cursor_of, iso
 from madang.ports.bus import SignalTold
-from madang.ports.store import Write, Writer
+from madang.ports.store import Writer
 from madang.protocol.codes import CloseCode
 from madang.protocol.errors import Conflict, Forbidden, Invalid, InvalidJson, MadangError
 from madang.services.limits import RateLimit
 from madang.services.live.access import ENDED
-from madang.services.live.chat import SendChat
 from madang.services.live.counts import CountTeller
-from madang.services.live.moderation import Ban, Kick, Mute, RemoveMessage, Unmute
-from madang.services.live.polls import ClosePoll, OpenPoll, VotePoll
-from madang.services.live.questions import Ask, SetState, Vote
-from madang.services.live.seats import Rename
 from madang.services.typing import Typing
 from madang.surfaces import objects
 from madang.surfaces.admission import FOREVER, Admission, failed
@@ -41,6 +35,8 @@ from madang.surfaces.live.attendance import Attendance
 from madang.surfaces.live.door import Door
 from madang.surfaces.live.frames import LiveFrames
 from madang.surfaces.live.rooms import Rooms
+from madang.surfaces.live.sitting import Sitting, Sittings
+from madang.surfaces.live.writes import RoomWrites
 from madang.surfaces.resuming import Resuming
 
 SEAT_GRACE_SECONDS = 1.0
@@ -48,21 +44,6 @@ SEAT_GRACE_SECONDS = 1.0
 less."""
 LARGEST_TYPED_IN = 500
 """In a room with more people on this node nobody is told who types: all would be told of all."""
-
-ReplyTo = str | int | None
-
-
-class _Sitting:
-    """What a connection is to its room."""
-
-    __slots__ = ("muted", "nickname", "participant_id", "role", "room_id")
-
-    def __init__(self, room: Room, seat: Seat) -> None:
-        self.room_id = room.id
-        self.participant_id = seat.participant_id
-        self.nickname = seat.nickname
-        self.role = seat.role
-        self.muted = seat.muted
 
 
 class LiveSession:
@@ -91,40 +72,37 @@ class LiveSession:
         heartbeat: int,
         epoch: Callable[[], str],
     ) -> None:
-        self._frames = frames
         self._rooms = rooms
         self._door = door
         self._attendance = attendance
-        self._counts = counts
         self._admission = admission
         self._entrance = entrance
         self._hub = hub
         self._delivery = delivery
         self._resuming = resuming
         self._presence = presence
-        self._writer = writer
         self._clock = clock
-        self._messages_limit = messages_limit
         self._signals_limit = signals_limit
         self._grace = min(grace, SEAT_GRACE_SECONDS)
         self._heartbeat = heartbeat
         self._epoch = epoch
-        self._sitting: dict[Connection, _Sitting] = {}
+        self._sittings = Sittings(rooms, clock)
+        writes = RoomWrites(
+            self._sittings,
+            frames,
+            counts,
+            delivery,
+            writer,
+            messages_limit=messages_limit,
+            signals_limit=signals_limit,
+        )
         self.typing = Typing(clock, typing_seconds, self._tell_typing)
         delivery.watch(self._watch)
         self._handlers: dict[str, tuple[Any, Callable[[Connection, Any], None]]] = {
-            "chat_message": (_model(commands.Chat), self._chat),
-            "question": (_model(commands.Question), self._ask),
-            "question_vote": (_model(commands.QuestionVote), self._vote),
-            "question_state": (_model(commands.QuestionState), self._set_state),
-            "participant_update": (_model(commands.ParticipantUpdate), self._update),
-            "typing": (_model(commands.Typing), self._type),
-            "moderate": (_model(commands.Moderate), self._moderate),
-            "poll_open": (_model(commands.PollOpen), self._open_poll),
-            "poll_vote": (_model(commands.PollVote), self._vote_poll),
-            "poll_close": (_model(commands.PollClose), self._close_poll),
-            "resume": (_model(commands.Resume), self._resume),
-            "ping": (_model(commands.Ping), self._ping),
+            **writes.handlers,
+            "typing": (commands.reader(commands.Typing), self._type),
+            "resume": (commands.reader(commands.Resume), self._resume),
+            "ping": (commands.reader(commands.Ping), self._ping),
         }
 
     # A connection's life.
@@ -143,7 +121,7 @@ class LiveSession:
         self.typing.gone(connection)
         # A seat is not remembered as a user: nothing is to be left of it when its room is erased.
         self._admission.leave(connection, self._grace, remembers=False)
-        sitting = self._sitting.pop(connection, None)
+        sitting = self._sittings.here.pop(connection, None)
         if sitting is not None and self._rooms.leave(sitting.room_id):
             self._attendance.emptied(sitting.room_id)
 
@@ -154,12 +132,12 @@ class LiveSession:
         if connection.open:
             dialect = Dialect.LIVE_HOST if seat.is_host else Dialect.LIVE
             connection.form = form_of(dialect, deflated=bool(connection.form & 1))
-            self._sitting[connection] = _Sitting(room, seat)
+            self._sittings.here[connection] = Sitting(room, seat)
             self._rooms.enter(room)
         return Identity(seat.participant_id, room.org_id, None, seat.nickname, frozenset(), FOREVER)
 
     def _welcome(self, query: Mapping[str, str], connection: Connection, member: Member) -> None:
-        sitting = self._sitting[connection]
+        sitting = self._sittings.here[connection]
         if not self._hub.is_in(member, sitting.room_id):
             # Sent away since the seat was looked at.
             connection.close(CloseCode.NOT_ALLOWED, "Participant not found")
@@ -245,169 +223,16 @@ class LiveSession:
     ) -> None:
         connection.write(Frame(objects.error(problem, reply_to_of(content))))
 
-    # Writes.
-
-    def _at(self, connection: Connection, limit: RateLimit) -> tuple[str, str, str]:
-        """(org_id, room's id, participant_id), after counting one against a limit of the seat."""
-        member = connection.member
-        assert member is not None, "frames are handled once a connection is attached"
-        limit.check(member.org_id, member.user_id, self._clock.monotonic())
-        return member.org_id, self._sitting[connection].room_id, member.user_id
-
-    def _submit(
-        self,
-        connection: Connection,
-        write: Write,
-        reply_to: ReplyTo,
-        unchanged: Callable[[Any, bool], Mapping[str, Any]],
-        more: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Hand in a write, and answer it: with its event in the event's place, or, where there is
-        none, with what `unchanged(result, as host)` says. `more` are fields of the answer alone.
-        Who gave no `id` asks for no answer but that of the room."""
-
-        def done(result: Any, error: MadangError | None) -> None:
-            tell_at = getattr(result, "tell_at", None)
-            if tell_at is not None:
-                self._counts.at(write.org_id, result.message.conversation_id, tell_at)
-            if not connection.open:
-                return
-            if error is not None:
-                connection.write(Frame(objects.error(error, reply_to)))
-            elif reply_to is not None:
-                self._answer(connection, result, reply_to, unchanged, more or {})
-
-        self._writer.submit(write, done)
-
-    def _answer(
-        self,
-        connection: Connection,
-        result: Asked | Seated,
-        reply_to: str | int,
-        unchanged: Callable[[Any, bool], Mapping[str, Any]],
-        more: Mapping[str, Any],
-    ) -> None:
-        event = result.event
-        message = result.message if isinstance(result, Asked) else None
-        host = connection.dialect == Dialect.LIVE_HOST
-        if message is not None and connection.member is not None:
-            host = host or message.sender_id == connection.member.user_id
-        if event is not None:
-            reply = partial(self._frames.reply, host=host, reply_to=reply_to, more=more)
-            self._delivery.reply(event, connection, reply)
-        else:
-            told = {**unchanged(result, host), **more, "reply_to": reply_to}
-            connection.write(Frame(orjson.dumps(told)))
-
-    def _room(self, connection: Connection) -> Room:
-        return self._rooms.here[self._sitting[connection].room_id]
-
-    def _as_is(self, connection: Connection, message: Message, host: bool) -> Mapping[str, Any]:
-        told = frames.message_as_is(self._room(connection), message, host)
-        return {**(told or {"type": "message_removed", "message_id": message.id})} | {
-            "seq": message.seq
-        }
-
-    def _chat(self, connection: Connection, command: commands.Chat) -> None:
-        place = self._at(connection, self._messages_limit)
-        write = SendChat(*place, command.content, command.client_id)
-        self._submit(connection, write, command.id, self._first(connection))
-
-    def _ask(self, connection: Connection, command: commands.Question) -> None:
-        place = self._at(connection, self._messages_limit)
-        write = Ask(*place, command.content, command.anonymous, command.client_id)
-        self._submit(connection, write, command.id, self._first(connection), {"own": True})
-
-    def _first(self, connection: Connection) -> Callable[[Asked, bool], Mapping[str, Any]]:
-        """The answer to what was sent before: the first message again."""
-        return lambda asked, host: self._as_is(connection, asked.message, host)
-
-    def _vote(self, connection: Connection, command: commands.QuestionVote) -> None:
-        place = self._at(connection, self._signals_limit)
-        write = Vote(*place, command.message_id, command.up)
-        more = {"voted": command.up}
-        self._submit(connection, write, command.id, self._question_as_is(connection), more)
-
-    def _set_state(self, connection: Connection, command: commands.QuestionState) -> None:
-        place = self._at(connection, self._signals_limit)
-        write = SetState(*place, command.message_id, command.state)
-        self._submit(connection, write, command.id, self._question_as_is(connection))
-
-    def _question_as_is(self, connection: Connection) -> Callable[[Asked, bool], Mapping[str, Any]]:
-        def told(asked: Asked, host: bool) -> Mapping[str, Any]:
-            about = question_of(asked.message)
-            if about is None:
-                return self._as_is(connection, asked.message, host)
-            return frames.question_update(self._room(connection), asked.message, about)
-
-        return told
-
-    def _open_poll(self, connection: Connection, command: commands.PollOpen) -> None:
-        place = self._at(connection, self._messages_limit)
-        options = tuple(command.options)
-        write = OpenPoll(
-            *place, command.question, command.kind, options, command.most, command.client_id
-        )
-        self._submit(connection, write, command.id, self._first(connection))
-
-    def _vote_poll(self, connection: Connection, command: commands.PollVote) -> None:
-        place = self._at(connection, self._signals_limit)
-        if command.choices is None and command.words is None:
-            raise Invalid("Missing field: choices")
-        choices, words = tuple(command.choices or ()), tuple(command.words or ())
-        write = VotePoll(*place, command.message_id, choices, words)
-
-        def told(asked: Asked, host: bool) -> Mapping[str, Any]:
-            about = poll_of(asked.message)
-            if about is None:
-                return self._as_is(connection, asked.message, host)
-            return frames.poll_update(self._room(connection), asked.message, about)
-
-        self._submit(connection, write, command.id, told, {"mine": write.counted})
-
-    def _close_poll(self, connection: Connection, command: commands.PollClose) -> None:
-        place = self._at(connection, self._signals_limit)
-        write = ClosePoll(*place, command.message_id)
-        self._submit(connection, write, command.id, self._first(connection))
-
-    def _update(self, connection: Connection, command: commands.ParticipantUpdate) -> None:
-        place = self._at(connection, self._messages_limit)
-        if command.nickname is None:
-            raise Invalid("Missing field: nickname")
-        write = Rename(*place, command.nickname)
-        self._submit(connection, write, command.id, self._person(connection))
-
-    def _person(self, connection: Connection) -> Callable[[Seated, bool], Mapping[str, Any]]:
-        def told(seated: Seated, _: bool) -> Mapping[str, Any]:
-            seat = seated.seat
-            about = frames.person(self._room(connection), seat, seat.online)
-            return {"type": "participant_update", **about}
-
-        return told
-
-    def _moderate(self, connection: Connection, command: commands.Moderate) -> None:
-        place = self._at(connection, self._signals_limit)
-        if command.action == "remove_message":
-            if command.message_id is None:
-                raise Invalid("Missing field: message_id")
-            remove = RemoveMessage(*place, command.message_id)
-            self._submit(connection, remove, command.id, self._first(connection))
-            return
-        if command.participant_id is None:
-            raise Invalid("Missing field: participant_id")
-        write = _MODERATING[command.action](*place, command.participant_id)
-        self._submit(connection, write, command.id, self._person(connection))
-
     # What is not kept.
 
     def _type(self, connection: Connection, command: commands.Typing) -> None:
-        place = self._at(connection, self._signals_limit)
-        room = self._room(connection)
+        place = self._sittings.at(connection, self._signals_limit)
+        room = self._sittings.room(connection)
         if room.status == "ended":
             raise Conflict(ENDED)
         org_id, room_id, user_id = place
         if command.is_typing:
-            if self._sitting[connection].muted:
+            if self._sittings.here[connection].muted:
                 raise Forbidden("You are muted")
             channel = self._hub.channels.get(room_id)
             if channel is not None and len(channel.members) <= LARGEST_TYPED_IN:
@@ -420,7 +245,7 @@ class LiveSession:
         member = self._hub.members.get((org_id, user_id))
         sitting = None
         if member is not None:
-            sitting = next(filter(None, map(self._sitting.get, member.connections)), None)
+            sitting = next(filter(None, map(self._sittings.here.get, member.connections)), None)
         if room is None:
             return
         text = objects.frame(
@@ -433,7 +258,7 @@ class LiveSession:
         self._delivery.signal(org_id, SignalTold(room_id, text, user_id))
 
     def _resume(self, connection: Connection, command: commands.Resume) -> None:
-        self._at(connection, self._signals_limit)
+        self._sittings.at(connection, self._signals_limit)
         self._resume_after(connection, command)
 
     def _resume_after(self, connection: Connection, command: commands.Resume) -> None:
@@ -472,12 +297,12 @@ class LiveSession:
         return () if member is None else member.connections
 
     def _named(self, connection: Connection, event: Event) -> None:
-        sitting = self._sitting.get(connection)
+        sitting = self._sittings.here.get(connection)
         if sitting is not None:
             sitting.nickname = str(event.data.get("nickname", sitting.nickname))
 
     def _muted(self, connection: Connection, event: Event) -> None:
-        sitting = self._sitting.get(connection)
+        sitting = self._sittings.here.get(connection)
         if sitting is not None:
             sitting.muted = event.type == "participant.muted"
         if event.type == "participant.muted" and event.user_id is not None:
@@ -489,7 +314,7 @@ class LiveSession:
         action = "ban" if event.data.get("reason") == "banned" else "kick"
         told = Frame(objects.frame("moderated", action=action, participant_id=user_id))
         for connection in self._connections(event.org_id, user_id):
-            if connection in self._sitting:
+            if connection in self._sittings.here:
                 connection.write(told)
                 reason = "Banned by the host" if action == "ban" else "Removed by the host"
                 connection.close(CloseCode.ACCESS_REMOVED, reason)
@@ -499,16 +324,8 @@ class LiveSession:
         channel = self._hub.channels.get(event.conversation_id)
         for member in tuple(channel.members) if channel is not None else ():
             for connection in member.connections:
-                if connection in self._sitting:
+                if connection in self._sittings.here:
                     connection.close(CloseCode.NOT_ALLOWED, "Session not found")
-
-
-_MODERATING: Mapping[str, Callable[[str, str, str, str], Write]] = {
-    "mute": Mute,
-    "unmute": Unmute,
-    "kick": Kick,
-    "ban": Ban,
-}
 
 
 class LivePath:
@@ -525,7 +342,3 @@ class LivePath:
 
     def opened(self, connection: Connection, upgrade: Upgrade) -> None:
         self._live.opened_for(self._code, self._participant, connection, upgrade)
-
-
-def _model(command: type[commands.Command]) -> Callable[[Any], Any]:
-    return TypeAdapter(command).validator.validate_python
