@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import orjson
 import structlog
@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 SSE_PING_SECONDS = 15
 """Between two comments to a client that is told nothing."""
 
+
+Begin = Callable[[], Awaitable[AsyncIterator[ServerSentEvent]]]
 
 _LINE_ENDS = re.compile("[\u0085\u2028\u2029]")
 
@@ -108,33 +110,47 @@ class SseConnection(Connection):
 
 
 class EventStream(EventSourceResponse):
-    """The answer to a connection that listens (None: to one that hears what is ready and goes), who
-    has a place for as long as it lasts.
+    """The answer to a connection that listens, who has a place for as long as it lasts.
 
     It ends, with nothing raised, when its client takes nothing for the `send_timeout` (seconds):
     such a client would hold its place for hours, until TCP gives up. Where there is no place,
     `Unavailable` is raised before the answer begins.
+
+    Args:
+        content: what it hears; or what does first what the client has asked for, now that there is
+            a place: nobody is told that there is none after it was done. What that raises is the
+            answer.
     """
 
     def __init__(
         self,
-        connection: SseConnection | None,
-        content: AsyncIterator[ServerSentEvent],
+        connection: SseConnection,
+        content: AsyncIterator[ServerSentEvent] | Begin,
         *,
         send_timeout: float,
         sep: str | None = None,
     ) -> None:
-        super().__init__(content, ping=SSE_PING_SECONDS, send_timeout=send_timeout, sep=sep)
+        told = _nothing() if callable(content) else content
+        super().__init__(told, ping=SSE_PING_SECONDS, send_timeout=send_timeout, sep=sep)
+        self._begin = content if callable(content) else None
         self._connection = connection
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        connection = self._connection
-        if connection is not None:
-            connection.enter()
+        self._connection.enter()
+        try:
+            if self._begin is not None:
+                self.body_iterator = await self._begin()
+            await self._tell(scope, receive, send)
+        finally:
+            self._connection.leave()
+
+    async def _tell(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         except* SendTimeoutError:
             log.info("an event stream was not read")
-        finally:
-            if connection is not None:
-                connection.leave()
+
+
+async def _nothing() -> AsyncIterator[ServerSentEvent]:
+    return
+    yield

@@ -226,6 +226,36 @@ async def test_who_listens_takes_a_place(make_program: Callable[..., Program]) -
         assert (await device.ask("ping"))["type"] == "pong"
 
 
+@pytest.mark.parametrize("way", ["a question", "AG-UI"])
+async def test_nothing_was_sent_for_those_who_found_no_place(
+    make_program: Callable[..., Program], way: str
+) -> None:
+    """However many come at once: what is refused is neither said nor answered."""
+    server = make_program(ws_max_connections=str(PLACES))
+    async with House(server) as house:
+        chat = Chat(house)
+        session = await chat.session("ann", "forever")
+        api = chat.rest("ann")
+
+        def asking(number: int) -> Any:
+            if way == "a question":
+                path = f"/api/chat/sessions/{session}/messages/stream"
+                return api.client.stream("POST", path, json={"content": f"{number}"}, timeout=LONG)
+            said = {"id": f"m{number}", "role": "user", "content": f"{number}"}
+            thread = {"threadId": session, "runId": f"r{number}", "messages": [said]}
+            return api.client.stream("POST", "/api/agui/forever", json=thread, timeout=LONG)
+
+        async with AsyncExitStack() as open_ones:
+            answers = await asyncio.gather(
+                *(open_ones.enter_async_context(asking(n)) for n in range(4 * PLACES))
+            )
+            heard = {n for n, answer in enumerate(answers) if answer.status_code == 200}
+            assert len(heard) == PLACES
+            page = (await api.get(f"/sessions/{session}/messages?limit=100")).json()["messages"]
+            asked = [one["content"] for one in page if one["sender_type"] == "user"]
+            assert sorted(asked, key=int) == [f"{n}" for n in sorted(heard)]
+
+
 async def until_left(api: Api, connections: int) -> None:
     """Wait until so many are connected."""
     async with asyncio.timeout(LONG):

@@ -24,7 +24,10 @@ def viewer(*runs: str, limit: int = 2**20) -> RunViewer:
     entrance = Entrance(
         lambda _: None, SystemClock(), origins=(), dev=False, most=10, heartbeat=25, timeout=60
     )
-    return RunViewer(entrance, limit, runs)
+    watching = RunViewer(entrance, limit)
+    for run in runs:
+        watching.add(run)
+    return watching
 
 
 async def told(watching: RunViewer) -> list[Frame]:

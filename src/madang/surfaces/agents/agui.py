@@ -72,23 +72,25 @@ def add_agui(routes: APIRouter, parts: Parts) -> None:
         if offered is None or not is_own_agent(offered.user_id):
             raise NotFound("Agent not found")
         user = await parts.watching.ready(caller)
-        run: Run | None
-        place: int | None = None
+        viewer = parts.watching.viewer(caller)
         thread = _Thread(parts, caller, offered.user_id, body.threadId, agent)
-        if body.resume:
-            run, place = await _resumed(thread, body.resume)
-        else:
-            run = await _asked(thread, body.messages)
-        telling = Telling(body.threadId, body.runId, place)
-        if run is None:
-            viewer, told = None, _nobody_asked(telling)
-        else:
-            viewer = parts.watching.viewer(caller, [run])
+
+        async def asked() -> AsyncIterator[ServerSentEvent]:
+            run: Run | None
+            place: int | None = None
+            if body.resume:
+                run, place = await _resumed(thread, body.resume)
+            else:
+                run = await _asked(thread, body.messages)
+            telling = Telling(body.threadId, body.runId, place)
+            if run is None:
+                return _nobody_asked(telling)
             places = {} if place is None else {run.message_id: place}
             watched = parts.watching.watch(viewer, user, run.conversation_id, [run], places)
-            told = _events(telling, watched)
+            return _events(telling, watched)
+
         # The protocol's clients part events at plain line feeds.
-        return EventStream(viewer, told, send_timeout=parts.send_timeout, sep="\n")
+        return EventStream(viewer, asked, send_timeout=parts.send_timeout, sep="\n")
 
 
 @dataclass(frozen=True, slots=True)

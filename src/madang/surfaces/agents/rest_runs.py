@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Header, Response
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import ServerSentEvent
 
 from madang.gateways.sse import EventStream
 from madang.hub.hub import Member
@@ -20,6 +20,7 @@ from madang.services.approvals import AnswerApproval
 from madang.surfaces.agents import bodies
 from madang.surfaces.agents.awaiting import answers_to
 from madang.surfaces.agents.rest import Key, Parts, SessionPath
+from madang.surfaces.agents.viewer import RunViewer
 from madang.surfaces.agents.viewing import has_had_all, numbered, place_of, places_in
 from madang.surfaces.content import sender_type
 from madang.surfaces.requests import Caller, JsonResponse, MessagePath
@@ -39,25 +40,31 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
     ) -> Response:
         """Send a message, and watch the answer. Whoever leaves stops nothing; a repeat (same
         `client_id` or `Idempotency-Key`) watches the first answer."""
+        if body.stream is False:
+            done = await parts.send(caller, session_id, body, idempotency_key)
+            return await parts.sent(caller, session_id, done)
         place = place_of(last_event_id)
         user = await parts.watching.ready(caller)
-        done = await parts.send(caller, session_id, body, idempotency_key)
-        if body.stream is False:
-            return await parts.sent(caller, session_id, done)
-        message = done.message
-        runs: Sequence[Run] = ()
-        places: Mapping[str, int] = {}
-        waits = done.outside
-        if done.event is None:
-            answers = await answers_to(store, message, caller.user_id)
-            runs, waits = answers.runs, answers.awaited is not None
-            # Whoever asks something new has seen nothing of its answer, wherever they were before.
-            places = places_in(runs, place) if runs else {}
-        elif done.runs:
-            runs = await store.runs_answering(caller.org, session_id, message.id)
-        if not runs and not waits:
-            return EventStream(None, _sent(message.id), send_timeout=parts.send_timeout)
-        return _stream(parts, caller, user, runs, places, message if waits else None)
+        viewer = parts.watching.viewer(caller)
+
+        async def asked() -> AsyncIterator[ServerSentEvent]:
+            done = await parts.send(caller, session_id, body, idempotency_key)
+            message = done.message
+            runs: Sequence[Run] = ()
+            places: Mapping[str, int] = {}
+            waits = done.outside
+            if done.event is None:
+                answers = await answers_to(store, message, caller.user_id)
+                runs, waits = answers.runs, answers.awaited is not None
+                # Whoever asks something new has seen nothing of its answer, wherever they were.
+                places = places_in(runs, place) if runs else {}
+            elif done.runs:
+                runs = await store.runs_answering(caller.org, session_id, message.id)
+            if not runs and not waits:
+                return _sent(message.id)
+            return _told_of(parts, viewer, user, runs, places, message if waits else None)
+
+        return EventStream(viewer, asked, send_timeout=parts.send_timeout)
 
     @routes.get("/runs/{message_id}/stream", response_model=None)
     async def watch(
@@ -72,7 +79,9 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
         if has_had_all(run, places):
             return Response(None, 204)
         user = await parts.watching.ready(caller)
-        return _stream(parts, caller, user, [run], places, None)
+        viewer = parts.watching.viewer(caller)
+        told = _told_of(parts, viewer, user, [run], places, None)
+        return EventStream(viewer, told, send_timeout=parts.send_timeout)
 
     @routes.post("/runs/{message_id}/stop")
     async def stop(caller: Caller, message_id: MessagePath) -> Any:
@@ -132,27 +141,22 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
         return JsonResponse(told)
 
 
-def _stream(
+async def _told_of(
     parts: Parts,
-    caller: Identity,
+    viewer: RunViewer,
     user: Member,
     runs: Sequence[Run],
     places: Mapping[str, int],
     question: Message | None,
-) -> EventSourceResponse:
-    """These runs, and what else is going to answer the question."""
+) -> AsyncIterator[ServerSentEvent]:
+    """What is told of these runs, and of what else is going to answer the question."""
     room = question.conversation_id if question is not None else runs[0].conversation_id
-    viewer = parts.watching.viewer(caller, runs)
-
-    async def events() -> AsyncIterator[ServerSentEvent]:
-        last = dict(places)
-        async for frame in parts.watching.watch(viewer, user, room, runs, places, question):
-            yield numbered(frame, last)
-        if question is not None and viewer.gave_up and not viewer.runs:
-            async for event in _sent(question.id):
-                yield event
-
-    return EventStream(viewer, events(), send_timeout=parts.send_timeout)
+    last = dict(places)
+    async for frame in parts.watching.watch(viewer, user, room, runs, places, question):
+        yield numbered(frame, last)
+    if question is not None and viewer.gave_up and not viewer.runs:
+        async for event in _sent(question.id):
+            yield event
 
 
 async def _sent(message_id: str) -> AsyncIterator[ServerSentEvent]:

@@ -25,11 +25,11 @@ class RunViewer(SseConnection):
 
     __slots__ = ("_begun_with", "_had", "_started", "awaited", "gave_up", "left", "runs")
 
-    def __init__(self, entrance: Entrance, limit: int, runs: Sequence[str]) -> None:
+    def __init__(self, entrance: Entrance, limit: int) -> None:
         super().__init__(entrance, limit)
         self.form = Form.AGENT
-        self.runs = set(runs)
-        self.left = set(runs)
+        self.runs: set[str] = set()
+        self.left: set[str] = set()
         """Those that have not ended."""
         self.awaited: Awaited | None = None
         """What is one of its runs as soon as it begins."""
@@ -39,7 +39,7 @@ class RunViewer(SseConnection):
         self._started: set[str] = set()
 
     def add(self, message_id: str) -> None:
-        """What it has waited for has begun."""
+        """It watches this one from now on, which may be what it has waited for."""
         self.awaited = None
         self.runs.add(message_id)
         self.left.add(message_id)

@@ -155,9 +155,9 @@ class Watching:
         self._entrance.check_room()
         return await self._members.get(caller.org, caller.user_id)
 
-    def viewer(self, caller: Identity, runs: Sequence[Run]) -> RunViewer:
-        """Somebody who is going to watch these runs, for whom the response makes room."""
-        viewer = RunViewer(self._entrance, self._limit, [run.message_id for run in runs])
+    def viewer(self, caller: Identity) -> RunViewer:
+        """Somebody who is going to watch runs, for whom the response makes room."""
+        viewer = RunViewer(self._entrance, self._limit)
         viewer.identity = caller
         return viewer
 
@@ -202,6 +202,7 @@ class Watching:
             self._admission.leave(viewer)
 
     def _follow(self, viewer: RunViewer, run: Run, watched: list[Run]) -> None:
+        viewer.add(run.message_id)
         watched.append(run)
         self._viewers.setdefault(run.message_id, set()).add(viewer)
 
@@ -231,7 +232,6 @@ class Watching:
                 awaited = answers.awaited
                 for run in answers.runs:
                     if run.message_id not in viewer.runs:
-                        viewer.add(run.message_id)
                         self._follow(viewer, run, runs)
             for run in runs:
                 now = await self._store.run(run.org_id, run.message_id, user.user_id)
