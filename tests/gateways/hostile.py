@@ -13,6 +13,7 @@ from tests.conftest import Server
 
 PATIENCE = 15.0
 """Seconds to wait for what must come; above the ten after which a dead close is cut."""
+HEARTBEAT = (9, b"")
 
 
 def frame(
@@ -73,7 +74,14 @@ class Bare:
             return await self.reader.readuntil(b"\r\n\r\n")
 
     async def receive(self) -> tuple[int, bytes]:
-        """Opcode and payload of the server's next frame."""
+        """Opcode and payload of the server's next frame. Its heartbeat, which may come at any time,
+        is left out."""
+        frame = await self._frame()
+        while frame == HEARTBEAT:
+            frame = await self._frame()
+        return frame
+
+    async def _frame(self) -> tuple[int, bytes]:
         async with asyncio.timeout(PATIENCE):
             first, length = await self.reader.readexactly(2)
             if length == 126:

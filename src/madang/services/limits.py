@@ -33,7 +33,7 @@ be added a little later."""
 
 HURRY_SECONDS = _SECONDS / 2
 """Whose allowance is full again later than this has used half of it: what they use is told at
-once."""
+once. So is the first for a minute, of somebody who may come from another node."""
 
 Key = tuple[str, str]
 """Whose allowance: org and user."""
@@ -91,7 +91,8 @@ class RateLimit:
         self.note(org_id, user_id)
         interval = _SECONDS / self.per_minute
         key = (org_id, user_id)
-        due = max(self._due.get(key, 0.0), now) + interval
+        had = self._due.get(key, 0.0)
+        due = max(had, now) + interval
         early = due - now - _SECONDS
         if early > 1e-9:
             raise RateLimited(self.text, retry_after=max(1, round(early * 1000)))
@@ -100,7 +101,7 @@ class RateLimit:
             self._sweep_at = max(_SWEEP_AT, 2 * len(self._due))
         self._due[key] = due
         self._spent[key] = self._spent.get(key, 0) + 1
-        if self.hurry is not None and due - now > HURRY_SECONDS:
+        if self.hurry is not None and (had < now - _SECONDS or due - now > HURRY_SECONDS):
             self._hurried.add(key)
             self.hurry()
 
@@ -147,7 +148,8 @@ class RateLimit:
         self._looks = {key: looks - 1 for key, looks in self._looks.items() if looks > 1}
 
     async def share_hurried(self, bus: Bus, clock: Clock) -> None:
-        """The same of those only who have used something beyond half of their allowance.
+        """The same of those only who have used something beyond half of their allowance, or for the
+        first time for a minute: they may have used it elsewhere.
 
         Raises:
             Unavailable: as `share`.

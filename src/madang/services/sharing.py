@@ -1,6 +1,7 @@
 """Limits that all nodes share: what was used here is added up on the bus a few times a second, and
-at once what is used by those who have used half of what they may. So a burst of one user on several
-nodes passes each of them for as long as the bus takes to answer, and not for a whole turn."""
+at once what is used by those who have used half of what they may, or come from another node. So a
+burst of one user on several nodes passes each of them for as long as the bus takes to answer, and
+not for a whole turn."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 SHARE_SECONDS = 0.25
 """How often nodes add up what their users have used of a limit."""
+GATHER_SECONDS = 0.01
+"""Those who are in a hurry go together: a hundred times a second at most."""
 
 
 class Sharing:
@@ -52,9 +55,10 @@ class Sharing:
                     log.exception("a limit could not be shared")
 
     async def hurry(self) -> None:
-        """Add up what those use who have used half of what they may."""
+        """Add up what those use who have used half of what they may, or are new here."""
         while True:
             await self._hurried.wait()
+            await self._clock.sleep(GATHER_SECONDS)
             self._hurried.clear()
             for limit in self._limits:
                 try:
