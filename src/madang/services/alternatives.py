@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from madang.model.nouns import Event
+from madang.model.nouns import Event, Message
 from madang.model.runs import Run, is_own_agent
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Forbidden, NotFound
@@ -87,6 +87,20 @@ def _choose(tx: Transaction, conversation_id: str, question_id: str, message_id:
     for oldest in list(choices)[: max(0, len(choices) - MOST_CHOICES)]:
         del choices[oldest]
     tx.save_session(replace(session, choices=choices))
+
+
+def forget(tx: Transaction, message: Message) -> None:
+    """The message was deleted: it counts no more, and no answer to it does."""
+    session = tx.session(message.conversation_id)
+    if session is None or not session.choices:
+        return
+    choices = {
+        question_id: answer_id
+        for question_id, answer_id in session.choices.items()
+        if message.id not in (question_id, answer_id)
+    }
+    if len(choices) < len(session.choices):
+        tx.save_session(replace(session, choices=choices))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from madang.model.ids import uuid7
 from madang.model.nouns import Event, Message, MessageType, SenderType
 from madang.ports.store import Needs, Transaction
 from madang.protocol.errors import Conflict, Forbidden, NotFound
-from madang.services import access, asking, files, titles
+from madang.services import access, alternatives, asking, files, titles
 from madang.services.asking import USUAL_LIMITS, RunLimits
 from madang.services.sizes import SMALL, json_size
 
@@ -188,6 +188,8 @@ class DeleteMessage(_OnMessage):
         tx.save_message(deleted)
         event = tx.append(message.conversation_id, "message.deleted", self.user_id, message=deleted)
         titles.make_anew(tx, deleted, self.user_id)
+        if conversation.kind == "agent":
+            alternatives.forget(tx, deleted)
         return Done(deleted, event)
 
 

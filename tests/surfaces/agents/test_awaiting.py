@@ -150,7 +150,7 @@ async def sent(events: Events, message_id: str) -> None:
     assert await events.all() == [(None, {"type": "message_sent", "message_id": message_id})]
 
 
-@pytest.mark.parametrize("how", ["handover", "send out", "archive"])
+@pytest.mark.parametrize("how", ["handover", "send out", "archive", "delete"])
 async def test_nobody_is_waited_for_where_nobody_is_to_answer(program: Chat, how: str) -> None:
     """From the moment on when that is so, whether it was waited for before or not."""
     session, bot, (api, other) = await asked(program)
@@ -163,6 +163,8 @@ async def test_nobody_is_waited_for_where_nobody_is_to_answer(program: Chat, how
                 done = await other.post(f"{path}/handover", {"to": "ann"})
             case "send out":
                 done = await other.delete(f"{path}/participants/bot-7")
+            case "delete":
+                done = await program.house.rest("ann").delete(f"/messages/{question}")
             case _:
                 done = await other.delete(path)
         assert done.is_success

@@ -123,8 +123,11 @@ async def test_an_answer_that_is_deleted_leaves_its_place_to_the_other(program: 
     first, text, _ = await answer_of(ann)
     second = (await api.post(f"/runs/{first}/regenerate")).json()["message_id"]
     await answer_of(ann, second)
+    question = (await api.messages(session))[0]["id"]
+    assert (await api.get(f"/sessions/{session}")).json()["choices"] == {question: second}
     deleted = await program.house.rest("ann").delete(f"/messages/{second}")
     assert deleted.is_success
+    assert (await api.get(f"/sessions/{session}")).json()["choices"] == {}
     await ann.send("message", content="two")
     assert (await answer_of(ann))[1] == f"user:one | assistant:{text} | user:two"
 

@@ -37,8 +37,10 @@ class Awaited:
 
     def is_off_after(self, told: Mapping[str, Any]) -> bool:
         """Whether nobody is going to answer after this: a person has taken over, the agent was sent
-        out, the session is archived."""
+        out, the session is archived, the question deleted."""
         match told.get("type"), told.get("event"):
+            case "message_deleted", _:
+                return bool(told["message_id"] == self.question_id)
             case "handover", _:
                 return told["to"] is not None
             case "system", "participant_left":
@@ -81,6 +83,7 @@ async def answers_to(store: Store, question: Message, user_id: str) -> Answers:
         and agent_id in people
         and agent_id != question.sender_id
         and question.sender_type == "user"
+        and question.deleted_at is None
         and seen.view.conversation.status == "active"
     )
     return Answers(runs, Awaited(question.id, agent_id) if may_answer else None)
