@@ -15,15 +15,15 @@ from typing import Any
 
 import httpx
 import orjson
-import structlog
 
+from madang import logs
 from madang.agents.fit import fit_text
 from madang.agents.protocol import AgentRun, Tool, ToolCall, ToolFailed
 from madang.agents.signing import key_of, signed_headers
 from madang.clock import Clock
 from madang.guarded import NotAllowed, guarded_client
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 MOST_RESULT = 256 * 1024
 """Bytes of a result: more than a model reads."""

@@ -7,16 +7,16 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from madang import logs
 from madang.protocol.codes import HTTP_STATUS, ErrorCode
 from madang.protocol.errors import MadangError
 from madang.surfaces.fields import error_of
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _CODE_OF_STATUS = {
     400: ErrorCode.VALIDATION,
