@@ -97,11 +97,11 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
     ) -> Any:
         """Another answer to the same question, which counts from now on. A repeat (same
         `client_id` or `Idempotency-Key`) answers 200 with the first one, and asks nobody again."""
-        parts.count(caller)
         key = idempotency_key if body is None else body.client_id or idempotency_key
-        done: Regenerated = await writer.write(
-            Regenerate(caller.org, message_id, caller.user_id, key, parts.run_limits)
-        )
+        with parts.counting(caller):
+            done: Regenerated = await writer.write(
+                Regenerate(caller.org, message_id, caller.user_id, key, parts.run_limits)
+            )
         return JsonResponse(_told(done.run), 200 if done.repeated else 201)
 
     @routes.post("/runs/{message_id}/choose")
