@@ -210,8 +210,33 @@ async def test_steps(make_chat: Make) -> None:
     assert (text, metadata["status"]) == ("done", "complete")
     thinking, call = metadata["steps"]
     assert (thinking["kind"], thinking["content"]) == ("thinking", "hmm")
-    assert (call["kind"], call["name"], call["input"]) == ("tool_call", "f", '{"a":1}')
+    assert thinking["status"] == "complete"
+    assert (call["kind"], call["name"], call["input"]) == ("tool_call", "f", {"a": 1})
     assert call["status"] == "complete"
+
+
+@pytest.mark.parametrize("kind", ["openai"])
+@pytest.mark.parametrize("then", ["says", "ends", "is-cut"])
+async def test_thinking_ends_where_text_begins_and_with_the_answer(
+    make_chat: Make, then: str
+) -> None:
+    chat = make_chat()
+    session = await chat.session("ann", f"thinks-and-{then}")
+    ann = await chat.join("ann", session)
+    await ann.send("message", content="well?")
+    asked = await ann.next("stream_start", patience=LONG)
+    steps = []
+    while True:
+        frame = await ann.next(patience=LONG, message_id=asked["message_id"])
+        if frame["type"] != "run_step":
+            break
+        steps.append((frame["kind"], frame["status"], frame.get("content")))
+    assert steps == [("thinking", "running", "hm"), ("thinking", "complete", None)]
+    if frame["type"] != "stream_end":
+        frame = await ann.next("stream_end", patience=LONG)
+    assert frame["status"] == ("failed" if then == "is-cut" else "complete")
+    (step,) = (await chat.rest("ann").messages(session))[-1]["metadata"]["steps"]
+    assert (step["status"], step["content"]) == ("complete", "hm")
 
 
 async def test_where_nobody_listens(make_chat: Make, kind: str) -> None:
