@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query
 
@@ -192,7 +192,7 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
     @routes.get("/sessions")
     async def list_sessions(
         caller: Caller,
-        status: Annotated[str | None, Query(pattern="^(active|archived)$")] = None,
+        status: Annotated[Literal["active", "archived"] | None, Query()] = None,
         agent_id: Annotated[str | None, Query(max_length=100)] = None,
         limit: Limit = 50,
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
