@@ -360,6 +360,19 @@ async def _steps(service: Service, out: Speaking, _: asyncio.StreamReader) -> No
     await out.end()
 
 
+def _refuses_with(status: int) -> Behaviour:
+    """Says why, with the key it was given and what it was asked."""
+
+    async def behave(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+        asked = service.asked[-1]
+        key = asked.headers.get("authorization", "whsec_c2VjcmV0").removeprefix("Bearer ")
+        question = asked.json["messages"][-1]["content"]
+        body = f"Wrong key {key} for {question}: {'x' * 5000}".encode()
+        await out.raw(b"HTTP/1.1 %d No\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
+
+    return behave
+
+
 def _thinks(then: str) -> Behaviour:
     """Thinks, and then says something, ends, or is cut."""
 
@@ -398,6 +411,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "inside": _inside,
     "steps": _steps,
     "large-count": _large_count,
+    **{f"refuses-{status}": _refuses_with(status) for status in (400, 401, 403, 404)},
     "thinks-and-says": _thinks("says"),
     "thinks-and-ends": _thinks("ends"),
     "thinks-and-is-cut": _thinks("is-cut"),

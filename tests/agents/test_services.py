@@ -134,7 +134,27 @@ async def test_what_fails_keeps_what_came(make_chat: Make) -> None:
     assert (metadata["status"], metadata["tokens_used"]) == ("failed", 100)
     _, metadata = await ask(chat, "page")
     assert metadata["status"] == "failed"
-    assert "a secret of the inside" not in chat.house.server.log
+    # What went wrong there is for whoever runs the server.
+    assert "a secret of the inside" in chat.house.server.log
+
+
+async def test_why_one_refuses_is_logged_without_keys_or_words(make_chat: Make) -> None:
+    chat = make_chat(log_format="json")
+    for status in (401, 403, 404, 400):
+        _, metadata = await ask(chat, f"refuses-{status}", "say nothing of this")
+        assert metadata["error"] == f"The agent refused (HTTP {status})"
+    log = chat.house.server.log
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    told = [line for line in lines if line["event"] == "an agent refused"]
+    assert [(line["level"], line["status"]) for line in told] == [
+        ("warning", status) for status in (401, 403, 404, 400)
+    ]
+    for line in told[:3]:
+        assert line["host"] == "127.0.0.1"
+        assert line["said"].startswith("Wrong key … for …: ") and len(line["said"]) == 200
+    assert "said" not in told[3]
+    for hidden in ("sk-secret", "whsec_", "say nothing of this"):
+        assert hidden not in log
 
 
 async def test_one_that_is_busy_is_asked_again(make_chat: Make, service: Service) -> None:
@@ -271,6 +291,11 @@ async def test_no_agent_is_asked_inside(make_chat: Make, service: Service) -> No
     _, metadata = await ask(chat, "works")
     assert metadata["status"] == "failed"
     assert metadata["error"] == "The agent's address is not allowed"
+    lines = chat.house.server.log.splitlines()
+    warned = [line for line in lines if "MADANG_AGENTS_PRIVATE_ADDRESSES=true" in line]
+    assert all("127.0.0.1" in line for line in warned)
+    assert sum("the agent works is at a private address" in line for line in warned) == 1
+    assert sum("was not asked" in line for line in warned) == 1
     assert service.asked == []
 
 

@@ -35,8 +35,8 @@ class Stock(Server):
     """An app under a stock uvicorn; `before` and `after` it, the host has its way."""
 
     def __init__(self, directory: Path, before: str, after: str, **settings: str) -> None:
-        super().__init__(directory, **settings)
-        self.settings["dev"] = "true"
+        super().__init__(directory)
+        self.settings = {"dev": "true", **settings}
         directory.mkdir()
         (directory / "hosted.py").write_text(APP.format(before=before, after=after), "utf-8")
 

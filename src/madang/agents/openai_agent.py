@@ -11,6 +11,7 @@ import httpx
 import openai
 import orjson
 
+from madang.agents import refusals
 from madang.agents.http_agent import BUSY, LIMIT
 from madang.agents.protocol import (
     Agent,
@@ -102,11 +103,16 @@ def openai_agent(
         except openai.APITimeoutError as error:
             raise AgentFailed("The agent said nothing for too long") from error
         except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, NotAllowed):
+                refusals.not_allowed("an agent", error.__cause__)
             raise _connection(error.__cause__, begun) from error
         except openai.APIStatusError as error:
             if error.status_code in BUSY:
                 seconds = retry_after(error.response.headers, clock.now())
                 raise AgentFailed("The agent is busy", seconds) from error
+            answer: Any = error.response
+            text = await refusals.begun(answer)
+            refusals.refused(str(client.base_url), error.status_code, text, (key,), run)
             raise AgentFailed(f"The agent refused (HTTP {error.status_code})") from error
         except openai.OpenAIError as error:
             raise AgentFailed("The agent failed") from error

@@ -234,8 +234,8 @@ async def test_what_is_wrong_is_told(chat: Chat) -> None:
     unsaid = await ann.post("/sessions", content=said)
     problem(unsaid, 422, "VALIDATION", "Send Content-Type: application/json")
     as_json = {"content-type": "application/json"}
-    text = await ann.post("/sessions", content=b'"echo"', headers=as_json)
-    problem(text, 422, "VALIDATION", "Request body must be a JSON object")
+    no_object = await ann.post("/sessions", content=b'"echo"', headers=as_json)
+    problem(no_object, 422, "VALIDATION", "Request body must be a JSON object")
     problem(await ann.post("/sessions", {"agent_id": "agent:echo"}), 404, "NOT_FOUND")
     problem(await ann.post("/sessions", {"agent_id": "ann"}), 422, "VALIDATION")
     allowed = "status: Input should be 'active' or 'archived'"
