@@ -152,13 +152,15 @@ def _stream(
             async for event in _sent(question.id):
                 yield event
 
-    return EventStream(viewer, events(), send_timeout=parts.send_timeout)
+    # Plain line feeds: what a shell reads line by line has no `\r` at its end.
+    return EventStream(viewer, events(), send_timeout=parts.send_timeout, sep="\n")
 
 
 async def _sent(message_id: str) -> AsyncIterator[ServerSentEvent]:
     """Nobody answers: a person has taken over, somebody else was meant, or the agent outside has
     not begun."""
-    yield ServerSentEvent(orjson.dumps({"type": "message_sent", "message_id": message_id}).decode())
+    told = orjson.dumps({"type": "message_sent", "message_id": message_id})
+    yield ServerSentEvent(told.decode(), sep="\n")
 
 
 async def _run(parts: Parts, caller: Identity, message_id: str) -> Run:

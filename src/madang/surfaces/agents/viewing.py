@@ -52,7 +52,7 @@ def numbered(frame: Frame, last: dict[str, int]) -> ServerSentEvent:
             index = last.get(message_id, BEFORE_ALL) + 1
         case _:
             index = last.get(message_id, BEFORE_ALL)
-    return ServerSentEvent(data_of(frame.text), id=f"{message_id}:{index}")
+    return ServerSentEvent(data_of(frame.text), id=f"{message_id}:{index}", sep="\n")
 
 
 @dataclass(frozen=True, slots=True)
