@@ -118,6 +118,23 @@ async def test_lists_are_paged_and_filtered(chat: Chat) -> None:
     assert {"id": "echo", "name": "Echo"}.items() <= agents[0].items()
 
 
+async def test_a_configured_agent_outside_says_as_whom_it_speaks(
+    open_chat: Callable[..., Chat],
+) -> None:
+    chat = open_chat(agents='{"bot": {"kind": "outside", "user_id": "bot-7"}}')
+    async with chat.house:
+        ann = chat.rest("ann")
+        agents = (await ann.get("/agents")).json()["agents"]
+        assert {one["id"]: one["user_id"] for one in agents} == {
+            "echo": "agent:echo",
+            "bot": "bot-7",
+        }
+        for asked in ("bot", "bot-7"):
+            session = await chat.session("ann", asked)
+            found = (await ann.get(f"/sessions/{session}")).json()
+            assert (found["agent_id"], found["agent"]["user_id"]) == ("bot", "bot-7")
+
+
 async def test_history_before_and_after(chat: Chat) -> None:
     ann = chat.rest("ann")
     session = await chat.session("ann", "bot-7")
