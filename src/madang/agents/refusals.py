@@ -3,6 +3,7 @@ can mend it. People are told only that the agent cannot answer."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable
 
@@ -19,6 +20,7 @@ MOST_SHOWN = 200
 """Characters of a service's own words."""
 MOST_READ = 4096
 """Bytes of them that are read for that."""
+READ_SECONDS = 2.0
 _TELLING = frozenset({401, 403, 404})
 """Those, and errors of its own, are shown in the service's words: others often repeat the
 question."""
@@ -48,11 +50,13 @@ async def begun(answer: httpx.Response) -> str:
     try:
         if answer.is_stream_consumed:
             return answer.text[:MOST_READ]
-        async for part in answer.aiter_raw():
-            read += part
-            if len(read) >= MOST_READ:
-                break
-    except (httpx.HTTPError, httpx.StreamError):
+        # The run does not wait for long for what only the log is told.
+        async with asyncio.timeout(READ_SECONDS):
+            async for part in answer.aiter_raw():
+                read += part
+                if len(read) >= MOST_READ:
+                    break
+    except (httpx.HTTPError, httpx.StreamError, TimeoutError):
         """What came is told."""
     return read[:MOST_READ].decode("utf-8", "replace")
 
