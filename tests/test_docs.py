@@ -471,6 +471,33 @@ def test_agents_and_files_as_the_readme_tells_them(server: Server, tmp_path: Pat
     assert [message["content"] for message in found] == ["회의록, for the courtyard"]
 
 
+def test_an_answer_is_resumed_in_a_shell_as_the_page_tells_it(
+    server: Server, tmp_path: Path
+) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    page = (DOCS / "agents.md").read_text("utf-8")
+    begun = next(block for block in blocks(readme, "sh") if "$CHAT" in block).rsplit("curl", 1)[0]
+    (resumed,) = (block for block in blocks(page, "sh") if "Last-Event-ID" in block)
+    # Cut off behind the first chunk.
+    cut = resumed.replace("| tee heard", "| head -n 5 | tee heard")
+    assert cut != resumed
+    script = f"{begun}\n{cut}".replace("http://127.0.0.1:8000", server.url)
+    done = subprocess.run(
+        ["bash", "-euc", script.replace("$(madang token alice)", server.token("alice"))],
+        cwd=tmp_path,
+        env={"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=True,
+        encoding="utf-8",
+    )
+    told = [json.loads(line[6:]) for line in done.stdout.splitlines() if line.startswith("data: ")]
+    (asked,) = re.findall(r'"content": "(.*?)"', resumed)
+    assert "".join(frame.get("content", "") for frame in told) == asked
+    assert [frame["type"] for frame in told].count("stream_start") == 1
+    assert (told[-1]["type"], told[-1]["status"]) == ("stream_end", "complete")
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[int]:
     """The app of the README under uvicorn; its port."""

@@ -47,6 +47,18 @@ def is_public(address: str) -> bool:
     return _is_global(ip)
 
 
+def is_literally_inside(host: str) -> bool:
+    """Whether a host of an address says by itself, without a look at any name, that it is not one
+    of the public internet: an IP address, or `localhost`."""
+    if host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return not is_public(host)
+
+
 _UNICAST = ipaddress.IPv6Network("2000::/3")
 """All that is given out to anybody: not NAT64 (`64:ff9b::/96`), `5f00::/16`, `fec0::/10`."""
 _NEVER = (

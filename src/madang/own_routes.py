@@ -9,14 +9,13 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import structlog
 from fastapi import FastAPI, Request, Response
 from pydantic import Field
 from starlette.responses import FileResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from madang import console
+from madang import console, logs
 from madang.clock import Clock
 from madang.exposition import CONTENT_TYPE, Measured, exposition
 from madang.gateways.entrance import Entrance, retry_after
@@ -31,7 +30,7 @@ from madang.surfaces.fields import Strict, UserRef
 from madang.surfaces.problems import problem
 from madang.surfaces.requests import JsonResponse, JsonRoute
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 DEV_TOKEN_SECONDS = 24 * 3600
 READY_SECONDS = 2.0

@@ -18,7 +18,6 @@ import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-import structlog
 import uvicorn
 
 from madang import logs
@@ -27,7 +26,7 @@ from madang.gateways.http_uvicorn import http_class
 from madang.protocol.errors import Unavailable
 from madang.settings import Settings
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 GIL_SECONDS = 0.001
 """How long a thread may keep the interpreter while another waits. The loop and the writer's thread

@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-import structlog
+from madang import logs
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 
 class Tasks:

@@ -352,12 +352,41 @@ async def _steps(service: Service, out: Speaking, _: asyncio.StreamReader) -> No
         for step in (
             {"id": "t", "kind": "thinking", "content": "hm"},
             {"id": "t", "kind": "thinking", "content": "m", "status": "complete"},
-            {"id": "c1", "name": "f", "input": '{"a":1}', "status": "complete"},
+            {"id": "c1", "name": "f", "input": {"a": 1}, "status": "complete"},
         ):
             content = json.dumps({"type": "run_step", **step})
             await out.piece(b"event: ignored\ndata: %b\n\n" % content.encode())
     await out.say("done")
     await out.end()
+
+
+def _refuses_with(status: int) -> Behaviour:
+    """Says why, with the key it was given and what it was asked."""
+
+    async def behave(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+        asked = service.asked[-1]
+        key = asked.headers.get("authorization", "whsec_c2VjcmV0").removeprefix("Bearer ")
+        question = asked.json["messages"][-1]["content"]
+        body = f"Wrong key {key} for {question}: {'x' * 5000}".encode()
+        await out.raw(b"HTTP/1.1 %d No\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
+
+    return behave
+
+
+def _thinks(then: str) -> Behaviour:
+    """Thinks, and then says something, ends, or is cut."""
+
+    async def behave(service: Service, out: Speaking, _: asyncio.StreamReader) -> None:
+        await out.begin()
+        thought = completion({"reasoning_content": "hm"})
+        await out.piece(b"data: %b\n\n" % json.dumps(thought).encode())
+        if then == "is-cut":
+            return
+        if then == "says":
+            await out.say("done")
+        await out.end()
+
+    return behave
 
 
 Behaviour = Callable[[Service, Speaking, asyncio.StreamReader], Awaitable[None]]
@@ -382,6 +411,10 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "inside": _inside,
     "steps": _steps,
     "large-count": _large_count,
+    **{f"refuses-{status}": _refuses_with(status) for status in (400, 401, 403, 404)},
+    "thinks-and-says": _thinks("says"),
+    "thinks-and-ends": _thinks("ends"),
+    "thinks-and-is-cut": _thinks("is-cut"),
     "calls": _calls,
     "tool": _tool,
 }

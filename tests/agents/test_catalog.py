@@ -6,10 +6,14 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any, cast
 
 import pytest
 
-from madang.agents.catalog import open_catalog
+from madang.agents.catalog import Catalog, open_catalog, read_configs
+from madang.agents.protocol import AgentRun, Said
 from madang.agents.signing import key_of, sign
 from madang.settings import SettingsError
 from madang.testing import JumpingClock
@@ -34,3 +38,36 @@ def test_what_a_secret_stands_for() -> None:
         opened(secret)
     digest = hmac.new(b"secret", b"m1.7.{}", hashlib.sha256).digest()
     assert sign(b"secret", "m1", 7, b"{}") == "v1," + base64.b64encode(digest).decode()
+
+
+def test_what_is_no_async_generator_function_is_refused_when_it_is_registered() -> None:
+    async def answers(run: AgentRun) -> str:
+        return "hello"
+
+    def says(run: AgentRun) -> list[str]:
+        return ["hello"]
+
+    async def speaks(run: AgentRun, greeting: str = "hello") -> AsyncIterator[Said]:
+        yield greeting
+
+    class Speaker:
+        async def __call__(self, run: AgentRun) -> AsyncIterator[Said]:
+            yield "hello"
+
+    catalog = Catalog()
+    wrong: Any
+    for wrong in (answers, says, "hello", speaks(cast(AgentRun, None))):
+        with pytest.raises(TypeError, match="agent bot must be an async generator function"):
+            catalog.add("bot", wrong)
+    assert catalog.get("bot") is None
+    right: Any
+    for right in (speaks, partial(speaks, greeting="hi"), Speaker()):
+        catalog.add("bot", right)
+        offered = catalog.get("bot")
+        assert offered is not None and offered.agent is right
+
+
+def test_a_field_that_is_misspelt_is_named() -> None:
+    given = {"bot": {"kind": "openai", "modle": "m"}}
+    with pytest.raises(SettingsError, match=r"configuration: bot\.openai\.modle: unknown field\.$"):
+        read_configs(json.dumps(given))

@@ -229,6 +229,7 @@ async def test_an_agent_that_cannot_go_on_now_is_told_so_and_tries_again(nodes: 
         RunLimits(),
         start=there.admission.start,
         count=lambda _: None,
+        give_back=lambda _: None,
         max_content=1_000,
     )
     told = Viewer()

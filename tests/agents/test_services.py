@@ -134,7 +134,27 @@ async def test_what_fails_keeps_what_came(make_chat: Make) -> None:
     assert (metadata["status"], metadata["tokens_used"]) == ("failed", 100)
     _, metadata = await ask(chat, "page")
     assert metadata["status"] == "failed"
-    assert "a secret of the inside" not in chat.house.server.log
+    # What went wrong there is for whoever runs the server.
+    assert "a secret of the inside" in chat.house.server.log
+
+
+async def test_why_one_refuses_is_logged_without_keys_or_words(make_chat: Make) -> None:
+    chat = make_chat(log_format="json")
+    for status in (401, 403, 404, 400):
+        _, metadata = await ask(chat, f"refuses-{status}", "say nothing of this")
+        assert metadata["error"] == f"The agent refused (HTTP {status})"
+    log = chat.house.server.log
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    told = [line for line in lines if line["event"] == "an agent refused"]
+    assert [(line["level"], line["status"]) for line in told] == [
+        ("warning", status) for status in (401, 403, 404, 400)
+    ]
+    for line in told[:3]:
+        assert line["host"] == "127.0.0.1"
+        assert line["said"].startswith("Wrong key … for …: ") and len(line["said"]) == 200
+    assert "said" not in told[3]
+    for hidden in ("sk-secret", "whsec_", "say nothing of this"):
+        assert hidden not in log
 
 
 async def test_one_that_is_busy_is_asked_again(make_chat: Make, service: Service) -> None:
@@ -210,8 +230,33 @@ async def test_steps(make_chat: Make) -> None:
     assert (text, metadata["status"]) == ("done", "complete")
     thinking, call = metadata["steps"]
     assert (thinking["kind"], thinking["content"]) == ("thinking", "hmm")
-    assert (call["kind"], call["name"], call["input"]) == ("tool_call", "f", '{"a":1}')
+    assert thinking["status"] == "complete"
+    assert (call["kind"], call["name"], call["input"]) == ("tool_call", "f", {"a": 1})
     assert call["status"] == "complete"
+
+
+@pytest.mark.parametrize("kind", ["openai"])
+@pytest.mark.parametrize("then", ["says", "ends", "is-cut"])
+async def test_thinking_ends_where_text_begins_and_with_the_answer(
+    make_chat: Make, then: str
+) -> None:
+    chat = make_chat()
+    session = await chat.session("ann", f"thinks-and-{then}")
+    ann = await chat.join("ann", session)
+    await ann.send("message", content="well?")
+    asked = await ann.next("stream_start", patience=LONG)
+    steps = []
+    while True:
+        frame = await ann.next(patience=LONG, message_id=asked["message_id"])
+        if frame["type"] != "run_step":
+            break
+        steps.append((frame["kind"], frame["status"], frame.get("content")))
+    assert steps == [("thinking", "running", "hm"), ("thinking", "complete", None)]
+    if frame["type"] != "stream_end":
+        frame = await ann.next("stream_end", patience=LONG)
+    assert frame["status"] == ("failed" if then == "is-cut" else "complete")
+    (step,) = (await chat.rest("ann").messages(session))[-1]["metadata"]["steps"]
+    assert (step["status"], step["content"]) == ("complete", "hm")
 
 
 async def test_where_nobody_listens(make_chat: Make, kind: str) -> None:
@@ -246,6 +291,11 @@ async def test_no_agent_is_asked_inside(make_chat: Make, service: Service) -> No
     _, metadata = await ask(chat, "works")
     assert metadata["status"] == "failed"
     assert metadata["error"] == "The agent's address is not allowed"
+    lines = chat.house.server.log.splitlines()
+    warned = [line for line in lines if "MADANG_AGENTS_PRIVATE_ADDRESSES=true" in line]
+    assert all("127.0.0.1" in line for line in warned)
+    assert sum("the agent works is at a private address" in line for line in warned) == 1
+    assert sum("was not asked" in line for line in warned) == 1
     assert service.asked == []
 
 

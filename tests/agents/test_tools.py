@@ -77,7 +77,7 @@ async def test_a_service_answers_a_call(make: Make, service: Service) -> None:
     (step,) = found.metadata["steps"]
     wanted = {"kind": "tool_call", "name": "look", "status": "complete", "at": len("I look. ")}
     assert step.items() >= wanted.items()
-    assert (step["input"], step["output"]) == ('{"q": "well?"}', {"found": ["it"]})
+    assert (step["input"], step["output"]) == ({"q": "well?"}, {"found": ["it"]})
     # What the service was asked.
     first, called, second = service.asked
     assert called.json == {
@@ -122,7 +122,7 @@ async def test_a_call_is_told_as_running_while_it_is_made(make: Make) -> None:
 
     viewer = await watch(app, room := await session(app))
     await ask(app, room)
-    whole = {"status": "running", "name": "look", "input": '{"q": "well?"}'}
+    whole = {"status": "running", "name": "look", "input": {"q": "well?"}}
     await eventually(lambda: viewer.steps.get("c0", {}).items() >= whole.items(), LONG)
     assert "output" not in viewer.steps["c0"]
     made.set()

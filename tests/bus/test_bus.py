@@ -222,6 +222,10 @@ async def test_limits_are_shared(ends: Ends) -> None:
     assert 29.9 < spent["ann"] <= 30.0
     assert spent["bob"] == 0
     assert 49.5 < (await other.spend({"ann": 2}, 10.0))["ann"] <= 50.0
+    assert 39.0 < (await one.spend({"ann": -1}, 10.0))["ann"] <= 40.0
+    # More than was used is given back: the allowance is full, and no fuller.
+    assert (await other.spend({"ann": -5}, 10.0))["ann"] == 0
+    assert 9.5 < (await one.spend({"ann": 1}, 10.0))["ann"] <= 10.0
 
 
 async def test_nodes_agree_on_what_one_said_first(ends: Ends) -> None:

@@ -45,6 +45,51 @@ def test_users_in_great_number_are_not_looked_through_at_each_check() -> None:
     assert len(limit._due) <= 10_001
 
 
+def test_what_is_refused_for_another_limit_is_not_counted() -> None:
+    limit, other = RateLimit(2), RateLimit(1, "other")
+    other.check("o", "ann", 0.0)
+    for _ in range(5):
+        with (
+            pytest.raises(RateLimited) as refused,
+            limit.counting("o", "ann", 0.0),
+        ):
+            other.check("o", "ann", 0.0)
+        assert refused.value.retry_after == 60_000
+    assert limit.left("o", "ann", 0.0) == (2, 0)
+    for _ in range(2):
+        with limit.counting("o", "ann", 0.0):
+            pass
+    # What it refuses itself was not counted, and is not given back.
+    with pytest.raises(RateLimited), limit.counting("o", "ann", 0.0):
+        pass
+    assert limit.left("o", "ann", 0.0) == (0, 60)
+
+
+async def test_what_is_given_back_is_taken_off_the_sum() -> None:
+    clock = JumpingClock()
+    bus = MemoryBus(clock)
+    end, other = bus.end(), bus.end()
+    limit, there = RateLimit(4), RateLimit(4)
+    now = clock.monotonic()
+    limit.check("o", "ann", now)
+    limit.check("o", "ann", now)
+    await limit.share(end, clock)
+    limit.give_back("o", "ann")
+    await limit.share(end, clock)
+    there.check("o", "ann", now)
+    await there.share(other, clock)
+    # One here that counts, and one there.
+    for one in (there, limit):
+        await one.share(end, clock)
+        left = one.left("o", "ann", now)
+        assert left is not None and left[0] == 2
+    there.give_back("o", "ann")
+    limit.check("p", "ann", now)
+    limit.give_back("p", "ann")
+    await limit.share(end, clock)
+    assert (await end.spend({"messages:p:ann": 0}, 15.0))["messages:p:ann"] == 0
+
+
 async def test_nodes_share_one_allowance() -> None:
     clock = JumpingClock()
     bus = MemoryBus(clock)

@@ -223,3 +223,18 @@ async def test_runs_at_once_are_counted_on_all_nodes_together(two: list[House]) 
         assert int(refused.headers["retry-after"]) >= 1
     for run, user in zip(runs, ("ann", "ann", "bob"), strict=True):
         await other.rest(user).client.post(f"{CHAT}/runs/{run}/stop")
+
+
+async def test_an_upload_that_is_refused_for_messages_is_not_counted(
+    make_server: Callable[..., Server],
+) -> None:
+    server = make_server(rate_limit_messages_per_minute="2", rate_limit_uploads_per_minute="3")
+    async with House(server) as house:
+        room = await house.group("ann", "bob")
+        for number in range(2):
+            await house.say("ann", room, str(number))
+        ann = Uploader(house, "ann")
+        for _ in range(5):
+            refused = await ann.begin(room, 10)
+            problem(refused, 429, "RATE_LIMIT", "Too many messages")
+            assert left(refused) == {"uploads": 3, "messages": 0}

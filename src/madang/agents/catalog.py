@@ -11,6 +11,7 @@ The configuration is a table by name, as TOML or JSON:
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import tomllib
@@ -34,6 +35,7 @@ from pydantic import (
 from madang.agents.echo import echo
 from madang.agents.http_agent import http_agent
 from madang.agents.protocol import Agent, Tool
+from madang.agents.refusals import warn_of_inside
 from madang.agents.signing import key_of
 from madang.agents.tools import http_tool
 from madang.clock import Clock
@@ -163,9 +165,18 @@ class Catalog:
 
         Raises:
             ValueError: the name cannot be mentioned.
+            TypeError: it is no async generator function.
         """
         check_name(name)
+        if not (inspect.isasyncgenfunction(agent) or inspect.isasyncgenfunction(_call_of(agent))):
+            raise TypeError(
+                f"The agent {name} must be an async generator function: `async def` with a `yield`"
+            )
         self.agents[name] = Offered(name, own_agent(name), agent, title or name, **fields)
+
+
+def _call_of(agent: object) -> object:
+    return getattr(agent, "__call__", None)  # noqa: B004
 
 
 def check_name(name: str) -> None:
@@ -195,9 +206,13 @@ def read_configs(given: str) -> dict[str, Config]:
     except OSError as error:
         raise SettingsError(f"The agents in {given!r} cannot be read: {error.strerror}.") from None
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        details = error.errors(include_url=False, include_input=False)
+        # A field of another name, rather than the one that it was meant to be.
+        unknown = [each for each in details if each["type"] == "extra_forbidden"]
+        first = (unknown or details)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"The agents' configuration: {where}: {first['msg']}.") from None
+        what = "unknown field" if unknown else first["msg"]
+        raise SettingsError(f"The agents' configuration: {where}: {what}.") from None
     except ValueError as error:
         raise SettingsError(f"The agents' configuration: {error}.") from None
     return configs
@@ -220,16 +235,21 @@ def open_catalog(given: str, clock: Clock, *, delay: float, idle: float, private
     for name, config in configs.items():
         agent: Agent | None
         user_id = own_agent(name)
+        asked: str | None = None
         match config:
             case EchoConfig():
                 agent = echo(clock, delay if config.delay_ms is None else config.delay_ms / 1000)
             case OpenAIConfig():
                 agent = _openai(name, config, catalog.tools, clock, private=private, idle=idle)
+                asked = config.url
             case HttpConfig():
                 secret = _secret(f"agent {name}", "secret", config.secret, config.secret_env)
                 agent = http_agent(config.url, secret, clock, private=private, idle=idle)
+                asked = config.url
             case OutsideConfig():
                 agent, user_id = None, config.user_id
+        if not private:
+            warn_of_inside(f"the agent {name}", asked)
         catalog.agents[name] = Offered(
             name,
             user_id,
@@ -265,6 +285,8 @@ def _openai(
             whose = f"tool {tool.name} of the agent {name}"
             secret = _secret(whose, "secret", tool.secret, tool.secret_env)
             answered[tool.name] = http_tool(tool.url, secret, clock, private=private, idle=idle)
+            if not private:
+                warn_of_inside(f"the {whose}", tool.url)
 
     def find(called: str) -> Tool | None:
         """Only what is configured for this agent: a model may say any name."""

@@ -22,6 +22,7 @@ import httpx
 import orjson
 from httpx_sse import EventSource, SSEError
 
+from madang.agents import refusals
 from madang.agents.protocol import (
     STEP_STATUSES,
     Agent,
@@ -83,10 +84,14 @@ def http_agent(url: str, secret: str, clock: Clock, *, private: bool, idle: floa
                 guarded_client(private=private, limit=LIMIT, idle=idle, events=True) as client,
                 client.stream("POST", url, content=body, headers=headers) as answer,
             ):
+                if answer.status_code not in (200, *BUSY):
+                    text = await refusals.begun(answer)
+                    refusals.refused(url, answer.status_code, text, (secret,), run)
                 _check(answer, clock)
                 async for said in _said(answer):
                     yield said
         except NotAllowed as error:
+            refusals.not_allowed("an agent", error)
             raise AgentFailed("The agent's address is not allowed") from error
         except httpx.ConnectError as error:
             raise AgentFailed("The agent cannot be reached") from error

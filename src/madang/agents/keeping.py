@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import structlog
-
+from madang import logs
 from madang.agents.running import SILENT, Running
 from madang.clock import Clock
 from madang.delivery.streams import Streams
@@ -19,7 +18,7 @@ from madang.ports.store import Store, Writer
 from madang.protocol.errors import MadangError, Unavailable
 from madang.services.runs import Checkpoint, EndAbandoned, Ended, Sofar, TakeUp
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 CHECK_SECONDS = 0.5
 """Between two checkpoints: what is said in between is lost with the node."""

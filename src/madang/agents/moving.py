@@ -14,8 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import structlog
-
+from madang import logs
 from madang.agents.carried import Carried, carried, kept
 from madang.agents.keeping import LEASE_SECONDS, Keeping
 from madang.agents.running import Running
@@ -32,7 +31,7 @@ from madang.services.approvals import approvals_of
 from madang.services.runs import Checkpoint, Sofar
 from madang.tasks import Tasks
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 MOVE = "run.move"
 """The topic on which a run's node is asked to let go of it."""

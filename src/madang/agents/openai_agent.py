@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 import openai
 import orjson
 
+from madang.agents import refusals
 from madang.agents.http_agent import BUSY, LIMIT
 from madang.agents.protocol import (
     Agent,
@@ -17,6 +19,7 @@ from madang.agents.protocol import (
     AgentRun,
     Said,
     Step,
+    StepStatus,
     Tool,
     ToolFailed,
     Turn,
@@ -100,11 +103,16 @@ def openai_agent(
         except openai.APITimeoutError as error:
             raise AgentFailed("The agent said nothing for too long") from error
         except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, NotAllowed):
+                refusals.not_allowed("an agent", error.__cause__)
             raise _connection(error.__cause__, begun) from error
         except openai.APIStatusError as error:
             if error.status_code in BUSY:
                 seconds = retry_after(error.response.headers, clock.now())
                 raise AgentFailed("The agent is busy", seconds) from error
+            answer: Any = error.response
+            text = await refusals.begun(answer)
+            refusals.refused(str(client.base_url), error.status_code, text, (key,), run)
             raise AgentFailed(f"The agent refused (HTTP {error.status_code})") from error
         except openai.OpenAIError as error:
             raise AgentFailed("The agent failed") from error
@@ -151,10 +159,21 @@ class _Call:
     number: int
     arguments: str = ""
 
-    def step(self, status: Any, output: Any = None) -> Step:
-        # The rest would not be kept, and each delta tells all of it.
-        told = self.arguments[: MOST_STEP_JSON + 1]
+    def step(self, status: StepStatus, output: Any = None) -> Step:
+        told = self._input(status)
         return Step(self.step_id, "tool_call", self.name, status, input=told, output=output)
+
+    def _input(self, status: StepStatus) -> Any:
+        """The arguments, once they are whole; what are none as the text that they are, once it is
+        said that there is no more of them."""
+        said = self.arguments
+        over = status != "running"
+        # Each delta comes here: what has no end yet is not read.
+        if len(said) <= MOST_STEP_JSON and (over or said.rstrip().endswith("}")):
+            with suppress(ToolFailed):
+                return arguments_of(said)
+        # The rest would not be kept.
+        return said[: MOST_STEP_JSON + 1] if over else None
 
 
 @dataclass(slots=True)
@@ -183,24 +202,36 @@ class _Calling:
         self.tokens, self.used = self.tokens + self.used, 0
 
     async def heard(self, stream: Any) -> AsyncIterator[Said]:
-        """What the model says in this round."""
+        """What the model says in this round. Its thinking ends where it says something else."""
         thinking = "thinking" if self.round == 1 else f"thinking-{self.round}"
-        ended = False
-        async for chunk in stream:
-            if chunk.usage is not None and type(chunk.usage.total_tokens) is int:
-                self.used = max(0, chunk.usage.total_tokens)
-                yield Usage(self.tokens + self.used)
-            for choice in chunk.choices[:1]:
-                delta = choice.delta
-                thought = getattr(delta, "reasoning_content", None)
-                if isinstance(thought, str) and thought:
-                    yield Step(thinking, "thinking", content=thought)
-                for call in delta.tool_calls or ():
-                    yield self._called(call)
-                if delta.content:
-                    self.text.append(delta.content)
-                    yield delta.content
-                ended = ended or choice.finish_reason is not None
+        thought = Step(thinking, "thinking", status="complete")
+        thinks = ended = False
+        try:
+            async for chunk in stream:
+                if chunk.usage is not None and type(chunk.usage.total_tokens) is int:
+                    self.used = max(0, chunk.usage.total_tokens)
+                    yield Usage(self.tokens + self.used)
+                for choice in chunk.choices[:1]:
+                    delta = choice.delta
+                    more = getattr(delta, "reasoning_content", None)
+                    if isinstance(more, str) and more:
+                        yield Step(thinking, "thinking", content=more)
+                        thinks = True
+                    if thinks and (delta.tool_calls or delta.content):
+                        yield thought
+                        thinks = False
+                    for call in delta.tool_calls or ():
+                        yield self._called(call)
+                    if delta.content:
+                        self.text.append(delta.content)
+                        yield delta.content
+                    ended = ended or choice.finish_reason is not None
+        except Exception:
+            if thinks:
+                yield thought
+            raise
+        if thinks:
+            yield thought
         if not ended:
             raise AgentFailed("The agent's answer was cut")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from madang import logs
 from madang.agents.catalog import Catalog
 from madang.agents.fit import MOST_ERROR, MOST_NOTE, fit_count, fit_text
 from madang.agents.given import given
@@ -39,7 +40,7 @@ from madang.services.runs import Ended, EndRun, LeaveRun
 from madang.services.sessions import HandOver
 from madang.tasks import Tasks
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 MOST_TRIES = 3
 LONGEST_RETRY = 20.0

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import structlog
-
+from madang import logs
 from madang.agents.running import Running
 from madang.clock import Clock
 from madang.model.runs import RunEnd, lease_name
@@ -16,7 +15,7 @@ from madang.ports.store import Writer
 from madang.protocol.errors import MadangError, NotFound, Unavailable
 from madang.services.runs import EndRun
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 STOP_SECONDS = 5.0
 """How long the node that runs it is given to end it."""

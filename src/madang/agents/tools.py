@@ -15,15 +15,16 @@ from typing import Any
 
 import httpx
 import orjson
-import structlog
 
+from madang import logs
+from madang.agents import refusals
 from madang.agents.fit import fit_text
 from madang.agents.protocol import AgentRun, Tool, ToolCall, ToolFailed
 from madang.agents.signing import key_of, signed_headers
 from madang.clock import Clock
 from madang.guarded import NotAllowed, guarded_client
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 MOST_RESULT = 256 * 1024
 """Bytes of a result: more than a model reads."""
@@ -71,6 +72,7 @@ def http_tool(url: str, secret: str, clock: Clock, *, private: bool, idle: float
             async with guarded_client(private=private, limit=MOST_RESULT, idle=idle) as client:
                 answer = await client.post(url, content=body, headers=headers)
         except NotAllowed as error:
+            refusals.not_allowed("a tool", error)
             raise ToolFailed("The tool's address is not allowed") from error
         except httpx.ConnectError as error:
             raise ToolFailed("The tool cannot be reached") from error

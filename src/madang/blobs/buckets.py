@@ -12,14 +12,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import obstore
-import structlog
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
+from madang import logs
 from madang.ports.blobs import BlobMissing
 from madang.protocol.errors import Unavailable
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 PIECE = 64 * 1024
 """Bytes of a piece that is read: what a socket takes at once."""

@@ -9,11 +9,10 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 from weakref import WeakValueDictionary
 
-import structlog
-
+from madang import logs
 from madang.clock import Clock, Timer
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 MAX_CONTENT = 32 * 1024 * 1024
 """Bytes of a picture: the process holds them while it reads them."""

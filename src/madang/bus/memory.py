@@ -176,7 +176,8 @@ class MemoryEnd:
     async def spend(self, amounts: Mapping[str, int], interval: float) -> Mapping[str, float]:
         now = self._bus.clock.monotonic()
         for key, uses in amounts.items():
-            self._bus.due[key] = max(self._bus.due.get(key, 0.0), now) + uses * interval
+            due = max(self._bus.due.get(key, 0.0), now) + uses * interval
+            self._bus.due[key] = max(due, now)
         return {key: self._bus.due[key] - now for key in amounts}
 
     async def agree(self, name: str, value: str, seconds: float) -> bool:

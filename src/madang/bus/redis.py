@@ -18,8 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-import structlog
-
+from madang import logs
 from madang.bus import wire
 from madang.bus.address import Address, address_of
 from madang.bus.parts import parts_of
@@ -37,7 +36,7 @@ from madang.ports.bus import Lease, Listener, PresenceTold, RunTold, SignalTold,
 from madang.protocol.errors import MadangError, Unavailable
 from madang.tasks import Tasks
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 LARGEST_BACKLOG = 64 * 1024 * 1024
 """Bytes told that the sockets may not have taken yet. What is more is dropped: the log has it."""

@@ -146,7 +146,7 @@ return 1
 
 SPEND = Script(
     """
--- KEYS: rate. ARGV: microseconds by which the due time moves.
+-- KEYS: rate. ARGV: microseconds by which the due time moves; below 0 they are given back.
 -- Generic cell rate algorithm; returns how far the due time lies ahead, in microseconds.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -156,8 +156,10 @@ due = due + ARGV[1]
 if due > now then
   local value = string.format('%.0f', due)
   redis.call('SET', KEYS[1], value, 'PX', string.format('%.0f', math.ceil((due - now) / 1000)))
+  return due - now
 end
-return due - now
+redis.call('DEL', KEYS[1])
+return 0
 """
 )
 

@@ -8,8 +8,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
-
+from madang import logs
 from madang.bus.address import Address
 from madang.bus.redis_link import Refused
 from madang.bus.redis_servers import Doors, Servers
@@ -17,7 +16,7 @@ from madang.clock import Clock
 from madang.protocol.errors import Unavailable
 from madang.tasks import Tasks
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 FIRST_RETRY_SECONDS = 0.05
 LONGEST_RETRY_SECONDS = 1.0

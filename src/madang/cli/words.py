@@ -8,7 +8,6 @@ from pathlib import Path
 from socket import socket
 from urllib.parse import urlsplit
 
-import structlog
 import typer
 
 import madang
@@ -19,7 +18,7 @@ from madang.store.address import is_postgresql, named
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 USUAL_DIRECTORY = Path("madang-data")
 
-log = structlog.get_logger("madang")
+log = logs.get_logger("madang")
 
 
 def warn(settings: Settings, sentence: str, *, loud: bool = False) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import structlog
-
+from madang import logs
 from madang.clock import Clock
 from madang.ports.bus import Bus
 from madang.protocol.errors import Unavailable
@@ -11,7 +10,7 @@ from madang.services.auth import TokenVerifier
 from madang.services.trust import fingerprint
 from madang.settings import Settings
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 KEYS_SECONDS = 15.0
 """How long after its last word a node's keys bind the others: a secret is changed by stopping all

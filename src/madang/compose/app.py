@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-import structlog
 from starlette.types import Receive, Scope, Send
 
+from madang import logs
 from madang.clock import Clock, SystemClock
 from madang.compose import agreement
 from madang.compose.backends import open_backends
@@ -33,7 +33,7 @@ from madang.settings import Settings
 from madang.surfaces import problems
 from madang.tasks import Tasks
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 
 class Madang(Library):
@@ -218,7 +218,9 @@ def create_app(settings: Settings | None = None) -> Madang:
     Raises:
         SettingsError: something that must be set is not; the text says what.
     """
-    return Madang(settings or Settings())
+    settings = settings or Settings()
+    logs.configure_own(settings.log_level, settings.log_format)
+    return Madang(settings)
 
 
 def websocket_class(app: Madang) -> type[UvicornConnection]:

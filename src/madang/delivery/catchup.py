@@ -13,8 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, ParamSpec, Protocol, TypeVar
 
-import structlog
-
+from madang import logs
 from madang.clock import Clock
 from madang.delivery.behind import Behind, Holding, Work, held_of, skip
 from madang.delivery.storm import Storm
@@ -28,7 +27,7 @@ from madang.protocol.codes import CloseCode
 from madang.protocol.errors import MadangError, NotAParticipant, Unavailable
 from madang.tasks import Tasks
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 READERS = 16
 """Reads of the log at the same time for catching up; the others wait their turn."""

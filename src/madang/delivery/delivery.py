@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
-import structlog
-
+from madang import logs
 from madang.clock import Clock, Timer
 from madang.delivery.entering import Unnamed, concerned, entering
 from madang.delivery.heads import Heads
@@ -31,7 +30,7 @@ from madang.protocol.codes import CloseCode
 from madang.protocol.errors import NotFound, Unavailable
 from madang.tasks import Tasks
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 HEAL_PAGE = 500
 LATE_SECONDS = 0.05

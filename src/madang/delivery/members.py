@@ -9,8 +9,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import structlog
-
+from madang import logs
 from madang.hub.frame import Outgoing
 from madang.hub.hub import Hub, Member
 from madang.model.nouns import Event
@@ -20,7 +19,7 @@ from madang.protocol.codes import CloseCode
 from madang.protocol.errors import MadangError, Unavailable
 from madang.tasks import Tasks
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 LOAD_BATCH = 500
 """Users in one query: below SQLite's limit for parameters, above what one turn accepts."""

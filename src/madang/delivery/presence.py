@@ -16,8 +16,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import orjson
-import structlog
 
+from madang import logs
 from madang.clock import Clock, Timer
 from madang.delivery.turns import LastTurns
 from madang.hub.connection import Connection
@@ -31,7 +31,7 @@ from madang.ports.store import Store
 from madang.protocol.errors import Unavailable
 from madang.tasks import Tasks
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 GATHER_SECONDS = 0.05
 AT_MOST_EVERY_SECONDS = 1.0

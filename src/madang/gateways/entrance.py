@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import structlog
-
+from madang import logs
 from madang.clock import Clock, Timer
 from madang.hub.connection import Connection
 from madang.metrics import Tally
 from madang.protocol.codes import CloseCode
 from madang.protocol.errors import Unavailable
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 SUBPROTOCOL = "madang.v1"
 TICK_SECONDS = 1.0

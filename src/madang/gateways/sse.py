@@ -8,17 +8,17 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import orjson
-import structlog
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
+from madang import logs
 from madang.gateways.entrance import Entrance
 from madang.hub.connection import Connection
 from madang.hub.frame import Batch, Form, Frame
 from madang.protocol.codes import CloseCode
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 SSE_PING_SECONDS = 15
 """Between two comments to a client that is told nothing."""

@@ -12,14 +12,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-import structlog
-
+from madang import logs
 from madang.gateways.entrance import Entrance, Refused, Upgrade
 from madang.hub.connection import Connection
 from madang.hub.frame import Batch, Frame
 from madang.protocol.codes import CloseCode
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -13,8 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-import structlog
-
+from madang import logs
 from madang.hub.channel import CHANGES, RECENT_EVENTS, Channel, Member
 from madang.hub.connection import Connection
 from madang.hub.frame import Asides, Batch, Dialect, Encoder, Frame, Outgoing, Reply
@@ -25,7 +24,7 @@ from madang.protocol.codes import CloseCode
 
 __all__ = ["CHANGES", "RECENT_EVENTS", "Channel", "Hub", "Member"]
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 RECENT_BYTES = 48 * 1024 * 1024
 """What all channels together may take for the events they remember: some 20,000 messages of a line

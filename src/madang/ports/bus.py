@@ -219,7 +219,7 @@ class Bus(Protocol):
 
     async def spend(self, amounts: Mapping[str, int], interval: float) -> Mapping[str, float]:
         """Count uses against limits that all nodes share, by the generic cell rate algorithm:
-        each use moves the key's due time by `interval` seconds.
+        each use moves the key's due time by `interval` seconds. Below 0 they are given back.
 
         Returns how far each key's due time now lies ahead, in seconds (0: its allowance is full).
         """

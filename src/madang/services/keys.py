@@ -19,8 +19,8 @@ import httpx
 import orjson
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey, import_key
-from structlog import get_logger
 
+from madang import logs
 from madang.model.times import MICROSECONDS
 from madang.services.auth import VerificationKey
 
@@ -34,7 +34,7 @@ MAX_AGE = 600 * MICROSECONDS
 """After this a key set is looked at again although all its keys work, to see what was withdrawn."""
 DEV_SECRET_FILE = "dev-secret"
 
-_LOG = get_logger("madang.auth")
+_LOG = logs.get_logger("madang.auth")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 

@@ -105,6 +105,32 @@ class RateLimit:
             self._hurried.add(key)
             self.hurry()
 
+    def give_back(self, org_id: str, user_id: str) -> None:
+        """Uncount one that was counted and came to nothing. What other nodes were told of it
+        meanwhile, which is little, is taken off the sum; they themselves wait it out."""
+        if self.per_minute is None:
+            return
+        key = (org_id, user_id)
+        if key in self._due:
+            self._due[key] -= _SECONDS / self.per_minute
+        self._spent[key] = self._spent.get(key, 0) - 1
+        if not self._spent[key]:
+            del self._spent[key]
+
+    @contextmanager
+    def counting(self, org_id: str, user_id: str, now: float) -> Iterator[None]:
+        """Count one (`check`), unless what is done then is refused for another limit.
+
+        Raises:
+            RateLimited: as `check`.
+        """
+        self.check(org_id, user_id, now)
+        try:
+            yield
+        except RateLimited:
+            self.give_back(org_id, user_id)
+            raise
+
     def look(self, org_id: str, user_id: str, now: float) -> None:
         """As `check`, without counting: raises where one more would not pass."""
         if self.per_minute is None:

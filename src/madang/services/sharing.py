@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
+from madang import logs
 from madang.clock import Clock
 from madang.ports.bus import Bus
 from madang.protocol.errors import Unavailable
 from madang.services.limits import RateLimit
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 SHARE_SECONDS = 0.25
 """How often nodes add up what their users have used of a limit."""

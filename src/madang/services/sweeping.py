@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
+from madang import logs
 from madang.clock import Clock
 from madang.model.nouns import Batch, File
 from madang.ports.blobs import Blobs
@@ -16,7 +15,7 @@ from madang.protocol.errors import Unavailable
 from madang.services import parts
 from madang.services.files import ExpireFile, ForgetFile
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 SWEEP_SECONDS = 300.0
 """How often one node looks through all orgs."""

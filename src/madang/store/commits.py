@@ -6,10 +6,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from madang import logs
 from madang.model.nouns import Batch
 from madang.ports.store import Needs, Write
 from madang.protocol.errors import MadangError, Unavailable
@@ -20,7 +20,7 @@ Outcome = tuple[Any, MadangError | None]
 Transact = Callable[[Callable[[Connection], Committed]], Committed]
 """Runs a function of a connection in a transaction; may run it again where that was rolled back."""
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 
 def commit_batch(

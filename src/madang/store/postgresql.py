@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from madang import logs
 from madang.clock import Clock
 from madang.ports.store import Write
 from madang.protocol.errors import Unavailable
@@ -53,7 +53,7 @@ _LAST_EVENT = (
     "AND type = $5 AND actor_id = $6 AND created_at = $7 AND message_id IS NOT DISTINCT FROM $8"
 )
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 
 class PostgresStore(RunReads):

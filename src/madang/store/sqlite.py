@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import structlog
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
+from madang import logs
 from madang.clock import Clock
 from madang.ports.store import Write
 from madang.protocol.errors import Unavailable
@@ -29,7 +29,7 @@ from madang.store.run_reads import RunReads
 from madang.store.sql_store import Scope
 from madang.store.writer import Committed
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")

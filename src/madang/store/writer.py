@@ -11,8 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import structlog
-
+from madang import logs
 from madang.clock import Clock
 from madang.metrics import SECONDS, SIZES, Histogram, Tally
 from madang.model.nouns import Batch
@@ -31,7 +30,7 @@ MAX_WAITING = 20_000
 
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

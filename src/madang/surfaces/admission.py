@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import structlog
-
+from madang import logs
 from madang.clock import Clock
 from madang.delivery.catchup import Catchup
 from madang.delivery.members import Members
@@ -28,7 +27,7 @@ from madang.services.live.impostors import Impostors
 from madang.surfaces.unheard import Unheard
 from madang.tasks import Tasks
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 FOREVER = 2**62
 SEES_WHOLE_ORG = frozenset(("admin", "service"))

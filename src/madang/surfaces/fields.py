@@ -118,6 +118,10 @@ Emoji = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_emoji
 def error_of(details: list[ErrorDetails]) -> MadangError:
     """The first thing that is wrong with a request, in the words of the contract."""
     first = details[0]
+    if first["type"] == "missing":
+        # A field of another name, rather than the one that it was meant to be.
+        unknown = (each for each in details if each["type"] == "extra_forbidden")
+        first = next(unknown, first)
     where = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
     name = where[0] if where else "request"
     kind = first["type"]
@@ -127,14 +131,16 @@ def error_of(details: list[ErrorDetails]) -> MadangError:
         return TooLarge(f"{name}: {first['msg']}")
     if kind == "extra_forbidden":
         return Invalid(f"Unknown field: {'.'.join(where)[:100]}")
+    if kind == "missing" and name not in _MISSED_IDS:
+        return Invalid(f"Missing field: {'.'.join(where)}")
     if kind == "not_an_id" or (name.endswith("_id") and name not in _FREE_IDS):
         return invalid_id(name)
     if kind == "json_invalid":
         return InvalidJson("Invalid JSON format")
-    if kind == "missing":
-        return Invalid(f"Missing field: {'.'.join(where)}")
     return Invalid(f"{'.'.join(where)[:100]}: {first['msg']}")
 
 
 _FREE_IDS = frozenset({"client_id"})
+_MISSED_IDS = frozenset({"conversation_id", "message_id"})
+"""Which conversation or message is meant: none at all is answered as what is no id."""
 _NO_OBJECT = frozenset({"missing", "model_type", "model_attributes_type", "dict_type"})

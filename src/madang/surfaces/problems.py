@@ -7,16 +7,16 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from madang import logs
 from madang.protocol.codes import HTTP_STATUS, ErrorCode
-from madang.protocol.errors import MadangError
+from madang.protocol.errors import Invalid, MadangError
 from madang.surfaces.fields import error_of
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 _CODE_OF_STATUS = {
     400: ErrorCode.VALIDATION,
@@ -57,8 +57,12 @@ def install(app: FastAPI) -> None:
         )
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        found = error_of(list(error.errors()))
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        details = list(error.errors())
+        found = error_of(details)
+        if details[0]["type"] == "model_attributes_type" and not _is_json(request):
+            # Only what is said to be JSON is read as such: no other page's form can send it.
+            found = Invalid("Send Content-Type: application/json")
         return problem(HTTP_STATUS[found.code], found.code, found.text)
 
     @app.exception_handler(HTTPException)
@@ -72,3 +76,8 @@ def install(app: FastAPI) -> None:
     async def unexpected(request: Request, error: Exception) -> Response:
         log.error("request failed", path=request.url.path, exc_info=error)
         return problem(500, ErrorCode.INTERNAL, "Internal error")
+
+
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")

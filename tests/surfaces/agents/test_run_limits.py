@@ -78,3 +78,31 @@ async def test_an_answer_beyond_the_output_limit_is_read_to_its_end(
                 told = await events.all()
             assert "".join(one.get("content", "") for _, one in told) == question
             assert told[-1][1]["type"] == "stream_end"
+
+
+async def test_a_question_that_is_refused_is_not_counted(make_two: MakeTwo) -> None:
+    limits = {"runs_per_user": "1", "rate_limit_messages_per_minute": "5"}
+    nodes = await make_two(**limits, rate_limit_enabled="true", drain_seconds="0")
+    session = await nodes[0].session("ann", "forever", when_busy="parallel")
+    path = f"/sessions/{session}/messages"
+    asked = await nodes[0].rest("ann").post(path, {"content": "begin"})
+    (run,) = asked.json()["runs"]
+    too_many = "Too many runs at once"
+    for chat in nodes:
+        socket = await chat.join("ann", session)
+        messenger = f"/api/v1/messenger/conversations/{session}/messages"
+        for number in range(3):
+            refused = await chat.rest("ann").post(path, {"content": str(number)})
+            problem(refused, 429, "RATE_LIMIT", too_many)
+            http = chat.house.rest("ann").client
+            refused = await http.post(messenger, json={"content": str(number)})
+            problem(refused, 429, "RATE_LIMIT", too_many)
+            await socket.send("message", content=str(number))
+            assert (await socket.next("error"))["message"] == too_many
+    assert (await nodes[1].rest("ann").post(f"/runs/{run}/stop")).is_success
+    # At least these are left on each, whatever the other was told meanwhile.
+    for chat in nodes:
+        answer = await chat.rest("ann").post(path, {"content": "again"})
+        assert answer.status_code == 201, answer.text
+        (run,) = answer.json()["runs"]
+        await chat.rest("ann").post(f"/runs/{run}/stop")

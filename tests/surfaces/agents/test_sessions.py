@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime
 
 from tests.surfaces.agents.sessions import Chat, answer_of
@@ -118,6 +119,23 @@ async def test_lists_are_paged_and_filtered(chat: Chat) -> None:
     assert {"id": "echo", "name": "Echo"}.items() <= agents[0].items()
 
 
+async def test_a_configured_agent_outside_says_as_whom_it_speaks(
+    open_chat: Callable[..., Chat],
+) -> None:
+    chat = open_chat(agents='{"bot": {"kind": "outside", "user_id": "bot-7"}}')
+    async with chat.house:
+        ann = chat.rest("ann")
+        agents = (await ann.get("/agents")).json()["agents"]
+        assert {one["id"]: one["user_id"] for one in agents} == {
+            "echo": "agent:echo",
+            "bot": "bot-7",
+        }
+        for asked in ("bot", "bot-7"):
+            session = await chat.session("ann", asked)
+            found = (await ann.get(f"/sessions/{session}")).json()
+            assert (found["agent_id"], found["agent"]["user_id"]) == ("bot", "bot-7")
+
+
 async def test_history_before_and_after(chat: Chat) -> None:
     ann = chat.rest("ann")
     session = await chat.session("ann", "bot-7")
@@ -222,10 +240,24 @@ async def test_strangers_find_nothing(chat: Chat) -> None:
 async def test_what_is_wrong_is_told(chat: Chat) -> None:
     ann = chat.rest("ann")
     problem(await ann.post("/sessions", {"agent_id": "echo", "more": 1}), 422, "VALIDATION")
-    problem(await ann.post("/sessions", {}), 422, "INVALID_ID", "Invalid agent_id format")
+    problem(await ann.post("/sessions", {}), 422, "VALIDATION", "Missing field: agent_id")
+    misnamed = await ann.post("/sessions", {"agent": "echo"})
+    problem(misnamed, 422, "VALIDATION", "Unknown field: agent")
+    no_id = await ann.post("/sessions", {"agent_id": ""})
+    problem(no_id, 422, "INVALID_ID", "Invalid agent_id format")
+    said = b'{"agent_id":"echo"}'
+    for kind in ("application/x-www-form-urlencoded", "text/plain"):
+        as_form = await ann.post("/sessions", content=said, headers={"content-type": kind})
+        problem(as_form, 422, "VALIDATION", "Send Content-Type: application/json")
+    unsaid = await ann.post("/sessions", content=said)
+    problem(unsaid, 422, "VALIDATION", "Send Content-Type: application/json")
+    as_json = {"content-type": "application/json"}
+    no_object = await ann.post("/sessions", content=b'"echo"', headers=as_json)
+    problem(no_object, 422, "VALIDATION", "Request body must be a JSON object")
     problem(await ann.post("/sessions", {"agent_id": "agent:echo"}), 404, "NOT_FOUND")
     problem(await ann.post("/sessions", {"agent_id": "ann"}), 422, "VALIDATION")
-    problem(await ann.get("/sessions", status="gone"), 422, "VALIDATION")
+    allowed = "status: Input should be 'active' or 'archived'"
+    problem(await ann.get("/sessions", status="gone"), 422, "VALIDATION", allowed)
     problem(await ann.get("/sessions/no-id"), 422, "INVALID_ID", "Invalid session_id format")
     problem(await ann.get("/runs/no-id"), 422, "INVALID_ID", "Invalid message_id format")
     session = await chat.session("ann", participant_ids=["bob"])

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import structlog
-
+from madang import logs
 from madang.clock import Clock, Timer
 from madang.model.live import Room, question_of
 from madang.model.nouns import Event, Message
@@ -23,7 +22,7 @@ LEFT_ALONE = 2_000_000
 """Microseconds after which a count that nobody told is told by whoever finds it."""
 SWEEP_SECONDS = 3.0
 
-_log = structlog.get_logger(__name__)
+_log = logs.get_logger(__name__)
 
 
 def tell(tx: Transaction, room: Room, message: Message, *, was_visible: bool = True) -> Event:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import structlog
-
+from madang import logs
 from madang.clock import Clock
 from madang.model.analyzer import terms
 from madang.ports.bus import Bus
@@ -50,7 +49,7 @@ MOST_NAME_TERMS = 500
 """Of the names of a message's files together."""
 MOST_ORGS = 1_000
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 
 class Follower:

@@ -26,7 +26,7 @@ from madang.hub.frame import Frame
 from madang.model.ids import parse_uuid, uuid7
 from madang.model.nouns import Message
 from madang.ports.store import Store, Writer
-from madang.protocol.errors import Conflict, Invalid, MadangError, NotFound, TooLarge
+from madang.protocol.errors import Conflict, Invalid, MadangError, NotFound, RateLimited, TooLarge
 from madang.services.approvals import AskApproval
 from madang.services.asking import RunLimits
 from madang.services.runs import StartOutside
@@ -69,6 +69,7 @@ class Outside:
     Args:
         start: runs what a connection waits for.
         count: counts an answer. Raises `RateLimited`.
+        give_back: takes that back.
         max_content: bytes of a message's metadata.
     """
 
@@ -83,6 +84,7 @@ class Outside:
         *,
         start: Callable[[Connection, Coroutine[Any, Any, None]], None],
         count: Callable[[Seat], None],
+        give_back: Callable[[Seat], None],
         max_content: int,
     ) -> None:
         self._runner = runner
@@ -93,6 +95,7 @@ class Outside:
         self._run_limits = run_limits
         self._start = start
         self._count = count
+        self._give_back = give_back
         self._max_content = max_content
 
     def check(self, seat: Seat, command: commands.OfAgent) -> None:
@@ -135,6 +138,8 @@ class Outside:
 
         def done(result: Any, error: MadangError | None) -> None:
             if error is not None:
+                if isinstance(error, RateLimited):
+                    self._give_back(seat)
                 self._refused(seat, answering, error, command.id)
                 return
             message: Message = result[0]

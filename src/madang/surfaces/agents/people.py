@@ -16,7 +16,7 @@ from madang.hub.frame import Dialect, Frame
 from madang.model.nouns import Event, MessageType
 from madang.ports.bus import SignalTold
 from madang.ports.store import Store, Write, Writer
-from madang.protocol.errors import MadangError, NotFound
+from madang.protocol.errors import MadangError, NotFound, RateLimited
 from madang.services.alternatives import ChooseAnswer, Regenerate, Regenerated
 from madang.services.approvals import AnswerApproval
 from madang.services.asking import RunLimits
@@ -75,6 +75,8 @@ class People:
         said to this connection alone."""
 
         def done(result: Any, error: MadangError | None) -> None:
+            if isinstance(error, RateLimited):  # Only what asks an agent is, and was counted.
+                self._messages_limit.give_back(seat.user.org_id, seat.user.user_id)
             connection = seat.connection
             if not connection.open:
                 return

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query
 
@@ -16,7 +17,7 @@ from madang.model.nouns import Message
 from madang.model.runs import SessionView, WhenBusy, is_own_agent
 from madang.model.times import iso, parse_iso
 from madang.ports.store import Store, Writer
-from madang.protocol.errors import Invalid, NotAParticipant, NotFound, invalid_id
+from madang.protocol.errors import Invalid, NotAParticipant, NotFound, RateLimited, invalid_id
 from madang.services.asking import RunLimits
 from madang.services.limits import RateLimit
 from madang.services.messages import Done, ReadMessage, SendMessage
@@ -62,6 +63,11 @@ class Parts:
     def count(self, caller: Identity) -> None:
         """Count a message, or what is told to a session as one is. Raises `RateLimited`."""
         self.messages_limit.check(caller.org, caller.user_id, self.clock.monotonic())
+
+    def counting(self, caller: Identity) -> AbstractContextManager[None]:
+        """The same, unless what is done then is refused for another limit."""
+        now = self.clock.monotonic()
+        return self.messages_limit.counting(caller.org, caller.user_id, now)
 
     def count_change(self, caller: Identity) -> None:
         """Count what is neither a message nor asks an agent. Raises `RateLimited`."""
@@ -131,6 +137,9 @@ class Parts:
             )
         except NotAParticipant:
             raise NotFound("Session not found") from None
+        except RateLimited:
+            self.messages_limit.give_back(caller.org, caller.user_id)
+            raise
         return done
 
     async def sent(self, caller: Identity, session_id: str, done: Done) -> JsonResponse:
@@ -183,7 +192,7 @@ def add_sessions(routes: APIRouter, parts: Parts) -> None:
     @routes.get("/sessions")
     async def list_sessions(
         caller: Caller,
-        status: Annotated[str | None, Query(pattern="^(active|archived)$")] = None,
+        status: Annotated[Literal["active", "archived"] | None, Query()] = None,
         agent_id: Annotated[str | None, Query(max_length=100)] = None,
         limit: Limit = 50,
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,

@@ -25,6 +25,9 @@ from madang.surfaces.agents.viewing import has_had_all, numbered, place_of, plac
 from madang.surfaces.content import sender_type
 from madang.surfaces.requests import Caller, JsonResponse, MessagePath
 
+LINE_END = "\n"
+"""What a shell reads line by line has no carriage return at its end."""
+
 
 def add_runs(routes: APIRouter, parts: Parts) -> None:
     """`/sessions/{session_id}/messages/stream`, and `/runs` and below."""
@@ -64,7 +67,7 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
                 return _sent(message.id)
             return _told_of(parts, viewer, user, runs, places, message if waits else None)
 
-        return EventStream(viewer, asked, send_timeout=parts.send_timeout)
+        return EventStream(viewer, asked, send_timeout=parts.send_timeout, sep=LINE_END)
 
     @routes.get("/runs/{message_id}/stream", response_model=None)
     async def watch(
@@ -81,7 +84,7 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
         user = await parts.watching.ready(caller)
         viewer = parts.watching.viewer(caller)
         told = _told_of(parts, viewer, user, [run], places, None)
-        return EventStream(viewer, told, send_timeout=parts.send_timeout)
+        return EventStream(viewer, told, send_timeout=parts.send_timeout, sep=LINE_END)
 
     @routes.post("/runs/{message_id}/stop")
     async def stop(caller: Caller, message_id: MessagePath) -> Any:
@@ -106,11 +109,11 @@ def add_runs(routes: APIRouter, parts: Parts) -> None:
     ) -> Any:
         """Another answer to the same question, which counts from now on. A repeat (same
         `client_id` or `Idempotency-Key`) answers 200 with the first one, and asks nobody again."""
-        parts.count(caller)
         key = idempotency_key if body is None else body.client_id or idempotency_key
-        done: Regenerated = await writer.write(
-            Regenerate(caller.org, message_id, caller.user_id, key, parts.run_limits)
-        )
+        with parts.counting(caller):
+            done: Regenerated = await writer.write(
+                Regenerate(caller.org, message_id, caller.user_id, key, parts.run_limits)
+            )
         return JsonResponse(_told(done.run), 200 if done.repeated else 201)
 
     @routes.post("/runs/{message_id}/choose")
@@ -162,7 +165,8 @@ async def _told_of(
 async def _sent(message_id: str) -> AsyncIterator[ServerSentEvent]:
     """Nobody answers: a person has taken over, somebody else was meant, or the agent outside has
     not begun."""
-    yield ServerSentEvent(orjson.dumps({"type": "message_sent", "message_id": message_id}).decode())
+    told = orjson.dumps({"type": "message_sent", "message_id": message_id})
+    yield ServerSentEvent(told.decode(), sep="\n")
 
 
 async def _run(parts: Parts, caller: Identity, message_id: str) -> Run:

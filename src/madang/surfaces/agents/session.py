@@ -92,6 +92,7 @@ class SessionSocket:
             run_limits,
             start=admission.start,
             count=self._count_answer,
+            give_back=self._give_back_answer,
             max_content=max_content,
         )
         self._seated: dict[Connection, Seat] = {}
@@ -258,6 +259,9 @@ class SessionSocket:
         """What is told to the session as a message is, and kept, counts as one."""
         user = seat.user
         self._messages_limit.check(user.org_id, user.user_id, self._clock.monotonic())
+
+    def _give_back_answer(self, seat: Seat) -> None:
+        self._messages_limit.give_back(seat.user.org_id, seat.user.user_id)
 
     def _arranged(self, handle: Handler) -> Handler:
         """What is kept and is no message counts as a change."""

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
-import structlog
 from sse_starlette import ServerSentEvent
 
+from madang import logs
 from madang.clock import Clock, Timer
 from madang.delivery.catchup import ToldLog
 from madang.delivery.members import Members
@@ -33,7 +33,7 @@ from madang.surfaces.agents.awaiting import Awaited, answers_to
 from madang.surfaces.agents.ends import end_of
 from madang.surfaces.agents.viewer import RunViewer
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 BEFORE_ALL = -1
 """The number before the first chunk's: what `stream_start` is known by."""
@@ -52,7 +52,7 @@ def numbered(frame: Frame, last: dict[str, int]) -> ServerSentEvent:
             index = last.get(message_id, BEFORE_ALL) + 1
         case _:
             index = last.get(message_id, BEFORE_ALL)
-    return ServerSentEvent(data_of(frame.text), id=f"{message_id}:{index}")
+    return ServerSentEvent(data_of(frame.text), id=f"{message_id}:{index}", sep="\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 
 import orjson
-import structlog
 from fastapi import APIRouter
 
+from madang import logs
 from madang.clock import Clock
 from madang.delivery.delivery import Delivery
 from madang.model.files import FILES
@@ -27,7 +27,7 @@ from madang.surfaces.files import downloads, forms, tus
 from madang.surfaces.files.work import Work
 from madang.tasks import Tasks
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 REQUESTS_PER_UPLOAD = 100
 """An upload in pieces of a tenth of a megabyte, of the size that is allowed by default."""

@@ -28,9 +28,10 @@ class Work:
     max_content: int
 
     def check_beginning(self, caller: Identity) -> None:
-        """Raises `RateLimited` for one upload, and one message, too many."""
-        for limit in (self.uploads_limit, self.messages_limit):
-            self._check(limit, caller)
+        """Raises `RateLimited` for one upload, or one message, too many; neither counts then."""
+        now = self.clock.monotonic()
+        with self.uploads_limit.counting(caller.org, caller.user_id, now):
+            self._check(self.messages_limit, caller)
 
     def check_going_on(self, caller: Identity) -> None:
         """Raises `RateLimited` for one request too many."""

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
+from madang import logs
 from madang.clock import Clock
 from madang.delivery.presence import Presence
 from madang.hub.hub import Hub, Member
@@ -29,7 +28,7 @@ from madang.services.live.seats import SeatOffline, SeatOnline
 from madang.surfaces.live.crowds import CROWD, KEEP_SECONDS
 from madang.tasks import Tasks
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 ROLL_CALL_SECONDS = 15.0
 """How long those who were here before a restart have to come back before they count as gone."""

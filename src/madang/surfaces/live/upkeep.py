@@ -3,8 +3,7 @@ time is over."""
 
 from __future__ import annotations
 
-import structlog
-
+from madang import logs
 from madang.clock import Clock
 from madang.ports.bus import Bus
 from madang.ports.live import LiveStore
@@ -13,7 +12,7 @@ from madang.protocol.errors import Unavailable
 from madang.services.live.counts import SWEEP_SECONDS, CountTeller
 from madang.services.live.rooms import EraseRoom
 
-log = structlog.get_logger(__name__)
+log = logs.get_logger(__name__)
 
 OWNED_SECONDS = 4 * SWEEP_SECONDS
 """How long the others wait for the node that does it, once it is silent."""

@@ -230,22 +230,22 @@ def _add_messages(routes: APIRouter, parts: Parts) -> None:
             body.attachments,
             body.metadata,
         )
-        parts.messages_limit.check(caller.org, caller.user_id, parts.clock.monotonic())
-        done = await writer.write(
-            SendMessage(
-                caller.org,
-                conversation_id,
-                caller.user_id,
-                body.content,
-                sender_type(caller),
-                body.message_type,
-                body.client_id or idempotency_key,
-                body.reply_to_id,
-                tuple(body.attachments or ()),
-                body.metadata,
-                parts.run_limits,
-            )
+        write = SendMessage(
+            caller.org,
+            conversation_id,
+            caller.user_id,
+            body.content,
+            sender_type(caller),
+            body.message_type,
+            body.client_id or idempotency_key,
+            body.reply_to_id,
+            tuple(body.attachments or ()),
+            body.metadata,
+            parts.run_limits,
         )
+        now = parts.clock.monotonic()
+        with parts.messages_limit.counting(caller.org, caller.user_id, now):
+            done = await writer.write(write)
         return JsonResponse(objects.message(done.message), 201 if done.event else 200)
 
     @routes.get("/messages/{message_id}")

@@ -26,7 +26,7 @@ from madang.model.ids import uuid7, wire_user_id
 from madang.model.times import iso
 from madang.ports.bus import SignalTold
 from madang.ports.store import Write, Writer
-from madang.protocol.errors import Invalid, InvalidJson, MadangError, NotAParticipant
+from madang.protocol.errors import Invalid, InvalidJson, MadangError, NotAParticipant, RateLimited
 from madang.services.asking import RunLimits
 from madang.services.limits import RateLimit
 from madang.services.messages import (
@@ -210,7 +210,11 @@ class Messenger:
         reply_to: ReplyTo,
         answer: Callable[[Connection, ReplyTo, Any], None],
     ) -> None:
+        member = _member(connection)
+
         def done(result: Any, error: MadangError | None) -> None:
+            if isinstance(error, RateLimited):  # Only what asks an agent is, and was counted.
+                self._messages_limit.give_back(member.org_id, member.user_id)
             if not connection.open:
                 return
             if error is not None:
