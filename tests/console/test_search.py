@@ -224,6 +224,22 @@ async def test_results_come_page_by_page_and_from_conversations_not_listed(
     await expect(panel.locator(".line.found .text")).to_have_text("wanted")
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_a_long_list_leaves_the_field_its_place(
+    open_console: OpenConsole, open_talk: OpenTalk, width: int
+) -> None:
+    talk = await open_talk("The oldest", "alice")
+    for number in range(44):
+        await talk.chat.session("alice", "bot-7", title=f"Session {number}")
+    console = await open_console("alice", width=width, height=800)
+    panel = console.panel("alice")
+    await panel.locator(".conversation").first.wait_for()
+    field = await panel.locator(".search-field").bounding_box()
+    rows = await panel.locator(".list-body").bounding_box()
+    assert field is not None and rows is not None
+    assert field["y"] + field["height"] <= rows["y"]
+
+
 async def test_another_answer_is_found_in_its_place(
     open_console: OpenConsole, open_talk: OpenTalk
 ) -> None:
