@@ -216,6 +216,14 @@ async def test_what_befalls_a_session_is_said_in_words(
         assert answer.status_code == 200, answer.text
     await expect(notices).to_have_text(told)
     assert await console.panel("alice").locator(".event").count() == 0
+    # They stand there for whoever comes later, each at its place.
+    said = await talk.chat.house.rest("bob").post(
+        f"/conversations/{talk.id}/messages", {"content": "and now?"}
+    )
+    assert said.status_code == 201, said.text
+    await console.page.reload()
+    lines = console.panel("alice").locator(".timeline :is(.notice, .bubble .text)")
+    await expect(lines).to_have_text([*told, "and now?"])
 
 
 async def test_a_session_begins_in_the_dialog_and_the_echo_answers(

@@ -304,6 +304,19 @@ export function applyPage(state, id, page, where, since = []) {
   return withEntry(state, id, { ...entry, items, loaded: true, hasMore, ahead });
 }
 
+/** Lines that tell of events from before this page was opened, where they belong among the messages.
+ * @param {State} state @param {string} id @param {Frame[]} frames  of this conversation @returns {State} */
+export function applyLines(state, id, frames) {
+  const entry = state.conversations.get(id);
+  if (!entry?.loaded) return state;
+  const { items, hasMore, ahead } = entry;
+  const first = hasMore ? items[0]?.seq ?? Infinity : 0;
+  const last = ahead ? items.at(-1)?.seq ?? 0 : Infinity;
+  const missing = frames.filter(({ seq }) => seq > first && seq < last && !items.some((item) => item.seq === seq));
+  if (!missing.length) return state;
+  return withEntry(state, id, { ...entry, items: missing.map((frame) => ({ seq: frame.seq, id: `event-${frame.seq}`, event: frame })).reduce(upsert, items) });
+}
+
 /** What a session has besides, read over REST. @param {State} state @param {string} id
  * @param {Record<string, any>} session @param {Frame[]} since @returns {State} */
 export function applyOwn(state, id, session, since = []) {

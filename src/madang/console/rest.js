@@ -7,6 +7,7 @@
 export const ROOT = new URL('../', import.meta.url);
 export const MESSENGER = 'api/v1/messenger';
 export const AGENTS = 'api/chat';
+export const EVENTS = 'api/v1/events';
 /** Sessions with agents on a page of them; as many as this at most are read at once. */
 export const SESSIONS_PAGE = 30;
 const MOST_SESSIONS = 200;
