@@ -1,4 +1,4 @@
-"""More sessions than a page of the list: all can be reached, and none is read by itself for that."""
+"""More sessions than a page of the list: all can be reached, and none is read singly for that."""
 
 from __future__ import annotations
 
