@@ -120,9 +120,9 @@ export class Rest {
 
 /** A session as a conversation of which only this much is known: neither who is there nor its `last_seq`.
  * @param {Record<string, any>} line @returns {import('./conversations.js').Conversation} */
-function outline({ session_id, title, agent_name, last_message, last_message_at, unread_count, status, created_at, last_activity }) {
+function outline({ session_id, title, agent_id, agent_name, last_message, last_message_at, unread_count, status, created_at, last_activity }) {
   return {
-    id: session_id, kind: 'agent', title, status, unread_count, created_at, updated_at: last_activity, agent_name, outline: true, participants: [],
+    id: session_id, kind: 'agent', title, status, unread_count, created_at, updated_at: last_activity, agent_id, agent_name, outline: true, participants: [],
     last_message: last_message_at ? { content: last_message, created_at: last_message_at } : null,
   };
 }

@@ -92,7 +92,10 @@ export function searchView(session, { onFound, say }) {
       return [...open, ...entries.filter((one) => !open.includes(one))].map(({ about }) => ({ word: `${operator}:${about.id}`, says: titleOf(session.state, about) || t('group') }))
         .filter((one) => one.word !== word && (one.says.toLowerCase().includes(wanted) || one.word.startsWith(word)));
     }
-    const users = new Map([...entries.flatMap(({ about }) => about.participants.map((p) => /** @type {[string, string]} */ ([uid(p.user_id), nameOf(session.state, p.user_id, about)]))), ...session.state.agents]);
+    const { agents } = session.state;
+    // An outline names its agent as it is on offer; one from outside goes by its user id.
+    const agentOf = (about) => [...agents].find(([, name]) => name === about.agent_name)?.[0] ?? uid(about.agent_id);
+    const users = new Map(entries.flatMap(({ about }) => (about.outline ? [[agentOf(about), String(about.agent_name)]] : about.participants.map((p) => [uid(p.user_id), nameOf(session.state, p.user_id, about)]))));
     return [...users].map(([id, name]) => ({ word: `${operator}:${/\s/.test(id) ? `"${id}"` : id}`, says: id === session.me ? t('you') : name }))
       .filter((one) => one.word !== word && (one.says.toLowerCase().includes(wanted) || one.word.toLowerCase().startsWith(word.toLowerCase())));
   }
