@@ -16,7 +16,7 @@ export function listView(session, on) {
   const shelf = h('ul', { class: 'conversations shelf' });
   const shelfName = h('summary', {});
   const archive = h('details', { class: 'archived', hidden: true }, shelfName, shelf);
-  const more = h('button', { type: 'button', class: 'older', hidden: true, onclick: () => goOn() }, t('olderSessions'));
+  const more = h('button', { type: 'button', class: 'older-sessions', hidden: true, onclick: () => goOn() }, t('olderSessions'));
   const all = h('div', { class: 'list-body' }, list, archive, more);
   const none = h('p', { class: 'list-empty', hidden: true });
   const dialog = newConversation(session, on.onOpen);
