@@ -216,6 +216,14 @@ async def test_what_befalls_a_session_is_said_in_words(
         assert answer.status_code == 200, answer.text
     await expect(notices).to_have_text(told)
     assert await console.panel("alice").locator(".event").count() == 0
+    # They stand there for whoever comes later, each at its place.
+    said = await talk.chat.house.rest("bob").post(
+        f"/conversations/{talk.id}/messages", {"content": "and now?"}
+    )
+    assert said.status_code == 201, said.text
+    await console.page.reload()
+    lines = console.panel("alice").locator(".timeline :is(.notice, .bubble .text)")
+    await expect(lines).to_have_text([*told, "and now?"])
 
 
 async def test_a_session_begins_in_the_dialog_and_the_echo_answers(
@@ -262,3 +270,82 @@ async def test_many_answers_at_once_leave_a_way_for_everything_else(
     await talk.end(runs[0])
     await talk.end(runs[1])
     await expect(growing).to_have_text([f"answer {number}" for number in range(2, 6)])
+
+
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+async def test_what_is_asked_stands_where_it_was_asked(
+    open_console: OpenConsole, open_talk: OpenTalk, locale: str
+) -> None:
+    talk = await open_talk("In between", "alice")
+    console = await open_console("alice", locale=locale)
+    await console.open("alice", "In between")
+    korean = locale == "ko-KR"
+    answer, alice = console.answer("alice"), console.panel("alice")
+    run = await talk.begin()
+    await talk.say(run, "마당 before. ")
+    await talk.ask(run, "May I?", "approve", "deny")
+    # It does not answer now: it waits, and says so here and in the list.
+    waits = "허락을 기다리는 중" if korean else "waits for approval"
+    await expect(answer.locator(".answering")).to_have_text(waits)
+    await expect(alice.locator(".preview")).to_contain_text(waits)
+    await answer.locator(".options button").first.click()
+    await expect(answer.locator(".outcome")).to_be_visible()
+    await expect(answer.locator(".answering")).to_be_hidden()
+    await talk.say(run, "And after.")
+    order = f"마당 before.|May I?|alice: {'허락' if korean else 'Approve'}|And after."
+    parts = answer.locator(".bubble :is(.text, .question, .outcome)").locator("visible=true")
+    await expect(parts).to_have_text(order.split("|"))
+    await console.page.reload()
+    await expect(parts).to_have_text(order.split("|"))
+    await talk.end(run)
+    await expect(answer.locator(".stop")).to_have_count(0)
+    await expect(parts).to_have_text(order.split("|"))
+
+    # What was stopped meanwhile did not run out of time.
+    run = await talk.begin()
+    await talk.ask(run, "And this?", "approve", "deny")
+    await answer.get_by_role("button", name="멈추기" if korean else "Stop").click()
+    over = "답하기 전에 끝났어요" if korean else "It ended before anybody answered"
+    await expect(answer.locator(".outcome")).to_have_text(over)
+
+
+async def test_an_answer_stands_below_its_question_whatever_comes_between(
+    open_console: OpenConsole, open_talk: OpenTalk
+) -> None:
+    talk = await open_talk("Outside", "alice")
+    await talk.chat.session("alice", "echo")
+    console = await open_console("alice")
+    panel = console.panel("alice")
+    await panel.locator(".conversation", has_text="Echo").click()
+    # The first message gives the title: a line between it and its answer.
+    await console.say("alice", "What is this?")
+    await expect(panel.locator(".notice")).to_have_text("The title is now “What is this?”")
+    await expect(panel.locator(".line.other .bubble > .text")).to_have_text("What is this?")
+    await expect(panel.locator(".quoted")).to_have_count(0)
+    # While a person answers, the agent is not asked again.
+    again = panel.get_by_role("button", name="Answer again")
+    await expect(again).to_have_count(1)
+    await panel.get_by_role("button", name="Take over").click()
+    await expect(again).to_have_count(0)
+    await panel.locator(".line.other").hover()
+    await panel.locator(".message-tools").wait_for()
+    await expect(again).to_have_count(0)
+    await panel.get_by_role("button", name="Give back").click()
+    await expect(again).to_have_count(1)
+
+
+async def test_the_tools_of_an_answer_cover_nothing_of_it(
+    open_console: OpenConsole, open_talk: OpenTalk
+) -> None:
+    talk = await open_talk("Long", "alice")
+    run = await talk.begin()
+    await talk.say(run, "many words that fill the line to its end " * 12)
+    await talk.end(run)
+    console = await open_console("alice", width=1280)
+    await console.open("alice", "Long")
+    answer = console.answer("alice")
+    await answer.locator(".bubble").hover()
+    tools = await answer.locator(".message-tools").bounding_box()
+    words = await answer.locator(".bubble > .text").bounding_box()
+    assert tools is not None and words is not None
+    assert tools["y"] + tools["height"] <= words["y"] + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import httpx
+import pytest
 from playwright.async_api import Browser, Locator, expect
 
 from tests.console.conftest import OpenConsole, Server
@@ -42,6 +43,22 @@ async def test_nobody_to_talk_to_yet(open_console: OpenConsole) -> None:
     console = await open_console("alone")
     await console.panel("alone").locator(".chat-empty .button").click()
     await expect(console.panel("alone").locator("dialog input[name=people]")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 390, 360, 320])
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+async def test_the_first_screen_fits_a_phone(
+    open_console: OpenConsole, width: int, locale: str
+) -> None:
+    page = (await open_console(width=width, height=844, locale=locale)).page
+    form = page.locator(".welcome")
+    await form.wait_for()
+    panels = page.locator("#panels")
+    assert await panels.evaluate("(one) => one.scrollWidth <= one.clientWidth")
+    box = await form.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
 
 
 async def test_a_token_with_a_name_is_shown_by_it(

@@ -131,7 +131,7 @@ async def test_answers_and_files_stand_in_nobodys_way(
     await talk.step(under_way, "t", kind="thinking", content="a long thought " * 20)
     await talk.say(under_way, "a_word_without_an_end" * 20)
     await talk.ask(under_way, "May I?", "approve", "deny", "a third way, which is a long one")
-    await talk.begin()
+    await talk.say(await talk.begin(), "and so on")
     console = await open_console(
         "alice",
         width=width,

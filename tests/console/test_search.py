@@ -209,7 +209,8 @@ async def test_results_come_page_by_page_and_from_conversations_not_listed(
     await found(talk.chat.house, "alice", "wanted", 31, limit=100)
     console = await open_console("alice")
     panel = console.panel("alice")
-    await expect(panel.locator(".conversation")).to_have_count(30)
+    rows = panel.locator(".conversation")
+    await expect(rows).to_have_count(30)
     hits = await search(console, "wanted")
     await expect(hits).to_have_count(20)
     await expect(panel.locator(".search-status")).to_have_text("20 so far")
@@ -222,6 +223,22 @@ async def test_results_come_page_by_page_and_from_conversations_not_listed(
     await oldest.click()
     await expect(panel.locator(".chat-title h2")).to_have_text("The oldest")
     await expect(panel.locator(".line.found .text")).to_have_text("wanted")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_a_long_list_leaves_the_field_its_place(
+    open_console: OpenConsole, open_talk: OpenTalk, width: int
+) -> None:
+    talk = await open_talk("The oldest", "alice")
+    for number in range(44):
+        await talk.chat.session("alice", "bot-7", title=f"Session {number}")
+    console = await open_console("alice", width=width, height=800)
+    panel = console.panel("alice")
+    await panel.locator(".conversation").first.wait_for()
+    field = await panel.locator(".search-field").bounding_box()
+    rows = await panel.locator(".list-body").bounding_box()
+    assert field is not None and rows is not None
+    assert field["y"] + field["height"] <= rows["y"]
 
 
 async def test_another_answer_is_found_in_its_place(
@@ -248,6 +265,22 @@ async def test_another_answer_is_found_in_its_place(
     await expect(panel.locator(".line.found")).to_have_attribute("data-id", first)
 
 
+async def test_a_short_conversation_has_nothing_older(
+    open_console: OpenConsole, open_talk: OpenTalk, make_group: MakeGroup
+) -> None:
+    talk = await open_talk("Assistant", "alice")
+    yard = await make_group("Yard", "alice", "bob")
+    await say(talk, "bob", yard, "a needle in it", *(f"line {n}" for n in range(60)))
+    await found(talk.chat.house, "alice", "needle", 1)
+    console = await open_console("alice")
+    panel = console.panel("alice")
+    await (await search(console, "needle")).click()
+    await expect(panel.locator(".line.found")).to_be_in_viewport()
+    await expect(panel.locator(".scroller .older")).to_have_text(
+        "The beginning of this conversation"
+    )
+
+
 @pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
 async def test_what_cannot_be_searched_is_said_in_words(
     open_console: OpenConsole, locale: str
@@ -260,6 +293,11 @@ async def test_what_cannot_be_searched_is_said_in_words(
         ("이렇게는 찾을 수 없어요" if korean else "This cannot be searched for")
         + ": after: must be followed by a day or a time, like 2026-01-31"
     )
+    # It says nothing of what is being typed now.
+    field = console.panel("alice").locator(".search-field input")
+    await field.press("Backspace")
+    await expect(status).to_be_hidden()
+    await expect(field).to_have_value("after:soon pla")
     for code, words in (
         (429, "12초 뒤에" if korean else "try again in 12 s"),
         (404, "검색이 없어요" if korean else "no search"),

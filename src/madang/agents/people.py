@@ -79,6 +79,7 @@ class People:
                             running.agent_id,
                             request_id,
                             *asked,
+                            at=running.length,
                         )
                     )
                     return await self._answered(running, request_id, answered)

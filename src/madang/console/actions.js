@@ -14,7 +14,7 @@
  * @property {(values: Values) => object} [frame]
  * @property {(values: Values) => import('./rest.js').Call} [call]
  */
-import { MESSENGER } from './rest.js';
+import { EVENTS, MESSENGER } from './rest.js';
 
 /** @type {Field} */ const conversation = { name: 'conversation_id', from: 'conversation' };
 /** @type {Field} */ const message = { name: 'message_id', from: 'message' };
@@ -57,7 +57,6 @@ function call(group, method, path, fields, { base = MESSENGER, idempotent = fals
   };
 }
 
-const EVENTS = 'api/v1/events';
 
 /** @type {Action[]} */
 export const ACTIONS = [

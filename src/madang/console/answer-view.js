@@ -2,7 +2,7 @@
  * An agent's answer inside its bubble. While it is written only what is new is put in; its end puts
  * the whole message in its place.
  */
-import { isAnswer, underWay } from './answers.js';
+import { cutAt, isAnswer, underWay, waitsForPeople } from './answers.js';
 import { nameOf, uid } from './conversations.js';
 import { fill, h, icon, iconButton, setText, whileBusy } from './dom.js';
 import { t } from './i18n.js';
@@ -25,25 +25,33 @@ const drawnSteps = new WeakMap();
 /** The parts of an answer: inside the bubble, and under it.
  * @param {Session} session @param {any} message @param {any} about  its conversation @param {Beside} beside */
 export function answerParts(session, message, about, beside) {
-  const asked = Object.entries(message.metadata?.approvals ?? {}).map(([id, one]) => approval(session, message, about, id, one));
-  if (!underWay(message)) return { inside: [stepLines(message.metadata?.steps ?? []), textOf(message.content), asked], below: [ending(message), answerTools(session, message, about, beside)] };
+  // What was asked stands where it was asked: in the text, or after it where that is not known.
+  const requests = Object.entries(message.metadata?.approvals ?? {}).sort(([, a], [, b]) => (a.at ?? Infinity) - (b.at ?? Infinity));
+  const places = requests.map(([, one]) => one.at ?? Infinity);
+  const asked = requests.map(([id, one]) => approval(session, message, about, id, one));
+  if (!underWay(message)) return { inside: [stepLines(message.metadata?.steps ?? []), cutAt(message.content, places).map((piece, n) => [textOf(asked.length ? piece.trim() : piece), asked[n]])], below: [ending(message), answerTools(session, message, about, beside)] };
   const steps = h('div', {});
   const words = document.createTextNode('');
   const text = h('p', { class: 'text growing', dir: 'auto' }, words);
-  const waiting = h('p', { class: 'answering' }, t('answering'));
+  const before = asked.map(() => h('p', { class: 'text', dir: 'auto' }));
+  const waits = waitsForPeople(message);
+  const waiting = h('p', { class: 'answering' }, t(waits ? 'waitsForApproval' : 'answering'));
   const draw = () => {
     const answer = session.runs.answer(message.id);
     // What the history knew may be further than what was told by now.
-    const said = answer && answer.text.length >= message.content.length ? answer.text : message.content;
+    const all = answer && answer.text.length >= message.content.length ? answer.text : message.content;
+    const pieces = cutAt(all, places);
+    before.forEach((one, n) => { setText(one, pieces[n].trim()); one.hidden = !pieces[n].trim(); });
+    const said = asked.length ? pieces[asked.length].trimStart() : all;
     if (said.startsWith(words.data)) words.appendData(said.slice(words.data.length));
     else words.data = said;
     text.hidden = !said;
-    waiting.hidden = Boolean(said);
+    waiting.hidden = !waits && Boolean(all);
     drawSteps(steps, answer?.steps ?? message.metadata?.steps ?? [], true);
   };
   session.runs.show(message.id, draw);
   draw();
-  return { inside: [steps, text, waiting, asked], below: [stopButton(session, message), answerTools(session, message, about, beside)] };
+  return { inside: [steps, before.map((one, n) => [one, asked[n]]), text, waiting], below: [stopButton(session, message), answerTools(session, message, about, beside)] };
 }
 
 /** @param {string} content */
@@ -63,10 +71,11 @@ function stopButton(session, message) {
   return h('div', { class: 'under-answer' }, button, problem);
 }
 
-/** Whether the agent can be asked for another answer in the place of this one.
- * @param {any} message @param {any} about  its conversation */
-export function canAnswerAgain(message, about) {
-  return isAnswer(message) && !underWay(message) && !message.deleted_at && Boolean(message.reply_to_id) && OWN_AGENT.test(message.sender_id)
+/** Whether the agent can be asked for another answer in the place of this one: not while a person answers.
+ * @param {Session} session @param {any} message @param {any} about  its conversation */
+export function canAnswerAgain(session, message, about) {
+  const handler = session.state.conversations.get(about?.id)?.own?.handler ?? null;
+  return handler === null && isAnswer(message) && !underWay(message) && !message.deleted_at && Boolean(message.reply_to_id) && OWN_AGENT.test(message.sender_id)
     && about?.status === 'active' && about.participants.some((p) => uid(p.user_id) === uid(message.sender_id));
 }
 
@@ -92,7 +101,7 @@ function againButton(session, message) {
  * @param {Session} session @param {any} message @param {any} about @param {Beside} beside */
 function answerTools(session, message, about, { group, onTurn, newest }) {
   const members = group && group.members.length > 1 ? group.members : [];
-  const again = (members.length || newest || !['complete', undefined].includes(message.metadata?.status)) && canAnswerAgain(message, about);
+  const again = (members.length || newest || !['complete', undefined].includes(message.metadata?.status)) && canAnswerAgain(session, message, about);
   if (!members.length) return again ? h('div', { class: 'under-answer' }, againButton(session, message)) : null;
   const n = members.findIndex((item) => item.id === message.id);
   const problem = h('span', { class: 'problem', role: 'alert' });

@@ -15,6 +15,17 @@ export function underWay(message) {
   return isAnswer(message) && message?.metadata?.status === 'streaming' && !message.deleted_at;
 }
 
+/** What people are asked by an answer that goes on with their word. @param {import('./conversations.js').Message | undefined} message */
+export const waitsForPeople = (message) => underWay(message) && Object.values(message?.metadata?.approvals ?? {}).some((one) => (one.answer ?? null) === null);
+
+/** A text cut at these places, one piece more than there are places. @param {string} text @param {number[]} places  in order */
+export function cutAt(text, places) {
+  if (!places.length) return [text];
+  const chars = [...text];
+  const ends = [0, ...places, chars.length];
+  return ends.slice(1).map((end, n) => chars.slice(ends[n], end).join(''));
+}
+
 /** @param {import('./conversations.js').Message | undefined} message */
 export const isAnswer = (message) => message?.message_type === 'stream';
 

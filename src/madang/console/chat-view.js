@@ -202,6 +202,8 @@ export function chatView(session, on) {
     const nodes = [];
     let day = '';
     let above = null;
+    // A line that tells of a change does not come between an answer and its question.
+    let saidAbove = '';
     const used = new Set();
     const keep = (key, of, make) => {
       used.add(key);
@@ -224,10 +226,11 @@ export function chatView(session, on) {
         nodes.push(keep(`day ${day}`, [day], () => h('li', { class: 'day' }, h('span', {}, day))));
       }
       const follows = Boolean(above && item.message && !item.message.metadata?.alternative_of && uid(above.sender_id) === uid(item.message.sender_id) && Date.parse(item.message.created_at) - Date.parse(above.created_at) < TOGETHER_MS);
-      const answersAbove = Boolean(above && isAnswer(item.message) && item.message.reply_to_id === above.id);
+      const answersAbove = Boolean(saidAbove && isAnswer(item.message) && item.message.reply_to_id === saidAbove);
+      if (item.message) saidAbove = item.id;
       above = item.message && item.message.sender_type !== 'system' ? item.message : null;
       const isNewest = first === newest;
-      const of = [item.message ?? item.event, follows, quotedOf(item.message), answersAbove, session.state.agents, isNewest, entry.about.status, group?.counts, group?.members.map((one) => one.id).join()];
+      const of = [item.message ?? item.event, follows, quotedOf(item.message), answersAbove, session.state.agents, isNewest, entry.about.status, entry.own?.handler, group?.counts, group?.members.map((one) => one.id).join()];
       const node = keep(item.id, of, () => messageLine(session, item, follows, handlers, answersAbove, { group, newest: isNewest }));
       node.classList.toggle('chosen', Boolean(session.message && session.message.id === item.id));
       node.classList.toggle('found', session.target?.id === item.id);

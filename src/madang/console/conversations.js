@@ -8,7 +8,8 @@
  *
  * @typedef {import('./protocol.js').Frame} Frame
  * @typedef {Record<string, any>} Message        MESSAGE of the contract
- * @typedef {Record<string, any>} Conversation   CONVERSATION of the contract
+ * @typedef {Record<string, any>} Conversation   CONVERSATION of the contract; with `outline` only what
+ *   a list tells of a session, until it is read whole
  * @typedef {{seq: number, id: string, message?: Message, event?: Frame}} Item  a line of the timeline
  * @typedef {{handler: string | null, agent: string, choices: Record<string, string>, seq: number}} Own
  *   what a session with an agent has besides: who answers in its agent's place (`*`: whoever comes
@@ -80,16 +81,24 @@ export function applyEvent(state, frame) {
   }
   if (frame.seq <= entry.seq) return next;
   if (frame.type === 'participant.left' && uid(frame.user_id) === state.me) return withEntry(next, id, null);
+  // Whether an outline counts this already is not known.
+  if (entry.about.outline) return markStale(next, id);
   if (frame.seq > entry.seq + 1) next = markStale(next, id);
   const about = aboutAfter(entry, frame, state.me);
-  const { title, status } = entry.about;
-  const told = frame.type === 'conversation.updated' ? { ...frame, was: { title, status } } : frame;
-  const items = trim(itemsAfter(entry.items, told, entry.loaded && !entry.ahead));
+  const items = trim(itemsAfter(entry.items, withBefore(state, frame), entry.loaded && !entry.ahead));
   next = withEntry(next, id, {
     ...entry, about, items, own: ownAfter(entry.own, frame), seq: frame.seq, hasMore: entry.hasMore || items[0]?.seq > entry.items[0]?.seq,
   });
   if (frame.type === 'message.new') next = applyTyping(next, { type: 'typing.stop', conversation_id: id, user_id: frame.data?.sender_id }, 0);
   return next;
+}
+
+/** A change with what was before it, which no event says. @param {State} state @param {Frame} frame @returns {Frame} */
+export function withBefore(state, frame) {
+  const entry = frame.type === 'conversation.updated' && !frame.was && state.conversations.get(conversationOf(frame) ?? '');
+  if (!entry || frame.seq <= entry.seq) return frame;
+  const { title, status } = entry.about;
+  return { ...frame, was: { title, status } };
 }
 
 /** @param {Item[]} items */
@@ -233,8 +242,20 @@ export function applyMessage(state, message) {
 export function applySnapshot(state, list, since = []) {
   const conversations = new Map();
   for (const about of list) conversations.set(about.id, merged(state.conversations.get(about.id), about));
-  return replay({ ...state, conversations, stale: new Set() }, since);
+  return replay({ ...state, conversations, stale: new Set(list.filter(tellsTooLittle).map((about) => about.id)) }, since);
 }
+
+/** More sessions than those that are there. @param {State} state @param {Conversation[]} list @returns {State} */
+export function applyOutlines(state, list) {
+  const conversations = new Map(state.conversations);
+  const fresh = list.filter((about) => !conversations.has(about.id));
+  for (const about of fresh) conversations.set(about.id, entryOf(about));
+  return fresh.filter(tellsTooLittle).reduce((next, about) => markStale(next, about.id), { ...state, conversations });
+}
+
+/** A last message without words is a file, deleted, or an answer that came to nothing: an outline does not say.
+ * @param {Conversation} about */
+const tellsTooLittle = (about) => Boolean(about.outline && about.last_message && !about.last_message.content);
 
 /** One conversation read again. @param {State} state @param {Conversation} about @param {Frame[]} since */
 export function applyConversation(state, about, since = []) {
@@ -250,6 +271,8 @@ export function dropConversation(state, id) {
 /** @param {Entry | undefined} entry @param {Conversation} about @returns {Entry} */
 function merged(entry, about) {
   if (!entry) return entryOf(about);
+  // What is open keeps its lines until it is read whole.
+  if (about.outline && entry.loaded) return entry;
   const seq = about.last_seq ?? 0;
   if (seq < entry.seq) return entry;
   return { ...entry, about, seq };
@@ -260,7 +283,7 @@ export function replay(state, events) {
   return events.reduce(applyEvent, state);
 }
 
-/** A page of messages; `since` are the events of any conversation that came while it was read.
+/** A page of messages, `has_more` on the side that it was read for (around one: older ones); `since` are the events of any conversation that came while it was read.
  * @param {State} state @param {string} id @param {{messages: Message[], has_more: boolean}} page
  * @param {'latest' | 'older' | 'newer' | 'around'} where @param {Frame[]} since @returns {State} */
 export function applyPage(state, id, page, where, since = []) {
@@ -277,8 +300,21 @@ export function applyPage(state, id, page, where, since = []) {
     // A line that stands there already knows what was before it.
     items = itemsAfter(items, entry.items.find((item) => item.event?.seq === frame.seq)?.event ?? frame, !ahead);
   }
-  const hasMore = where === 'around' || (where === 'newer' || where === 'latest' && touches && entry.loaded ? entry.hasMore : page.has_more);
+  const hasMore = where === 'newer' || where === 'latest' && touches && entry.loaded ? entry.hasMore : page.has_more;
   return withEntry(state, id, { ...entry, items, loaded: true, hasMore, ahead });
+}
+
+/** Lines that tell of events from before this page was opened, where they belong among the messages.
+ * @param {State} state @param {string} id @param {Frame[]} frames  of this conversation @returns {State} */
+export function applyLines(state, id, frames) {
+  const entry = state.conversations.get(id);
+  if (!entry?.loaded) return state;
+  const { items, hasMore, ahead } = entry;
+  const first = hasMore ? items[0]?.seq ?? Infinity : 0;
+  const last = ahead ? items.at(-1)?.seq ?? 0 : Infinity;
+  const missing = frames.filter(({ seq }) => seq > first && seq < last && !items.some((item) => item.seq === seq));
+  if (!missing.length) return state;
+  return withEntry(state, id, { ...entry, items: missing.map((frame) => ({ seq: frame.seq, id: `event-${frame.seq}`, event: frame })).reduce(upsert, items) });
 }
 
 /** What a session has besides, read over REST. @param {State} state @param {string} id
@@ -374,6 +410,7 @@ export function nameOf(state, userId, about) {
 /** What a conversation is called for this user. @param {State} state @param {Conversation} about */
 export function titleOf(state, about) {
   if (about.title) return String(about.title);
+  if (about.outline) return String(about.agent_name ?? '');
   const others = (about.participants ?? []).filter((p) => uid(p.user_id) !== state.me);
   return others.map((p) => nameOf(state, p.user_id, about)).join(', ');
 }

@@ -1,10 +1,13 @@
 /** The conversations of a user: unread counts, last message, who is there; and a form for a new one. */
 import { listed, nameOf, titleOf, uid } from './conversations.js';
-import { avatar, fill, h, iconButton, oncePerFrame, place, setText } from './dom.js';
+import { avatar, fill, h, iconButton, oncePerFrame, place, setText, whileBusy } from './dom.js';
 import { shortWhen, t } from './i18n.js';
 import { newConversation } from './new-conversation.js';
 import { previewOf } from './preview.js';
 import { searchView } from './search-view.js';
+
+/** This near to the end of the list the next sessions are read. */
+const NEAR_END_PX = 200;
 
 /** @param {import('./session.js').Session} session @param {{onOpen: () => void, onFound: () => void, say: (text: string) => void}} on */
 export function listView(session, on) {
@@ -13,7 +16,8 @@ export function listView(session, on) {
   const shelf = h('ul', { class: 'conversations shelf' });
   const shelfName = h('summary', {});
   const archive = h('details', { class: 'archived', hidden: true }, shelfName, shelf);
-  const all = h('div', { class: 'list-body' }, list, archive);
+  const more = h('button', { type: 'button', class: 'older-sessions', hidden: true, onclick: () => goOn() }, t('olderSessions'));
+  const all = h('div', { class: 'list-body' }, list, archive, more);
   const none = h('p', { class: 'list-empty', hidden: true });
   const dialog = newConversation(session, on.onOpen);
   const search = searchView(session, on);
@@ -31,6 +35,9 @@ export function listView(session, on) {
     const at = buttons.indexOf(/** @type {any} */ (document.activeElement)) + (event.key === 'ArrowDown' ? 1 : -1);
     if (buttons[at]) { event.preventDefault(); buttons[at].focus(); }
   });
+
+  const goOn = () => whileBusy(more, () => session.olderSessions());
+  all.addEventListener('scroll', () => { if (all.scrollHeight - all.scrollTop - all.clientHeight < NEAR_END_PX) goOn(); });
 
   function draw() {
     const entries = listed(session.state);
@@ -57,6 +64,7 @@ export function listView(session, on) {
     place(list, entries.filter(({ about }) => about.status !== 'archived').map(nodeOf));
     place(shelf, archived.map(nodeOf));
     archive.hidden = !archived.length;
+    more.hidden = !session.timelines.moreSessions;
     setText(shelfName, t('archivedN', { n: archived.length }));
     // Whoever looks at one of them sees where it lies.
     const lying = archived.find(({ about }) => about.id === session.selected)?.about.id ?? '';
@@ -66,7 +74,7 @@ export function listView(session, on) {
   function item(about, status, typing, open, letter) {
     const name = titleOf(session.state, about) || t(about.kind === 'inbox' ? 'inbox' : 'group');
     const last = about.last_message;
-    const by = last && uid(last.sender_id) === session.me ? `${t('you')}: ` : last && (about.kind === 'group' || about.kind === 'agent') ? `${nameOf(session.state, last.sender_id, about)}: ` : '';
+    const by = !last?.sender_id ? '' : uid(last.sender_id) === session.me ? `${t('you')}: ` : (about.kind === 'group' || about.kind === 'agent') ? `${nameOf(session.state, last.sender_id, about)}: ` : '';
     const line = typing ? t('typingOne', { a: typing.split(',')[0] }) : letter ? `${t('you')}: ${letter.content}` : !last ? t(about.kind === 'inbox' ? 'inboxReadOnly' : 'noMessages') : last.deleted_at ? t('deleted') : by + previewOf(last);
     return h('li', {},
       h('button', { type: 'button', class: 'conversation', 'aria-current': open ? 'true' : null, dataset: { id: about.id }, onclick: () => { session.select(about.id); on.onOpen(); } },

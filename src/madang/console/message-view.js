@@ -93,7 +93,7 @@ export function messageTools(session, message, handlers, again = true) {
   return h('div', { class: 'message-tools', role: 'toolbar', 'aria-label': t('actions') },
     gone ? null : iconButton('smile', t('react'), () => { picker.hidden = !picker.hidden; }),
     gone ? null : iconButton('reply', t('reply'), () => handlers.onReply(message)),
-    again && canAnswerAgain(message, about) ? iconButton('again', t('again'), () => handlers.onAgain(message)) : null,
+    again && canAnswerAgain(session, message, about) ? iconButton('again', t('again'), () => handlers.onAgain(message)) : null,
     own && !gone ? iconButton('edit', t('edit'), () => handlers.onEdit(message)) : null,
     (own || admin) && !gone ? iconButton('trash', t('remove'), () => handlers.onDelete(message)) : null,
     h('button', { type: 'button', class: 'to-actions', title: t('choose'), 'aria-label': t('choose'), onclick: () => handlers.onChoose(message) }, t('actions')),

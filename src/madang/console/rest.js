@@ -7,8 +7,10 @@
 export const ROOT = new URL('../', import.meta.url);
 export const MESSENGER = 'api/v1/messenger';
 export const AGENTS = 'api/chat';
-/** Sessions with agents that are listed at first: each is read by itself. Others come with their next event. */
-const MOST_SESSIONS = 30;
+export const EVENTS = 'api/v1/events';
+/** Sessions with agents on a page of them; as many as this at most are read at once. */
+export const SESSIONS_PAGE = 30;
+const MOST_SESSIONS = 200;
 
 /**
  * @typedef {{method: string, path: string, body?: any, query?: Record<string, any>, headers?: Record<string, string>, token?: string}} Call
@@ -82,18 +84,18 @@ export class Rest {
     return this.call({ method, path: `${MESSENGER}${path}`, ...more });
   }
 
-  /** All my conversations, and my newest sessions with agents; null where one could not be read. */
-  async conversations() {
-    const [all, sessions] = await Promise.all([this.#allConversations(), this.#sessions()]);
-    return all && sessions && [...all, ...sessions];
+  /** All my conversations, and my newest sessions with agents; null where one could not be read.
+   * @param {number} sessions  how many of them */
+  async conversations(sessions) {
+    const [all, newest] = await Promise.all([this.#allConversations(), this.sessions(0, sessions)]);
+    return all && newest && { list: [...all, ...newest.list], listed: newest.list.length, more: newest.more };
   }
 
-  async #sessions() {
-    const answer = await this.call({ method: 'GET', path: `${AGENTS}/sessions`, query: { limit: MOST_SESSIONS } });
-    if (!answer.ok) return null;
-    const read = await Promise.all((answer.body?.sessions ?? []).map((one) => this.messenger('GET', `/conversations/${encodeURIComponent(one.session_id)}`)));
-    // One that I was sent out of meanwhile is missing, and not missed.
-    return read.every((one) => one.ok || one.status === 404) ? read.filter((one) => one.ok).map((one) => one.body) : null;
+  /** Sessions with agents, newest activity first, as the list tells of them: outlines. Null where
+   * they could not be read. @param {number} offset @param {number} [limit] */
+  async sessions(offset, limit = SESSIONS_PAGE) {
+    const answer = await this.call({ method: 'GET', path: `${AGENTS}/sessions`, query: { limit: Math.min(limit, MOST_SESSIONS), offset } });
+    return answer.ok ? { list: (answer.body?.sessions ?? []).map(outline), more: Boolean(answer.body?.has_more) } : null;
   }
 
   async #allConversations() {
@@ -114,6 +116,15 @@ export class Rest {
     const answer = await this.messenger('GET', `/conversations/${encodeURIComponent(id)}/messages`, { query });
     return answer.ok ? answer.body : null;
   }
+}
+
+/** A session as a conversation of which only this much is known: neither who is there nor its `last_seq`.
+ * @param {Record<string, any>} line @returns {import('./conversations.js').Conversation} */
+function outline({ session_id, title, agent_id, agent_name, last_message, last_message_at, unread_count, status, created_at, last_activity }) {
+  return {
+    id: session_id, kind: 'agent', title, status, unread_count, created_at, updated_at: last_activity, agent_id, agent_name, outline: true, participants: [],
+    last_message: last_message_at ? { content: last_message, created_at: last_message_at } : null,
+  };
 }
 
 /** @param {string} text */

@@ -52,7 +52,9 @@ export function searchView(session, { onFound, say }) {
     search.text = input.value;
     clearTimeout(timer);
     if (!input.value.trim()) search.clear();
-    else if (!unfinished(input.value)) timer = setTimeout(look, TYPED_MS);
+    // What was wrong with the query before says nothing of this one.
+    else if (search.problem) search.retract(input.value);
+    if (input.value.trim() && !unfinished(input.value)) timer = setTimeout(look, TYPED_MS);
     drawHints();
   });
   // A press on a hint leaves the focus, and with it the hints, where they are.
@@ -90,7 +92,10 @@ export function searchView(session, { onFound, say }) {
       return [...open, ...entries.filter((one) => !open.includes(one))].map(({ about }) => ({ word: `${operator}:${about.id}`, says: titleOf(session.state, about) || t('group') }))
         .filter((one) => one.word !== word && (one.says.toLowerCase().includes(wanted) || one.word.startsWith(word)));
     }
-    const users = new Map(entries.flatMap(({ about }) => about.participants.map((p) => [uid(p.user_id), nameOf(session.state, p.user_id, about)])));
+    const { agents } = session.state;
+    // An outline names its agent as it is on offer; one from outside goes by its user id.
+    const agentOf = (about) => [...agents].find(([, name]) => name === about.agent_name)?.[0] ?? uid(about.agent_id);
+    const users = new Map(entries.flatMap(({ about }) => (about.outline ? [[agentOf(about), String(about.agent_name)]] : about.participants.map((p) => [uid(p.user_id), nameOf(session.state, p.user_id, about)]))));
     return [...users].map(([id, name]) => ({ word: `${operator}:${/\s/.test(id) ? `"${id}"` : id}`, says: id === session.me ? t('you') : name }))
       .filter((one) => one.word !== word && (one.says.toLowerCase().includes(wanted) || one.word.toLowerCase().startsWith(word.toLowerCase())));
   }

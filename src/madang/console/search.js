@@ -85,6 +85,12 @@ export class Search {
     if (this.next && !this.busy) await this.#read();
   }
 
+  /** Nothing is looked for while `text` is being typed. @param {string} text */
+  retract(text) {
+    this.clear();
+    this.text = text;
+  }
+
   clear() {
     this.text = '';
     this.#forget();

@@ -241,8 +241,10 @@ export class Session {
     this.#flush();
   }
 
-  /** @param {import('./protocol.js').Frame} frame */
-  #onEvent(frame) {
+  /** @param {import('./protocol.js').Frame} event */
+  #onEvent(event) {
+    // Whoever reads a page meanwhile needs what was before it as well.
+    const frame = convo.withBefore(this.state, event);
     this.timelines.hear(frame);
     this.search.heard(frame, this.me);
     if (frame.type === 'message.new' && convo.uid(frame.data?.sender_id) === this.me) {
@@ -252,11 +254,12 @@ export class Session {
     if (frame.type === 'conversation.created' && frame.data?.kind === 'agent') this.loadAgents();
     const id = conversationOf(frame) ?? '';
     if (frame.type === 'participant.left' && convo.uid(frame.user_id) === this.me && this.state.conversations.has(id)) {
+      if (this.state.conversations.get(id)?.about.kind === 'agent') this.timelines.sessionGone();
       this.#notice('left', convo.titleOf(this.state, this.state.conversations.get(id).about));
     }
     this.#put(convo.applyEvent(this.state, frame));
     // While the whole list is being read, it answers for these as well.
-    if (this.ready) for (const stale of this.state.stale) this.#loadConversation(stale);
+    if (this.ready) this.#readStale();
   }
 
   /** @param {import('./protocol.js').Frame} frame */
@@ -287,25 +290,26 @@ export class Session {
   /** Read all snapshots again. */
   async reload() {
     if (!this.token && this.credentials.devUser) await this.#mintDevToken();
-    let ok = false;
-    await this.timelines.reading(() => this.rest.conversations(), (list, since) => {
-      if (!list) return;
-      ok = true;
-      this.ready = true;
-      this.state = convo.applySnapshot(this.state, list, since);
-    });
-    if (!ok) {
+    if (!await this.timelines.everything()) {
       if (this.line.phase === 'live') this.#later(3000, () => this.reload());
       return;
     }
+    this.ready = true;
+    // What is open may be a session from further down than the first page.
+    if (this.selected && !this.state.conversations.has(this.selected)) await this.timelines.conversation(this.selected);
     if (this.selected && !this.state.conversations.has(this.selected)) this.selected = null;
     if (this.openNewest && !this.selected) this.select(convo.listed(this.state)[0]?.about.id ?? null);
     this.openNewest = false;
     this.#loadPresence();
     if ([...this.state.conversations.values()].some(({ about }) => about.kind === 'agent')) this.loadAgents();
     for (const [id, entry] of this.state.conversations) {
-      if (id === this.selected || entry.loaded) this.timelines.latest(id);
+      if (id === this.selected || entry.loaded) this.#latest(id);
     }
+    this.#readStale();
+  }
+
+  #readStale() {
+    for (const stale of this.state.stale) this.#loadConversation(stale);
   }
 
   async #loadPresence() {
@@ -326,13 +330,28 @@ export class Session {
 
   /** @param {string} id */
   async #loadConversation(id) {
-    const loaded = this.state.conversations.get(id)?.loaded;
+    const { loaded, about } = this.state.conversations.get(id) ?? {};
     if (await this.timelines.conversation(id) && (loaded || id === this.selected)) await this.timelines.latest(id);
+    if (about?.outline) this.#loadPresence();
   }
 
   /** What was found may stand in conversations that are not known here. */
   #knowPlaces() {
     for (const { conversation_id: id } of this.search.results) if (!this.state.conversations.has(id)) this.timelines.conversation(id);
+  }
+
+  /** The newest of a conversation; of one known only in outline also who is there.
+   * @param {string} id */
+  async #latest(id) {
+    const outlined = this.state.conversations.get(id)?.about.outline;
+    await this.timelines.latest(id);
+    if (outlined) this.#loadPresence();
+  }
+
+  /** Sessions that are not listed yet. */
+  async olderSessions() {
+    await this.timelines.olderSessions();
+    this.#readStale();
   }
 
   async loadOlder() {
@@ -355,7 +374,7 @@ export class Session {
   select(id) {
     this.#show(id);
     // Whoever comes back comes to the newest, not to where a search has led.
-    if (id && (!this.entry?.loaded || this.entry.ahead)) this.timelines.latest(id);
+    if (id && (!this.entry?.loaded || this.entry.ahead)) this.#latest(id);
   }
 
   /** @param {string | null} id */
@@ -371,7 +390,8 @@ export class Session {
    * @param {string} id  its conversation's @param {string} message
    * @returns {Promise<boolean>} false: it is not to be had any more */
   async openAt(id, message) {
-    if (!this.state.conversations.has(id)) await this.timelines.conversation(id);
+    const known = this.state.conversations.get(id);
+    if (!known || known.about.outline) await this.timelines.conversation(id).then(() => this.#loadPresence());
     if (!this.state.conversations.has(id)) return false;
     this.#show(id);
     const there = () => this.state.conversations.get(id)?.items.some((item) => item.id === message) ?? false;

@@ -3,9 +3,14 @@
  * coming while something is read; they are remembered and applied to what was read. Knows no DOM.
  */
 import * as convo from './conversations.js';
-import { AGENTS } from './rest.js';
+import { AGENTS, EVENTS, SESSIONS_PAGE } from './rest.js';
 
 const PAGE = 50;
+/** Pages of the event log that are read for the lines of one page of messages, at most. */
+const MOST_LOG_PAGES = 3;
+const LOG_PAGE = 1000;
+/** A place in the log is a time, in microseconds; what is kept there is a little later than it was said. */
+const SLACK_MICROS = 1_000_000;
 
 /**
  * @typedef {import('./protocol.js').Frame} Frame
@@ -16,6 +21,10 @@ const PAGE = 50;
 export class Timelines {
   /** @type {Set<Frame[]>} */ #reads = new Set();
   /** @type {Set<string>} */ #loading = new Set();
+  /** There are sessions after those that are listed. */
+  moreSessions = false;
+  /** How many of them came page by page. */
+  #listed = 0;
   /** Where in a conversation somebody went last, by its id. @type {Map<string, object>} */ #turns = new Map();
 
   /** @param {import('./rest.js').Rest} rest @param {Place} place */
@@ -52,8 +61,39 @@ export class Timelines {
     }));
   }
 
-  /** The newest messages, and of a session who answers in it. @param {string} id */
+  /** All my conversations; of the sessions as many as were listed before. @returns {Promise<boolean>} */
+  async everything() {
+    let ok = false;
+    await this.reading(() => this.rest.conversations(Math.max(this.#listed, SESSIONS_PAGE)), (read, since) => {
+      if (!read) return;
+      ok = true;
+      this.#listed = read.listed;
+      this.moreSessions = read.more;
+      this.place.put(convo.applySnapshot(this.place.get(), read.list, since));
+    });
+    return ok;
+  }
+
+  /** The sessions that come after those which are listed. */
+  async olderSessions() {
+    if (!this.moreSessions) return;
+    await this.#once('sessions', () => this.reading(() => this.rest.sessions(this.#listed), (read) => {
+      if (!read) return;
+      this.#listed += read.list.length;
+      this.moreSessions = read.more;
+      this.place.put(convo.applyOutlines(this.place.get(), read.list));
+    }));
+  }
+
+  /** One listed session is there no more: those after it stand one further up. */
+  sessionGone() {
+    this.#listed = Math.max(0, this.#listed - 1);
+  }
+
+  /** The newest messages, and of a session who answers in it; what is known only in outline is read
+   * whole first. @param {string} id */
   async latest(id) {
+    if (this.#entry(id)?.about.outline) await this.conversation(id);
     await Promise.all([this.#page(id, 'latest', {}), this.own(id)]);
   }
 
@@ -101,9 +141,41 @@ export class Timelines {
     const turn = placed ? {} : this.#turns.get(id);
     if (placed) this.#turns.set(id, turn);
     await this.reading(() => this.rest.messages(id, { ...query, limit: PAGE }), (page, since) => {
+      // Around one, `has_more` is said of both sides together: half a page is older, or all there is.
+      const place = page && where === 'around' ? page.messages.findIndex((one) => one.id === query.around) : -1;
+      if (place >= 0 && place < PAGE / 2) page.has_more = false;
       // Somebody went elsewhere in it meanwhile: this page has no place there.
-      if (page && turn === this.#turns.get(id)) this.place.put(convo.applyPage(this.place.get(), id, page, where, since));
+      if (!page || turn !== this.#turns.get(id)) return;
+      this.place.put(convo.applyPage(this.place.get(), id, page, where, since));
+      this.#handovers(id, page.messages);
     });
+  }
+
+  /** Who has taken over and given back among these messages, and between them and those beside
+   * them: the log knows, the messages do not.
+   * @param {string} id @param {import('./conversations.js').Message[]} messages */
+  async #handovers(id, messages) {
+    const entry = this.#entry(id);
+    if (entry?.about.kind !== 'agent') return;
+    const [first, last] = [messages[0], messages[messages.length - 1]];
+    const before = first && entry.items.findLast((item) => item.message && item.seq < first.seq)?.message;
+    const after = last && entry.items.find((item) => item.message && item.seq > last.seq)?.message;
+    const micros = (/** @type {string} */ time) => Date.parse(time) * 1000;
+    const until = after || entry.ahead ? micros((after ?? last).created_at) + SLACK_MICROS : Infinity;
+    let cursor = micros((before ?? first ?? entry.about).created_at) - SLACK_MICROS;
+    /** @type {Frame[]} */
+    const found = [];
+    for (let pages = 0; pages < MOST_LOG_PAGES && cursor < until; pages += 1) {
+      const answer = await this.rest.call({ method: 'GET', path: EVENTS, query: { cursor, limit: LOG_PAGE } });
+      if (!answer.ok) return;
+      for (const { payload, ...event } of answer.body?.events ?? []) {
+        if (event.type === 'handover' && event.conversation_id === id) found.push({ ...payload, ...event });
+      }
+      if (!answer.body?.has_more) break;
+      cursor = answer.body.cursor;
+    }
+    this.place.put(convo.applyLines(this.place.get(), id, found));
+    this.place.changed();
   }
 
   /** @param {string} what @param {() => Promise<void>} read */

@@ -42,6 +42,8 @@ class AskApproval:
     question: str
     options: tuple[str, ...] = ("approve", "deny")
     details: Mapping[str, Any] | None = None
+    at: int | None = None
+    """Characters of the answer before it; None where that is not known."""
 
     @property
     def size(self) -> int:
@@ -66,6 +68,7 @@ class AskApproval:
             "question": self.question,
             "options": list(self.options),
             "details": self.details or {},
+            **({} if self.at is None else {"at": self.at}),
         }
         changed = replace(message, metadata={**message.metadata, "approvals": asked})
         tx.save_message(changed)

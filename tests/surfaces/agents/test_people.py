@@ -188,6 +188,8 @@ async def test_a_run_asks_and_goes_on_with_the_answer(program: Chat) -> None:
     assert (await program.rest("bob").post(path, {"answer": "approve", "note": "x"})).is_success
     kept = (await program.rest("ann").messages(session))[-1]["metadata"]["approvals"][request]
     assert (kept["answer"], kept["by"]) == ("approve", "bob")
+    # Characters of the answer that stood before it.
+    assert kept["at"] == len("May I? ")
 
 
 async def test_thinking_and_tools_are_told_beside_the_text(program: Chat) -> None:

@@ -351,6 +351,7 @@ class Outside:
                 command.question,
                 tuple(command.options),
                 None if command.details is None else shallow(command.details),
+                running.length,
             )
 
             def done(event: Any, error: MadangError | None) -> None:
