@@ -44,8 +44,9 @@ async def test_what_is_no_file_of_mine_is_not_sent(chat: Chat) -> None:
     nowhere = "0" * 8 + "-0000-7000-8000-" + "0" * 12
     for file_id in (anns, elsewhere, nowhere):
         error(await bob.ask("file", file_id=file_id), "NOT_FOUND", "File not found")
-    for wrong in ({"file_id": "../plan.pdf"}, {"file_id": 7}, {}):
-        error(await bob.ask("file", **wrong), "INVALID_ID", "Invalid file_id format")
+    for wrong in ("../plan.pdf", 7):
+        error(await bob.ask("file", file_id=wrong), "INVALID_ID", "Invalid file_id format")
+    error(await bob.ask("file"), "VALIDATION", "Missing field: file_id")
     unknown = await bob.ask("file", file_id=nowhere, attachments=[])
     error(unknown, "VALIDATION", "Unknown field: attachments")
     own = await uploaded(chat, "bob", session)
