@@ -118,10 +118,10 @@ async def _events(reader: asyncio.StreamReader) -> AsyncIterator[tuple[str, dict
     unread = b""
     while size := int(await reader.readline(), 16):
         unread += (await reader.readexactly(size + 2))[:-2]
-        while (end := unread.find(b"\r\n\r\n")) >= 0:
-            event, unread = unread[:end], unread[end + 4 :]
+        while (end := unread.find(b"\n\n")) >= 0:
+            event, unread = unread[:end], unread[end + 2 :]
             fields = dict(
-                line.split(": ", 1) for line in event.decode().split("\r\n") if line[:1] != ":"
+                line.split(": ", 1) for line in event.decode().split("\n") if line[:1] != ":"
             )
             if "data" in fields:
                 yield fields["id"], json.loads(fields["data"])

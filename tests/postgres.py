@@ -28,7 +28,8 @@ from tests.ports import free_port
 
 T = TypeVar("T")
 
-START_SECONDS = 30.0
+START_SECONDS = 90.0
+"""After a crash it reads its log and syncs every file, which a busy disk takes its time for."""
 OWNER, APP = "madang_owner", "madang_chat"
 PASSWORD = "courtyard"
 

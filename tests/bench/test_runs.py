@@ -160,8 +160,8 @@ def test_the_agent_says_what_it_is_compared_with(madang: Server) -> None:
 
 
 async def test_events_in_chunks_are_read_wherever_they_are_cut() -> None:
-    event = 'id: m:0\r\ndata: {"type":"stream_chunk","content":"안녕"}\r\n\r\n'.encode()
-    sent = b": ping\r\n\r\n" + event + event.replace(b"m:0", b"m:1")
+    event = 'id: m:0\ndata: {"type":"stream_chunk","content":"안녕"}\n\n'.encode()
+    sent = b": ping\n\n" + event + event.replace(b"m:0", b"m:1")
     for size in (1, 3, 17, len(sent)):
         reader = asyncio.StreamReader()
         for at in range(0, len(sent), size):

@@ -43,7 +43,7 @@ async def test_faults_of_one_node(tmp_path: Path, chance: random.Random) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_faults_of_two_nodes(tmp_path: Path, chance: random.Random) -> None:
     async with Cluster(tmp_path, chance) as world:
         await _nothing_is_wrong(world, mixed(chance, SEVERAL_NODES, 20))
