@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from madang.clock import Clock
 
-BUSY_RATE, BUSY_SECONDS = 6_000.0, 3.0
+BUSY_RATE, BUSY_SECONDS = 6_000.0, 1.0
 """Writes a second from which on a node has other things to do: the index waits, and catches up
 when there is less. Counted over seconds, because commits come in bursts."""
 REST, REST_WHEN_BUSY = 0.5, 9.0
